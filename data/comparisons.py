@@ -1,0 +1,168 @@
+"""Comparisons: append-only answers with revisions, and the preferences that follow from them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from itertools import combinations
+from typing import Any
+
+from data.database import Database, now
+from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
+from data.records import STRENGTHS, Answer, Comparison, Preference, Task
+
+LONGEST_RATIONALE = 4000
+LONGEST_SECONDS = 24 * 3600.0
+
+
+def comparison_of(row: sqlite3.Row) -> Comparison:
+    """A record from a row of the comparisons table."""
+    flags = {int(k): tuple(v) for k, v in json.loads(row["flags"]).items()}
+    answer = Answer(tuple(tuple(group) for group in json.loads(row["ranking"])), row["strength"],
+                    row["verdict"], flags, row["rationale"], row["seconds"])
+    return Comparison(row["id"], row["task_id"], row["labeler_id"], row["revision"], answer,
+                      tuple(json.loads(row["shown"])), row["submission_key"], row["created_at"])
+
+
+def pairs_of(answer: Answer) -> list[tuple[int, int, int]]:
+    """(chosen, rejected, strength) for every pair of a ranking; strength 0 marks a tie.
+
+    Both bad says nothing about which is better, so it gives ties; a withdrawn answer gives none.
+    """
+    if answer.verdict == "withdrawn":
+        return []
+    pairs = [(better, worse, answer.strength) for high, low in combinations(answer.ranking, 2)
+             for better in high for worse in low]
+    ties = [(a, b, 0) for group in answer.ranking for a, b in combinations(group, 2)]
+    return pairs + ties
+
+
+def _check(answer: Answer, task: Task) -> None:
+    if sorted(i for group in answer.ranking for i in group) != sorted(task.response_ids):
+        raise BadInput(f"ranking: must name each of the task's responses "
+                       f"{list(task.response_ids)} once, not {answer.ranking}")
+    if answer.strength not in STRENGTHS or (answer.strength == 0) != answer.is_tie:
+        raise BadInput(f"strength: {answer.strength!r} does not fit; 0 for a tie, else 1 to 4")
+    if answer.verdict == "both_bad" and not answer.is_tie:
+        raise BadInput("verdict: both_bad goes with a ranking of one group")
+    if not set(answer.flags) <= set(task.response_ids):
+        raise BadInput("flags: name a response that is not in the task")
+    if len(answer.rationale) > LONGEST_RATIONALE:
+        raise BadInput(f"rationale: at most {LONGEST_RATIONALE} characters")
+
+
+class Comparisons:
+    """The labels."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, labeler_id: int, task: Task, answer: Answer, submission_key: str,
+               replaces: int | None = None) -> Comparison:
+        """Store an answer, or (with `replaces`, the revision it changes) a revision of one.
+
+        Sending the same `submission_key` again (a double click, a retry after a lost connection)
+        returns what was stored the first time. The display order is the assignment's, never the
+        caller's.
+
+        Raises:
+            BadInput: the answer does not fit the task.
+            NotAllowed: the labeler is disabled.
+            NotFound: the task was never shown to this labeler.
+            AlreadyAnswered: there is a current answer and `replaces` is not given.
+            Conflict: `replaces` is not the current revision.
+        """
+        _check(answer, task)
+        with self._database.write() as db:
+            again = self._database.row(
+                "SELECT * FROM comparisons WHERE submission_key = ?", [submission_key])
+            if again is not None:
+                if (again["labeler_id"], again["task_id"]) != (labeler_id, task.id):
+                    raise Conflict("this submission belongs to another answer; reload the page")
+                return comparison_of(again)
+            if self._database.value("SELECT disabled FROM labelers WHERE id = ?", [labeler_id]):
+                raise NotAllowed("this account is disabled; the answer was not saved")
+            shown = self._database.value(
+                "SELECT shown FROM assignments WHERE task_id = ? AND labeler_id = ?",
+                [task.id, labeler_id])
+            if shown is None:
+                raise NotFound(f"task {task.id} was not shown to labeler {labeler_id}")
+            last = self._latest(task.id, labeler_id)
+            if replaces is None and last is not None and last.answer.verdict != "withdrawn":
+                raise AlreadyAnswered("you have answered this task already; change that answer "
+                                      "in My answers")
+            if replaces is not None and (last is None or last.revision != replaces):
+                raise Conflict("this answer was changed meanwhile (in another tab?); reload")
+            comparison_id = self._database.insert("comparisons", {
+                "task_id": task.id, "labeler_id": labeler_id,
+                "revision": 1 if last is None else last.revision + 1,
+                "verdict": answer.verdict, "ranking": answer.ranking,
+                "strength": answer.strength,
+                "flags": {str(k): v for k, v in answer.flags.items() if v},
+                "rationale": answer.rationale,
+                "seconds": min(max(answer.seconds, 0.0), LONGEST_SECONDS),
+                "shown": json.loads(shown), "submission_key": submission_key,
+                "created_at": now()})
+            for chosen, rejected, strength in pairs_of(answer):
+                self._database.insert("preferences", {
+                    "comparison_id": comparison_id, "task_id": task.id,
+                    "prompt_id": task.prompt_id, "labeler_id": labeler_id, "chosen_id": chosen,
+                    "rejected_id": rejected, "strength": strength})
+            db.conn.execute(
+                "UPDATE tasks SET labels = (SELECT count(*) FROM current_comparisons c "
+                "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])
+            return self.get(comparison_id)
+
+    def undo_last(self, labeler_id: int, task: Task, submission_key: str) -> Comparison:
+        """Withdraw the labeler's answer to a task, by a revision; the task is theirs again."""
+        last = self._latest(task.id, labeler_id)
+        if last is None or last.answer.verdict == "withdrawn":
+            raise NotFound("there is no answer to undo")
+        withdrawn = Answer(last.answer.ranking, last.answer.strength, "withdrawn")
+        with self._database.write() as db:
+            stored = self.submit(labeler_id, task, withdrawn, submission_key, last.revision)
+            db.conn.execute("UPDATE assignments SET leased_at = ? WHERE task_id = ? "
+                            "AND labeler_id = ?", [now(), task.id, labeler_id])
+            return stored
+
+    def get(self, comparison_id: int) -> Comparison:
+        """One comparison, current or not. Raises NotFound."""
+        row = self._database.row("SELECT * FROM comparisons WHERE id = ?", [comparison_id])
+        if row is None:
+            raise NotFound(f"there is no comparison {comparison_id}")
+        return comparison_of(row)
+
+    def current(self, *, round_id: int | None = None, labeler_id: int | None = None,
+                purpose: str | None = None) -> list[Comparison]:
+        """The answers that stand (of a round, a labeler, a purpose), oldest first."""
+        return [comparison_of(row) for row in self._database.rows("""
+            SELECT c.* FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
+            WHERE (:round IS NULL OR t.round_id = :round)
+            AND (:labeler IS NULL OR c.labeler_id = :labeler)
+            AND (:purpose IS NULL OR t.purpose = :purpose) ORDER BY c.id""",
+            {"round": round_id, "labeler": labeler_id, "purpose": purpose})]
+
+    def history(self, task_id: int, labeler_id: int) -> list[Comparison]:
+        """Every revision of one labeler's answer to one task, first to last."""
+        return [comparison_of(row) for row in self._database.rows(
+            "SELECT * FROM comparisons WHERE task_id = ? AND labeler_id = ? ORDER BY revision",
+            [task_id, labeler_id])]
+
+    def preferences(self, split: str | None = None,
+                    round_id: int | None = None) -> list[Preference]:
+        """The training pairs of the answers that stand (on prompts of a split, of a round)."""
+        values: dict[str, Any] = {"split": split, "round": round_id}
+        return [Preference(row["id"], row["comparison_id"], row["task_id"], row["prompt_id"],
+                           row["labeler_id"], row["chosen_id"], row["rejected_id"],
+                           row["strength"])
+                for row in self._database.rows("""
+            SELECT f.* FROM current_preferences f JOIN prompts p ON p.id = f.prompt_id
+            JOIN tasks t ON t.id = f.task_id
+            WHERE (:split IS NULL OR p.split = :split)
+            AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]
+
+    def _latest(self, task_id: int, labeler_id: int) -> Comparison | None:
+        row = self._database.row(
+            "SELECT * FROM comparisons WHERE task_id = ? AND labeler_id = ? "
+            "ORDER BY revision DESC LIMIT 1", [task_id, labeler_id])
+        return None if row is None else comparison_of(row)

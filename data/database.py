@@ -1,0 +1,159 @@
+"""One SQLite file: a connection per thread, WAL, immediate transactions, errors in plain words.
+
+Deliberately knows no table but the one that migrations keep.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database as SqliteUtils
+
+from data.errors import PrefloopError
+from data.schema import migrations
+
+BUSY_SECONDS = 30.0
+
+
+def now(after: timedelta = timedelta()) -> str:
+    """The present (plus `after`) as ISO 8601 in UTC, with microseconds, so that text sorts."""
+    return (datetime.now(UTC) + after).isoformat(timespec="microseconds")
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON that keeps other alphabets readable and refuses NaN (SQLite's JSON does)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class Database:
+    """The file behind a workspace. Safe to share between threads, never between processes' forks.
+
+    Raises:
+        PrefloopError: the file is no database, read-only, locked for long, on a full disk, or
+            written by a newer prefloop.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        with self._plain_errors():
+            db = self.connection
+            db.enable_wal()
+            self._refuse_newer(db)
+            if migrations.pending(db):
+                with self.write() as db:
+                    migrations.apply(db)
+
+    @property
+    def connection(self) -> SqliteUtils:
+        """This thread's connection (a sqlite3 connection belongs to the thread that made it)."""
+        db: SqliteUtils | None = getattr(self._local, "db", None)
+        if db is None:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            # FULL: an answer that the page has called saved survives the machine's power cut too.
+            connection.execute("PRAGMA synchronous = FULL")
+            db = self._local.db = SqliteUtils(connection, execute_plugins=False)
+        return db
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteUtils]:
+        """One immediate transaction, committed at the end of the block; nests into an outer one."""
+        with self._plain_errors():
+            db = self.connection
+            if db.conn.in_transaction:
+                yield db
+                return
+            db.conn.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.conn.execute("COMMIT")
+            except BaseException:
+                # A full disk can end the transaction by itself.
+                if db.conn.in_transaction:
+                    db.conn.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._plain_errors():
+            found: list[sqlite3.Row] = self.connection.conn.execute(sql, values).fetchall()
+            return found
+
+    def row(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Row | None:
+        """The first row of a query, or None."""
+        with self._plain_errors():
+            found: sqlite3.Row | None = self.connection.conn.execute(sql, values).fetchone()
+            return found
+
+    def value(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.row(sql, values)
+        return None if row is None else row[0]
+
+    def insert(self, table: str, values: dict[str, Any]) -> int:
+        """Insert one row and return its id. Lists and dicts are stored as JSON."""
+        stored = {k: to_json(v) if isinstance(v, list | dict | tuple) else v
+                  for k, v in values.items()}
+        with self.write() as db:
+            names = ", ".join(stored)
+            marks = ", ".join("?" * len(stored))
+            cursor = db.conn.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})", list(stored.values()))
+            return int(cursor.lastrowid or 0)
+
+    def backup(self, target: Path) -> None:
+        """Copy a consistent state of the live database into `target`."""
+        with self._plain_errors():
+            partial = target.with_name(target.name + ".partial")
+            try:
+                copy = sqlite3.connect(partial)
+                with copy:
+                    self.connection.conn.backup(copy)
+                copy.close()
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _refuse_newer(self, db: SqliteUtils) -> None:
+        known = {m.name for m in migrations._migrations}
+        unknown = [m.name for m in migrations.applied(db) if m.name not in known]
+        if unknown:
+            raise PrefloopError(
+                f"{self.path} was written by a newer prefloop (it has migration {unknown[-1]}, "
+                "which this version does not know): update prefloop, nothing was changed")
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise PrefloopError(f"{self.path}: {_in_words(error)}") from error
+        except OSError as error:
+            raise PrefloopError(f"{self.path}: {error.strerror or error}") from error
+
+
+def _in_words(error: sqlite3.DatabaseError) -> str:
+    text = str(error)
+    for fragment, words in (
+        ("readonly", "the database is read-only, nothing was saved; check the file's permissions"),
+        ("disk is full", "the disk is full, nothing was saved; free some space and try again"),
+        ("disk I/O error", "the disk reports an error, nothing was saved"),
+        ("locked", "another program has held the database locked for too long; try again"),
+        ("unable to open", "the database cannot be opened; check the folder and its permissions"),
+        ("not a database", "this file is not a SQLite database"),
+        ("malformed", "the database file is damaged; restore a backup"),
+    ):
+        if fragment in text:
+            return words
+    return text

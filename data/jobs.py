@@ -1,0 +1,119 @@
+"""Jobs: queued by anybody who may, run one at a time by whoever holds the workspace's lock."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from data.database import Database, now
+from data.errors import NotFound
+from data.records import Job
+
+
+def _job(row: sqlite3.Row) -> Job:
+    def parsed(text: str | None) -> Any:
+        return None if text is None else json.loads(text)
+
+    return Job(
+        row["id"], row["kind"], row["status"], json.loads(row["config"]), parsed(row["resolved"]),
+        row["round_id"], row["requested_by"], row["progress"], row["message"],
+        row["seconds_left"], row["attempts"], bool(row["stop_requested"]), parsed(row["result"]),
+        row["error"], row["created_at"], row["started_at"], row["finished_at"])
+
+
+def _storable(value: Any) -> Any:
+    """NaN and infinity have no place in JSON; they read back as null, never as a made-up number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Jobs:
+    """The work that takes long."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, kind: str, config: Mapping[str, Any] | None = None,
+            requested_by: int | None = None, round_id: int | None = None) -> Job:
+        """Queue a job; `config` holds what differs from the workspace's settings."""
+        return self.get(self._database.insert("jobs", {
+            "kind": kind, "config": dict(config or {}), "requested_by": requested_by,
+            "round_id": round_id, "created_at": now()}))
+
+    def get(self, job_id: int) -> Job:
+        """One job. Raises NotFound."""
+        row = self._database.row("SELECT * FROM jobs WHERE id = ?", [job_id])
+        if row is None:
+            raise NotFound(f"there is no job {job_id}")
+        return _job(row)
+
+    def all(self, status: str | None = None, limit: int = 1000) -> list[Job]:
+        """Jobs (of one status), newest first."""
+        return [_job(row) for row in self._database.rows(
+            "SELECT * FROM jobs WHERE :status IS NULL OR status = :status "
+            "ORDER BY id DESC LIMIT :limit", {"status": status, "limit": limit})]
+
+    def claim(self, job_id: int | None = None) -> Job | None:
+        """Take the oldest queued job (or the given one) and mark it running; None if none."""
+        with self._database.write() as db:
+            row = db.conn.execute(
+                "UPDATE jobs SET status = 'running', attempts = attempts + 1, "
+                "started_at = coalesce(started_at, ?) WHERE id = (SELECT id FROM jobs "
+                "WHERE status = 'queued' AND (:job IS NULL OR id = :job) ORDER BY id LIMIT 1) "
+                "RETURNING *".replace("?", ":now"), {"job": job_id, "now": now()}).fetchone()
+            return None if row is None else _job(row)
+
+    def set_resolved(self, job_id: int, resolved: Mapping[str, Any]) -> None:
+        """Keep the full config that the job really runs with."""
+        self._set(job_id, resolved=json.dumps(dict(resolved)))
+
+    def set_progress(self, job_id: int, progress: float, message: str,
+                     seconds_left: float | None = None) -> bool:
+        """Say how far a job is; returns whether it was asked to stop."""
+        self._set(job_id, progress=progress, message=message, seconds_left=seconds_left)
+        return self.get(job_id).stop_requested
+
+    def add_metrics(self, job_id: int, step: int, metrics: Mapping[str, Any]) -> None:
+        """Store a step's metrics; a step repeated after a resume replaces itself."""
+        with self._database.write() as db:
+            db.conn.execute(
+                "INSERT OR REPLACE INTO job_metrics VALUES (?, ?, ?, ?)",
+                [job_id, step, json.dumps({k: _storable(v) for k, v in metrics.items()}), now()])
+
+    def metrics(self, job_id: int) -> list[dict[str, Any]]:
+        """A job's metrics, one dict a step (with `step`), in order."""
+        return [{"step": row["step"], **json.loads(row["metrics"])} for row in self._database.rows(
+            "SELECT * FROM job_metrics WHERE job_id = ? ORDER BY step", [job_id])]
+
+    def finish(self, job_id: int, result: Mapping[str, Any]) -> None:
+        """Mark a job done."""
+        self._set(job_id, status="done", progress=1.0, seconds_left=0.0, finished_at=now(),
+                  result=json.dumps(dict(result)), error=None)
+
+    def fail(self, job_id: int, error: str) -> None:
+        """Mark a job failed, with the reason in one line."""
+        self._set(job_id, status="failed", seconds_left=None, finished_at=now(), error=error)
+
+    def stopped(self, job_id: int) -> None:
+        """Mark a job stopped on request."""
+        self._set(job_id, status="stopped", seconds_left=None, finished_at=now())
+
+    def requeue(self, job_id: int, message: str) -> None:
+        """Put an orphaned job back into the queue, to go on from its last checkpoint."""
+        self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0)
+
+    def request_stop(self, job_id: int) -> None:
+        """Ask a running job to stop at its next step; a queued one is stopped at once."""
+        with self._database.write() as db:
+            db.conn.execute(
+                "UPDATE jobs SET stop_requested = 1, "
+                "finished_at = CASE status WHEN 'queued' THEN ? ELSE finished_at END, "
+                "status = CASE status WHEN 'queued' THEN 'stopped' ELSE status END "
+                "WHERE id = ? AND status IN ('queued', 'running')", [now(), job_id])
+
+    def _set(self, job_id: int, **columns: Any) -> None:
+        names = ", ".join(f"{name} = :{name}" for name in columns)
+        with self._database.write() as db:
+            db.conn.execute(f"UPDATE jobs SET {names} WHERE id = :id", {**columns, "id": job_id})

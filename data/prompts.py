@@ -1,0 +1,112 @@
+"""Prompts: added once each, split by prompt for good when they are added."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from importlib.resources import files
+
+from data.database import Database, now, to_json
+from data.errors import BadInput, NotFound
+from data.records import SPLITS, Message, Prompt
+
+#: Share of prompts kept out of all training, so that accuracy and win rates mean something.
+HELD_OUT_SHARE = 0.25
+LONGEST_PROMPT = 200_000  # characters; a longer one is a file put into the wrong field
+
+
+def fingerprint(messages: Sequence[Message]) -> str:
+    """The same for two prompts that differ in blanks only: what a duplicate is."""
+    plain = [[m["role"], " ".join(m["content"].split())] for m in messages]
+    return hashlib.sha256(to_json(plain).encode()).hexdigest()
+
+
+def split_of(messages: Sequence[Message]) -> str:
+    """train or held_out, from the text alone: the same on every machine and in every import."""
+    share = int(fingerprint(messages)[:8], 16) / 2**32
+    return "held_out" if share < HELD_OUT_SHARE else "train"
+
+
+def check_messages(messages: object) -> list[Message]:
+    """Messages of a prompt as they should be, or BadInput that says what is wrong."""
+    if not isinstance(messages, list) or not messages:
+        raise BadInput("messages: wanted a list of {role, content} with at least one")
+    for number, message in enumerate(messages, 1):
+        where = f"messages[{number}]"
+        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+            raise BadInput(f"{where}: wanted an object with role and content")
+        if message["role"] not in ("system", "user", "assistant"):
+            raise BadInput(f"{where}.role: {message['role']!r} is not system, user or assistant")
+        content = message["content"]
+        if not isinstance(content, str) or not content.strip():
+            raise BadInput(f"{where}.content: wanted text")
+        if len(content) > LONGEST_PROMPT:
+            raise BadInput(f"{where}.content: {len(content):,} characters; at most "
+                           f"{LONGEST_PROMPT:,} are taken")
+        try:
+            content.encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"{where}.content: holds half of a surrogate pair") from None
+    if messages[-1]["role"] != "user":
+        raise BadInput("messages: the last one must be the user's, for the policy to answer")
+    return [Message(role=m["role"], content=m["content"]) for m in messages]
+
+
+def prompt_of(row: sqlite3.Row) -> Prompt:
+    """A record from a row of the prompts table."""
+    return Prompt(row["id"], json.loads(row["messages"]), row["source"], row["split"],
+                  json.loads(row["tags"]), row["created_at"])
+
+
+class Prompts:
+    """The prompts of a workspace."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, messages: list[Message], source: str, tags: Sequence[str] = (),
+            split: str | None = None) -> tuple[int, bool]:
+        """Add a prompt unless it is there. Returns its id and whether it is new.
+
+        `split` is only for tests and demonstrations; left out, the text decides.
+        """
+        messages = check_messages(messages)
+        if split is not None and split not in SPLITS:
+            raise BadInput(f"split: {split!r} is none of {', '.join(SPLITS)}")
+        mark = fingerprint(messages)
+        with self._database.write():
+            found = self._database.value("SELECT id FROM prompts WHERE fingerprint = ?", [mark])
+            if found is not None:
+                return int(found), False
+            new = self._database.insert("prompts", {
+                "messages": list(messages), "fingerprint": mark, "source": source,
+                "split": split or split_of(messages), "tags": list(tags), "created_at": now()})
+            return new, True
+
+    def add_starters(self) -> int:
+        """Add the prompts that come with prefloop; returns how many were new."""
+        lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
+        with self._database.write():
+            return sum(self.add(entry["messages"], "starter", entry["tags"])[1]
+                       for entry in map(json.loads, lines))
+
+    def get(self, prompt_id: int) -> Prompt:
+        """One prompt. Raises NotFound."""
+        row = self._database.row("SELECT * FROM prompts WHERE id = ?", [prompt_id])
+        if row is None:
+            raise NotFound(f"there is no prompt {prompt_id}")
+        return prompt_of(row)
+
+    def all(self, split: str | None = None, source: str | None = None) -> list[Prompt]:
+        """All prompts, or those of a split and a source, oldest first."""
+        return [prompt_of(row) for row in self._database.rows(
+            "SELECT * FROM prompts WHERE (:split IS NULL OR split = :split) "
+            "AND (:source IS NULL OR source = :source) ORDER BY id",
+            {"split": split, "source": source})]
+
+    def count(self, split: str | None = None) -> int:
+        """How many prompts there are (in a split)."""
+        return int(self._database.value(
+            "SELECT count(*) FROM prompts WHERE ? IS NULL OR split = ?", [split, split]))

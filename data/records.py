@@ -1,0 +1,250 @@
+"""One frozen record per noun of the loop, as the store hands them out.
+
+Rows are values: to change one, ask the store, then read it again. Times are ISO 8601 in UTC.
+Nothing here knows SQL; `data.schema` holds the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+SPLITS = ("train", "held_out")
+PURPOSES = ("train", "evaluate", "gold", "repeat")
+ROLES = ("labeler", "lead", "engineer")
+KINDS_OF_LABELER = ("human", "ai", "simulated", "imported")
+STAGES = ("sampling", "labeling", "training", "improving", "done")
+SKIP_REASONS = ("unclear prompt", "cannot judge", "upsetting", "display broken", "other")
+
+#: How much better the winner is. 0 is a tie; the labels are those that labelers see.
+STRENGTHS = {0: "tie", 1: "negligibly better", 2: "slightly better", 3: "better",
+             4: "significantly better"}
+
+Verdict = Literal["ranked", "both_bad", "withdrawn"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """Somebody (or something) that answers tasks; `kind` says what, wherever answers show."""
+
+    id: int
+    name: str
+    kind: str
+    role: str
+    disabled: bool
+    config: dict[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation so far, the last message from the user. `split` never changes."""
+
+    id: int
+    messages: list[Message]
+    source: str
+    split: str
+    tags: list[str]
+    created_at: str
+
+    @property
+    def text(self) -> str:
+        """The last user message, which is what the responses answer."""
+        return self.messages[-1]["content"]
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """Weights that can be sampled: a base checkpoint plus, unless `path` is None, an adapter."""
+
+    id: int
+    name: str
+    base: str
+    path: str | None
+    method: str
+    parent_id: int | None
+    reward_model_id: int | None
+    round_id: int | None
+    job_id: int | None
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """One reward model version; `path` holds adapter and score head in PEFT's layout."""
+
+    id: int
+    name: str
+    base: str
+    path: str
+    round_id: int | None
+    job_id: int | None
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Response:
+    """One sample of a policy version (or an imported text, when `policy_version_id` is None)."""
+
+    id: int
+    prompt_id: int
+    policy_version_id: int | None
+    round_id: int | None
+    text: str
+    token_ids: list[int]
+    sampling: dict[str, Any]
+    seed: int
+    sample_index: int
+    finish_reason: str
+    logprob: float | None
+    source: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class NewResponse:
+    """A response that has not been stored yet."""
+
+    prompt_id: int
+    text: str
+    policy_version_id: int | None = None
+    round_id: int | None = None
+    token_ids: list[int] = field(default_factory=list)
+    sampling: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    sample_index: int = 0
+    finish_reason: str = "eos"
+    logprob: float | None = None
+    source: str = "sample"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question to labelers: a prompt and K >= 2 responses, wanted `wanted` times."""
+
+    id: int
+    round_id: int | None
+    prompt_id: int
+    purpose: str
+    wanted: int
+    priority: float
+    response_ids: tuple[int, ...]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A task as one labeler sees it: `shown` is the display order, left (or top) first."""
+
+    task: Task
+    labeler_id: int
+    shown: tuple[int, ...]
+    leased_at: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a labeler says of a task, before it is stored.
+
+    `ranking` lists groups of response ids from best to worst; a group of several is a tie. A
+    verdict of `both_bad` keeps a ranking with all of them in one group.
+    """
+
+    ranking: tuple[tuple[int, ...], ...]
+    strength: int = 3
+    verdict: Verdict = "ranked"
+    flags: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    rationale: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether no response is ranked above another."""
+        return len(self.ranking) == 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One labeler's answer to one task, one revision of it, with the order it was shown in."""
+
+    id: int
+    task_id: int
+    labeler_id: int
+    revision: int
+    answer: Answer
+    shown: tuple[int, ...]
+    submission_key: str
+    created_at: str
+
+    @property
+    def winner(self) -> int | None:
+        """The id of the one response ranked best; None for ties at the top."""
+        best = self.answer.ranking[0]
+        return best[0] if len(best) == 1 and not self.answer.is_tie else None
+
+    @property
+    def first_shown_won(self) -> bool | None:
+        """Whether the response shown first (left) won; None where nothing won outright."""
+        return None if self.winner is None else self.winner == self.shown[0]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A training pair derived from a comparison. strength 0 is a tie, and then the order of
+    `chosen_id` and `rejected_id` says nothing."""
+
+    id: int
+    comparison_id: int
+    task_id: int
+    prompt_id: int
+    labeler_id: int
+    chosen_id: int
+    rejected_id: int
+    strength: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of the loop: who is sampled, who it is held against, and how far it is."""
+
+    id: int
+    number: int
+    stage: str
+    policy_version_id: int
+    reference_id: int
+    created_at: str
+    closed_at: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One long-running piece of work with its config, progress, metrics and result."""
+
+    id: int
+    kind: str
+    status: str
+    config: dict[str, Any]
+    resolved: dict[str, Any] | None
+    round_id: int | None
+    requested_by: int | None
+    progress: float
+    message: str
+    seconds_left: float | None
+    attempts: int
+    stop_requested: bool
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None

@@ -1,0 +1,55 @@
+"""Rounds: one turn of the loop each, one open at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from data.database import Database, now
+from data.errors import BadInput, NotFound
+from data.records import STAGES, Round
+
+
+def _round(row: sqlite3.Row) -> Round:
+    return Round(row["id"], row["number"], row["stage"], row["policy_version_id"],
+                 row["reference_id"], row["created_at"], row["closed_at"])
+
+
+class Rounds:
+    """The turns of the loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, policy_version_id: int, reference_id: int) -> Round:
+        """Open the next round (numbers start at 0) and close the one before."""
+        with self._database.write() as db:
+            db.conn.execute("UPDATE rounds SET closed_at = ?, stage = 'done' "
+                            "WHERE closed_at IS NULL", [now()])
+            number = self._database.value("SELECT coalesce(max(number) + 1, 0) FROM rounds")
+            return self.get(self._database.insert("rounds", {
+                "number": number, "stage": "sampling", "policy_version_id": policy_version_id,
+                "reference_id": reference_id, "created_at": now()}))
+
+    def get(self, round_id: int) -> Round:
+        """One round by id. Raises NotFound."""
+        row = self._database.row("SELECT * FROM rounds WHERE id = ?", [round_id])
+        if row is None:
+            raise NotFound(f"there is no round with id {round_id}")
+        return _round(row)
+
+    def all(self) -> list[Round]:
+        """All rounds, first to last."""
+        return [_round(row) for row in self._database.rows("SELECT * FROM rounds ORDER BY number")]
+
+    def current(self) -> Round | None:
+        """The open round, if there is one."""
+        row = self._database.row(
+            "SELECT * FROM rounds WHERE closed_at IS NULL ORDER BY number DESC LIMIT 1")
+        return None if row is None else _round(row)
+
+    def set_stage(self, round_id: int, stage: str) -> None:
+        """Say how far a round is."""
+        if stage not in STAGES:
+            raise BadInput(f"stage: {stage!r} is none of {', '.join(STAGES)}")
+        with self._database.write() as db:
+            db.conn.execute("UPDATE rounds SET stage = ? WHERE id = ?", [stage, round_id])

@@ -1,0 +1,67 @@
+"""The store: every read and write of a workspace's database goes through here.
+
+`Store` only gathers its rooms; each room (people, prompts, tasks, ...) holds the methods for its
+nouns. A method that writes does so in one immediate transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data.comparisons import Comparisons
+from data.database import Database, to_json
+from data.errors import NotFound
+from data.jobs import Jobs
+from data.people import People
+from data.prompts import Prompts
+from data.responses import Responses
+from data.rounds import Rounds
+from data.tasks import Tasks
+from data.versions import Versions
+
+DATABASE_NAME = "prefloop.db"
+
+
+class Store:
+    """All of one workspace's data. Threads may share it.
+
+    Raises:
+        PrefloopError: the database cannot be opened (see `data.database.Database`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+        self.people = People(self.database)
+        self.prompts = Prompts(self.database)
+        self.responses = Responses(self.database)
+        self.tasks = Tasks(self.database)
+        self.comparisons = Comparisons(self.database)
+        self.versions = Versions(self.database)
+        self.rounds = Rounds(self.database)
+        self.jobs = Jobs(self.database)
+
+    @classmethod
+    def of_workspace(cls, workspace: Path) -> Store:
+        """Open the database of an existing workspace folder.
+
+        Raises:
+            NotFound: the folder holds no workspace.
+        """
+        path = workspace / DATABASE_NAME
+        if not path.is_file():
+            raise NotFound(f"{workspace} holds no workspace: make one with "
+                           f"`prefloop init --workspace {workspace}`")
+        return cls(path)
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """A workspace-wide value by key (JSON), or the default."""
+        text = self.database.value("SELECT value FROM settings WHERE key = ?", [key])
+        return default if text is None else json.loads(text)
+
+    def put_setting(self, key: str, value: Any) -> None:
+        """Store a workspace-wide value (anything JSON can hold)."""
+        with self.database.write() as db:
+            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
+                            "DO UPDATE SET value = excluded.value", [key, to_json(value)])

@@ -1,0 +1,199 @@
+"""Settings of sampling, PPO and best-of-n. Free of torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from data.errors import BadInput
+
+
+def _at_least(config: object, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value < least:
+            raise BadInput(f"--{name.replace('_', '-')}: must be at least {least}, not {value}")
+
+
+def _above_zero(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value <= 0:
+            raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How responses are sampled."""
+
+    responses: int = 2
+    """Responses a prompt (K), 2 to 9."""
+
+    prompts: int = 64
+    """Prompts taken for a round; 0: all of them."""
+
+    evaluate_share: float = 0.25
+    """Share of the round's tasks that set the new policy against the reference, on held-out
+    prompts; in the first round there is nothing to compare."""
+
+    wanted: int = 1
+    """Labels wanted for each task."""
+
+    max_new_tokens: int = 96
+    """Longest response in tokens."""
+
+    temperature: float = 0.7
+    """Sampling temperature; PPO's log-probabilities use the same."""
+
+    batch_size: int = 16
+    """Sequences sampled together."""
+
+    stop: list[str] = field(default_factory=list)
+    """Texts that end a response, besides the tokenizer's end-of-sequence token."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.responses <= 9:
+            raise BadInput("--responses: labelers compare 2 to 9 responses of a prompt, "
+                           f"not {self.responses}")
+        _at_least(self, 0, "prompts")
+        _at_least(self, 1, "wanted", "max_new_tokens", "batch_size")
+        _above_zero(self, "temperature")
+        if not 0 <= self.evaluate_share <= 1:
+            raise BadInput(f"--evaluate-share: must be 0 to 1, not {self.evaluate_share}")
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """How a policy version is improved against a reward model (Ziegler et al. 2019)."""
+
+    steps: int = 30
+    """Rollouts, each followed by `epochs` passes of updates."""
+
+    batch_size: int = 32
+    """Responses sampled a step, one a prompt."""
+
+    minibatch_size: int = 32
+    """Responses that share one optimizer step."""
+
+    microbatch_size: int = 16
+    """Responses in one forward and backward pass; gradients add up to a minibatch exactly."""
+
+    epochs: int = 2
+    """Passes over each rollout."""
+
+    max_new_tokens: int = 48
+    """Longest response in tokens."""
+
+    temperature: float = 0.7
+    """Temperature of sampling and of all log-probabilities (old, new and reference)."""
+
+    learning_rate: float = 3e-4
+    """AdamW's learning rate for the policy's adapter."""
+
+    value_learning_rate: float = 3e-4
+    """AdamW's learning rate for the value model's adapter and head."""
+
+    gamma: float = 1.0
+    """Discount a token."""
+
+    gae_lambda: float = 0.95
+    """Lambda of generalized advantage estimation (Schulman et al. 2016)."""
+
+    clip_range: float = 0.2
+    """The probability ratio is clipped to 1 ± this."""
+
+    value_clip_range: float = 0.2
+    """New values are clipped to the old ones ± this."""
+
+    value_coefficient: float = 0.1
+    """Weight of the value loss."""
+
+    kl_coefficient: float = 0.05
+    """Beta of the per-token KL reward; where adaptive it is the start."""
+
+    kl_target: float = 0.0
+    """KL to the reference, in nats a response, that an adaptive coefficient steers to; 0: the
+    coefficient is fixed."""
+
+    kl_horizon: int = 10_000
+    """Responses over which the adaptive coefficient reacts."""
+
+    kl_stop: float = 0.0
+    """End training when a step's KL to the reference exceeds this many nats; 0: never."""
+
+    update_kl_stop: float = 0.1
+    """Skip a rollout's remaining updates when the policy has moved this far from the one that
+    sampled it (approximate KL a token)."""
+
+    missing_eos_penalty: float = 0.0
+    """Subtracted from the reward of a response that was cut off before it ended."""
+
+    reward_clip: float = 10.0
+    """Rewards (after subtracting the reference's mean and dividing by its spread) are clipped to
+    ± this; 0: not clipped."""
+
+    whiten_advantages: bool = True
+    """Whether a rollout's advantages are shifted and scaled to mean 0 and variance 1."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm, policy and value each."""
+
+    checkpoint_every: int = 5
+    """Steps between checkpoints that a killed run resumes from."""
+
+    stop: list[str] = field(default_factory=list)
+    """Texts that end a response, besides the tokenizer's end-of-sequence token."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "steps", "batch_size", "minibatch_size", "microbatch_size", "epochs",
+                  "max_new_tokens", "checkpoint_every", "kl_horizon")
+        _above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
+                    "value_clip_range", "max_grad_norm")
+        _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
+                  "missing_eos_penalty", "reward_clip", "value_coefficient")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInput(f"--{name.replace('_', '-')}: must be 0 to 1, "
+                               f"not {getattr(self, name)}")
+        if self.batch_size % self.minibatch_size:
+            raise BadInput(f"--minibatch-size: {self.minibatch_size} does not divide "
+                           f"--batch-size {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class BestOfNConfig:
+    """Rejection sampling: the reward model's best of n responses a prompt, then supervised
+    fine-tuning on the winners."""
+
+    n: int = 8
+    """Responses sampled a prompt."""
+
+    prompts: int = 64
+    """Training prompts; 0: all of them."""
+
+    max_new_tokens: int = 48
+    """Longest response in tokens."""
+
+    temperature: float = 0.7
+    """Sampling temperature."""
+
+    batch_size: int = 32
+    """Sequences sampled together."""
+
+    epochs: int = 2
+    """Passes over the winners."""
+
+    learning_rate: float = 2e-4
+    """AdamW's peak learning rate for the policy's adapter."""
+
+    microbatch_size: int = 16
+    """Responses in one forward and backward pass, and in one optimizer step."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+
+    def __post_init__(self) -> None:
+        if self.n < 2:
+            raise BadInput(f"--n: best of {self.n} is no choice; give at least 2")
+        _at_least(self, 0, "prompts")
+        _at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size")
+        _above_zero(self, "temperature", "learning_rate", "max_grad_norm")

@@ -1,0 +1,48 @@
+"""Settings of reward model training. Free of torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.errors import BadInput
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """How a reward model version is trained."""
+
+    epochs: int = 3
+    """Passes over the training comparisons."""
+
+    responses_per_step: int = 32
+    """Responses encoded in one optimizer step; every pair among them counts."""
+
+    learning_rate: float = 3e-4
+    """AdamW's peak learning rate, after a linear warm-up over the first tenth of the steps."""
+
+    weight_decay: float = 0.01
+    """AdamW's weight decay on the adapter; the score head has none."""
+
+    margin_per_strength: float = 0.0
+    """Margin subtracted from the reward difference per level of strength above 1 (Llama 2's
+    margin loss); 0 switches it off."""
+
+    max_length: int = 1024
+    """Longest conversation in tokens; longer ones lose their oldest turns."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "responses_per_step", "max_length"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
+                               f"not {getattr(self, name)}")
+        for name in ("learning_rate", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise BadInput(f"--{name.replace('_', '-')}: must be above 0, "
+                               f"not {getattr(self, name)}")
+        if self.responses_per_step < 2:
+            raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
+        if self.margin_per_strength < 0:
+            raise BadInput("--margin-per-strength: must not be negative")
