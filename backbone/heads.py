@@ -1,0 +1,32 @@
+"""Scalar heads: a hidden state in, one number out (a reward or a value)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from backbone.text import Batch
+
+
+class ScalarHead(nn.Module):
+    """A linear map from hidden states to numbers, without bias, fp32.
+
+    Starts with standard deviation 1/√(d+1) (Stiennon et al. 2020), from a seed of its own.
+    """
+
+    def __init__(self, hidden_size: int, device: torch.device, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        weight = torch.randn(1, hidden_size, generator=generator) / math.sqrt(hidden_size + 1)
+        self.weight = nn.Parameter(weight.to(device))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., d] hidden states to [...] numbers."""
+        return (hidden.float() @ self.weight.T).squeeze(-1)
+
+
+def at_last_token(hidden: Tensor, batch: Batch) -> Tensor:
+    """[B, d] the hidden state at each row's last real token, found by the mask."""
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), batch.last]

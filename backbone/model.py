@@ -1,0 +1,189 @@
+"""One frozen checkpoint with named LoRA adapters: several models for the memory of one.
+
+RLHF's policy, reference, reward and value are adapters (or none) on the copy of the checkpoint
+they start from. Weights of the checkpoint are never trained; a forward pass names the adapter it
+runs with, so there is no "current" model to be surprised by.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+from backbone.checkpoint import load_model, load_tokenizer, resolve
+from backbone.config import ModelConfig
+from backbone.device import choose_device, choose_dtype
+from backbone.text import Batch
+
+#: No adapter is ever called this: what the checkpoint last ran with is not known.
+UNKNOWN = ""
+
+
+class Backbone:
+    """A checkpoint in memory, its tokenizer, and its adapters.
+
+    Adapters are fp32 whatever the precision of the checkpoint; with bf16, matrix products run
+    under autocast.
+    """
+
+    def __init__(self, checkpoint: str, device: torch.device, dtype: torch.dtype) -> None:
+        self.checkpoint = checkpoint
+        self.folder = resolve(checkpoint)
+        self.device = device
+        self.dtype = dtype
+        self.tokenizer = load_tokenizer(checkpoint)
+        self.language_model = load_model(checkpoint, device, dtype)
+        self.trunk: nn.Module = self.language_model.get_decoder()
+        self._peft: PeftModel | None = None
+        self._running_with: str | None = UNKNOWN
+
+    @classmethod
+    def load(cls, checkpoint: str, config: ModelConfig) -> Backbone:
+        """Load a checkpoint on the device and in the precision that the config asks for."""
+        device = choose_device(config.device)
+        return cls(checkpoint, device, choose_dtype(config.precision, device))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.language_model.config.get_text_config().hidden_size)
+
+    @property
+    def context_length(self) -> int:
+        """Longest text in tokens that the checkpoint is made for."""
+        return int(self.language_model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def pad_id(self) -> int:
+        """A token id to fill padding with; masks, not this id, say what is padding."""
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if candidate is not None:
+                return int(candidate)
+        return 0
+
+    @property
+    def config_pad_id(self) -> int | None:
+        """The pad token of the checkpoint's config, which transformers' classifiers go by."""
+        found: int | None = self.language_model.config.get_text_config().pad_token_id
+        return found
+
+    @property
+    def end_ids(self) -> set[int]:
+        """Every token id that ends a response."""
+        named = self.language_model.generation_config.eos_token_id
+        ids = set(named if isinstance(named, list) else [] if named is None else [named])
+        if self.tokenizer.eos_token_id is not None:
+            ids.add(self.tokenizer.eos_token_id)
+        return ids
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names of the adapters in memory."""
+        return [] if self._peft is None else list(self._peft.peft_config)
+
+    def add_adapter(self, name: str, config: LoraConfig, seed: int = 0) -> None:
+        """Add a fresh adapter, which changes nothing until it is trained; replaces its namesake."""
+        self.drop_adapter(name)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # A is drawn at random, B is zero
+            if self._peft is None:
+                self._peft = get_peft_model(self.language_model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+        for layer in self._lora_layers():
+            # Under autocast the product casts its inputs itself; peft's cast would do it twice.
+            layer.cast_input_dtype_enabled = self.dtype == torch.float32
+        self._running_with = UNKNOWN
+
+    def new_lora_config(self, rank: int, alpha: int) -> LoraConfig:
+        """LoRA on all linear layers but the heads, without dropout."""
+        names = sorted({name.rsplit(".", 1)[-1].removesuffix(".base_layer")
+                        for name, module in self.trunk.named_modules()
+                        if isinstance(module, nn.Linear) and "lora_" not in name
+                        and not name.endswith("base_layer")}
+                       | {name.rsplit(".", 1)[-1] for name, module in self.trunk.named_modules()
+                          if isinstance(module, LoraLayer)})
+        return LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0,
+                          bias="none", task_type="CAUSAL_LM",
+                          base_model_name_or_path=self.folder)
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget an adapter, if it is there."""
+        if name not in self.adapters:
+            return
+        assert self._peft is not None
+        if len(self.adapters) == 1:
+            self._peft.unload()
+            self.language_model = self._peft.get_base_model()
+            self.trunk = self.language_model.get_decoder()
+            self._peft = None
+        else:
+            self._peft.delete_adapter(name)
+        self._running_with = UNKNOWN
+
+    def adapter_config(self, name: str) -> LoraConfig:
+        """The LoRA configuration of an adapter."""
+        assert self._peft is not None
+        return self._peft.peft_config[name]
+
+    def adapter_state(self, name: str) -> dict[str, Tensor]:
+        """An adapter's weights under PEFT's own names."""
+        return dict(get_peft_model_state_dict(self._peft, adapter_name=name))
+
+    def load_adapter_state(self, name: str, state: dict[str, Tensor]) -> None:
+        """Put weights (under PEFT's names) into an adapter that is there."""
+        set_peft_model_state_dict(self._peft, state, adapter_name=name)
+
+    def adapter_parameters(self, name: str) -> list[nn.Parameter]:
+        """The trainable tensors of an adapter, in a fixed order."""
+        return [parameter for key, parameter in self.trunk.named_parameters()
+                if f".{name}." in key and "lora_" in key]
+
+    def hidden(self, batch: Batch, adapter: str | None) -> Tensor:
+        """[B, T, d] last hidden states of a batch, with one adapter on (or none)."""
+        self.switch_to(adapter)
+        with self.autocast():
+            output = self.trunk(
+                input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions,
+                use_cache=False)
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., V] vocabulary scores of hidden states, fp32."""
+        with self.autocast():
+            scores: Tensor = self.language_model.lm_head(hidden.to(self.dtype))
+        return scores.float()
+
+    def autocast(self) -> Any:
+        """The context that matrix products run in."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def switch_to(self, adapter: str | None) -> None:
+        """Make forward passes run with one adapter, or with none (the bare checkpoint).
+
+        Raises:
+            KeyError: there is no adapter of that name.
+        """
+        if adapter is not None and adapter not in self.adapters:
+            raise KeyError(f"there is no adapter {adapter!r}, only {self.adapters}")
+        if self._peft is None or adapter == self._running_with:
+            return
+        if adapter is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.base_model.set_adapter(adapter)
+        self._running_with = adapter
+
+    def _lora_layers(self) -> list[Any]:
+        return [module for module in self.trunk.modules() if isinstance(module, LoraLayer)]
+

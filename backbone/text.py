@@ -1,0 +1,101 @@
+"""Conversations to token ids, and token ids to padded batches.
+
+Prompts are padded on the left (for generation), whole conversations on either side; everything
+downstream reads the attention mask and never looks for the pad token, which on many models
+(the embedded one too) is also the end-of-sequence token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.errors import BadInput
+from data.records import Message
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded token ids with their mask; position ids follow from the mask."""
+
+    ids: Tensor
+    """[B, T] token ids; what stands at padded places does not matter."""
+    mask: Tensor
+    """[B, T] 1 at real tokens, 0 at padding."""
+
+    @property
+    def positions(self) -> Tensor:
+        """[B, T] position of each token in its own text, wherever the padding is."""
+        return (self.mask.cumsum(-1) - 1).clamp_min(0)
+
+    @property
+    def last(self) -> Tensor:
+        """[B] index of each row's last real token."""
+        width = self.mask.shape[1]
+        return width - 1 - self.mask.flip(1).argmax(1)
+
+
+def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device,
+        left: bool = False) -> Batch:
+    """Pad token id lists to a batch, on the right or on the left."""
+    width = max(len(s) for s in sequences)
+    ids = torch.full((len(sequences), width), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        span = slice(width - len(sequence), width) if left else slice(0, len(sequence))
+        ids[row, span] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, span] = 1
+    return Batch(ids.to(device), mask.to(device))
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message],
+               longest: int | None = None) -> list[int]:
+    """Token ids of a prompt through the chat template, ready for the assistant's turn.
+
+    Raises:
+        BadInput: the prompt is longer than `longest` tokens, or the template refuses it.
+    """
+    ids = _template(tokenizer, messages, add_generation_prompt=True)
+    if longest is not None and len(ids) > longest:
+        raise BadInput(f"prompt {messages[-1]['content'][:60]!r}: {len(ids):,} tokens, and the "
+                       f"checkpoint's context leaves room for {longest:,}")
+    return ids
+
+
+def conversation_ids(tokenizer: Any, messages: Sequence[Message], longest: int,
+                     pad_id: int | None) -> tuple[list[int], int]:
+    """Token ids of a whole conversation, and how many turns were cut to make it fit.
+
+    The oldest turns go first (a system message stays); a last turn that is too long by itself
+    loses its beginning. Trailing tokens equal to `pad_id` (the pad token of the *checkpoint*) are
+    left off, so that a score read at the last token is read where transformers' own sequence
+    classifiers read it.
+    """
+    kept, cut = list(messages), 0
+    ids = _template(tokenizer, kept)
+    while len(ids) > longest and len(kept) > (2 if kept[0]["role"] == "system" else 1):
+        del kept[1 if kept[0]["role"] == "system" else 0]
+        cut += 1
+        ids = _template(tokenizer, kept)
+    if len(ids) > longest:
+        ids, cut = ids[-longest:], cut + 1
+    while len(ids) > 1 and ids[-1] == pad_id:
+        ids.pop()
+    return ids, cut
+
+
+def _template(tokenizer: Any, messages: Sequence[Message],
+              add_generation_prompt: bool = False) -> list[int]:
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+    except Exception as error:  # jinja raises what the template's author chose
+        raise BadInput(f"the checkpoint's chat template refuses the conversation "
+                       f"{messages[-1]['content'][:60]!r}: {error}") from error
+    # The template has written the special tokens already.
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
