@@ -52,6 +52,16 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device,
     return Batch(ids.to(device), mask.to(device))
 
 
+def join(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int,
+         device: torch.device) -> tuple[Batch, Tensor]:
+    """Prompts padded on the left and responses on the right, so that all responses begin in one
+    column; and the [B, R] mask of the response tokens."""
+    left = pad(prompts, pad_id, device, left=True)
+    right = pad(responses, pad_id, device)
+    return (Batch(torch.cat([left.ids, right.ids], 1), torch.cat([left.mask, right.mask], 1)),
+            right.mask)
+
+
 def prompt_ids(tokenizer: Any, messages: Sequence[Message],
                longest: int | None = None) -> list[int]:
     """Token ids of a prompt through the chat template, ready for the assistant's turn.

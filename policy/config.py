@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from data.errors import BadInput
 
@@ -92,6 +93,10 @@ class PPOConfig:
     value_learning_rate: float = 3e-4
     """AdamW's learning rate for the value model's adapter and head."""
 
+    value_training: Literal["adapter", "head"] = "adapter"
+    """What of the value model is trained: its adapter and head, or the head alone, on features of
+    the reward model that are computed once a rollout; that saves a third of a step's time."""
+
     gamma: float = 1.0
     """Discount a token."""
 
@@ -150,6 +155,8 @@ class PPOConfig:
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
                   "missing_eos_penalty", "reward_clip", "value_coefficient")
+        if self.value_training not in ("adapter", "head"):
+            raise BadInput(f"--value-training: {self.value_training!r} is not adapter or head")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"--{name.replace('_', '-')}: must be 0 to 1, "

@@ -1,0 +1,89 @@
+"""Log-probabilities of given tokens, without ever holding a rollout's full-vocabulary scores.
+
+A vocabulary has 50,000 words or more, so the scores of one rollout can outweigh the model. Here
+they live for one chunk of tokens at a time, in training too: the gradient with respect to the
+hidden states is formed in the forward pass, while the chunk's probabilities are at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from backbone.model import Backbone
+from backbone.text import Batch
+
+CHUNK_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """What a model says of response tokens."""
+
+    logprobs: Tensor
+    """[B, R] log π(token | what came before), at the sampling temperature; 0 off the mask."""
+    entropy: Tensor
+    """[B, R] entropy of the distribution the token was drawn from, nats; no gradient."""
+
+
+def response_logprobs(backbone: Backbone, adapter: str | None, batch: Batch, response_mask: Tensor,
+                      temperature: float) -> TokenLogprobs:
+    """Log-probabilities of the last R tokens of each row.
+
+    Args:
+        batch: [B, T] prompts padded on the left, responses on the right.
+        response_mask: [B, R] 1 at real response tokens; R ≤ T − 1.
+        temperature: divides the scores, as it did when the tokens were sampled.
+    """
+    width = response_mask.shape[1]
+    hidden = backbone.hidden(batch, adapter)[:, -width - 1:-1]  # position t − 1 predicts token t
+    chosen = response_mask.bool()
+    head = backbone.language_model.lm_head
+    # Under autocast the hidden states of a trained adapter may be fp32; the head has its own type.
+    picked = hidden[chosen].to(head.weight.dtype)
+    select: Any = _Selected.apply
+    logprobs, entropy = select(
+        picked, head.weight, head.bias, batch.ids[:, -width:][chosen], temperature)
+    return TokenLogprobs(_scatter(logprobs, chosen), _scatter(entropy, chosen))
+
+
+def _scatter(values: Tensor, chosen: Tensor) -> Tensor:
+    full = torch.zeros(chosen.shape, dtype=values.dtype, device=values.device)
+    return full.masked_scatter(chosen, values)
+
+
+class _Selected(torch.autograd.Function):
+    """log softmax(h Wᵀ/τ) at one token a row, and the entropy. W is frozen.
+
+    d log p(y)/dh = (W_y − Σ_v p(v) W_v)/τ.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
+                temperature: float) -> tuple[Tensor, Tensor]:
+        logprobs, entropies, slopes = [], [], []
+        for start in range(0, hidden.shape[0], CHUNK_TOKENS):
+            rows = hidden[start:start + CHUNK_TOKENS]
+            wanted = targets[start:start + CHUNK_TOKENS]
+            scores = F.linear(rows, weight, bias).float() / temperature
+            log_total = scores.logsumexp(-1)
+            logprobs.append(scores.gather(-1, wanted[:, None]).squeeze(-1) - log_total)
+            probabilities = (scores - log_total[:, None]).exp_()
+            entropies.append(log_total - (probabilities * scores).sum(-1))
+            if ctx.needs_input_grad[0]:
+                expected = probabilities.to(weight.dtype) @ weight
+                slopes.append((weight[wanted] - expected) / temperature)
+        if slopes:
+            ctx.save_for_backward(torch.cat(slopes))
+        entropy = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy)
+        return torch.cat(logprobs), entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return gradients[0][:, None].to(slopes.dtype) * slopes, None, None, None, None

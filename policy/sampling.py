@@ -1,0 +1,140 @@
+"""Sampling responses: batched, seeded a response at a time, finished rows leaving the batch.
+
+Each response draws from its own stream of uniform numbers, made from (seed, prompt, index), so
+what is sampled does not depend on what else stands in the batch (but for rounding), and sampling
+can go on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from backbone.model import Backbone
+from backbone.text import pad
+
+FinishReason = Literal["eos", "stop", "length"]
+
+#: Finished rows are taken out of the batch once this share of it is done.
+COMPACT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One response as it was sampled."""
+
+    ids: list[int]
+    """Token ids, the one that ended it included."""
+    logprobs: list[float]
+    """log π of each token at the sampling temperature."""
+    text: str
+    """The response as people read it: without end tokens and stop texts."""
+    finish_reason: FinishReason
+
+
+def uniform_draws(keys: Sequence[Sequence[int]], count: int) -> np.ndarray:
+    """[len(keys), count] uniform numbers in [0, 1), a stream for each key of integers."""
+    return np.stack([np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key))))
+                     .random(count, dtype=np.float32) for key in keys])
+
+
+@torch.no_grad()
+def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence[int]],
+             draws: np.ndarray, temperature: float, stop: Sequence[str] = (),
+             check: Callable[[], None] = lambda: None) -> list[Sample]:
+    """Sample one response for each prompt (token ids), in one batch.
+
+    Args:
+        draws: [B, N] uniform numbers; N is the longest response in tokens.
+        check: called now and then; may raise to stop the work.
+    """
+    longest = draws.shape[1]
+    batch = pad(prompts, backbone.pad_id, backbone.device, left=True)
+    uniforms = torch.from_numpy(draws).to(backbone.device)
+    mask = torch.nn.functional.pad(batch.mask, (0, longest), value=1)
+    positions = batch.positions[:, -1:]
+    width = batch.ids.shape[1]
+    rows = torch.arange(len(prompts), device=backbone.device)  # which prompt a row belongs to
+    partial = [_Partial(backbone, stop) for _ in prompts]
+    backbone.switch_to(adapter)
+    cache = DynamicCache(config=backbone.language_model.config)
+    hidden = _forward(backbone, batch.ids, batch.mask, batch.positions, cache)
+    for step in range(longest):
+        if step % 8 == 0:
+            check()
+        tokens, logprobs = _draw(backbone.logits(hidden[:, -1]) / temperature, uniforms[rows, step])
+        for row, token, logprob in zip(rows.tolist(), tokens.tolist(), logprobs.tolist(),
+                                       strict=True):
+            partial[row].add(token, logprob)
+        going = torch.tensor([not partial[row].finished for row in rows.tolist()],
+                             device=backbone.device)
+        if step == longest - 1 or not going.any():
+            break
+        if (~going).float().mean() >= COMPACT_SHARE:
+            cache.batch_select_indices(going.nonzero().squeeze(1))
+            rows, tokens = rows[going], tokens[going]
+            positions, mask = positions[going], mask[going]
+        positions = positions + 1
+        hidden = _forward(backbone, tokens[:, None], mask[:, :width + step + 1], positions, cache)
+    return [row.sample() for row in partial]
+
+
+def _forward(backbone: Backbone, ids: Tensor, mask: Tensor, positions: Tensor,
+             cache: DynamicCache) -> Tensor:
+    with backbone.autocast():
+        output = backbone.trunk(input_ids=ids, attention_mask=mask, position_ids=positions,
+                                past_key_values=cache, use_cache=True)
+    hidden: Tensor = output.last_hidden_state
+    return hidden
+
+
+def _draw(scores: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """A token a row by inverting the cumulative distribution, and its log-probability."""
+    logprobs = scores.log_softmax(-1)
+    cumulative = logprobs.exp().cumsum(-1)
+    # Strictly above: a token without probability is never drawn.
+    targets = (uniforms * (1 - 1e-6))[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, targets, right=True).clamp_max(scores.shape[-1] - 1)
+    return tokens.squeeze(1), logprobs.gather(1, tokens).squeeze(1)
+
+
+class _Partial:
+    """A response while it grows."""
+
+    def __init__(self, backbone: Backbone, stop: Sequence[str]) -> None:
+        self._tokenizer = backbone.tokenizer
+        self._end_ids = backbone.end_ids
+        self._stop = list(stop)
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
+        self._reason: FinishReason = "length"
+        self.finished = False
+
+    def add(self, token: int, logprob: float) -> None:
+        """Take the next token, unless the response is over."""
+        if self.finished:
+            return
+        self._ids.append(token)
+        self._logprobs.append(logprob)
+        if token in self._end_ids:
+            self.finished, self._reason = True, "eos"
+        elif self._stop and any(text in self._decoded() for text in self._stop):
+            self.finished, self._reason = True, "stop"
+
+    def sample(self) -> Sample:
+        """The response as it stands."""
+        text = self._decoded()
+        for stop in self._stop:
+            text = text.split(stop)[0]
+        return Sample(self._ids, self._logprobs, text.strip(), self._reason)
+
+    def _decoded(self) -> str:
+        ids = [i for i in self._ids if i not in self._end_ids]
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
