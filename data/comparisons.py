@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from itertools import combinations
 from typing import Any
@@ -47,6 +48,8 @@ def _check(answer: Answer, task: Task) -> None:
         raise BadInput("verdict: both_bad goes with a ranking of one group")
     if not set(answer.flags) <= set(task.response_ids):
         raise BadInput("flags: name a response that is not in the task")
+    if not math.isfinite(answer.seconds):
+        raise BadInput(f"seconds: {answer.seconds} is no time")
     if len(answer.rationale) > LONGEST_RATIONALE:
         raise BadInput(f"rationale: at most {LONGEST_RATIONALE} characters")
 
@@ -141,6 +144,35 @@ class Comparisons:
             AND (:labeler IS NULL OR c.labeler_id = :labeler)
             AND (:purpose IS NULL OR t.purpose = :purpose) ORDER BY c.id""",
             {"round": round_id, "labeler": labeler_id, "purpose": purpose})]
+
+    def count(self, labeler_id: int, round_id: int | None = None) -> int:
+        """How many standing answers a labeler has given (in a round)."""
+        return int(self._database.value(
+            "SELECT count(*) FROM current_comparisons c JOIN tasks t ON t.id = c.task_id "
+            "WHERE c.labeler_id = :me AND (:round IS NULL OR t.round_id = :round)",
+            {"me": labeler_id, "round": round_id}))
+
+    def search(self, labeler_id: int, text: str = "", limit: int = 20,
+               offset: int = 0) -> tuple[list[Comparison], int]:
+        """One labeler's standing answers that mention a text, newest first, and how many there are.
+
+        Looks into the prompt, the responses and the rationale.
+        """
+        where = """
+            FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
+            WHERE c.labeler_id = :me AND (:text = '' OR c.rationale LIKE :like ESCAPE '!'
+                OR EXISTS (SELECT 1 FROM prompts p, json_each(p.messages) m WHERE p.id = t.prompt_id
+                    AND json_extract(m.value, '$.content') LIKE :like ESCAPE '!')
+                OR EXISTS (SELECT 1 FROM task_responses tr JOIN responses r ON r.id = tr.response_id
+                    WHERE tr.task_id = t.id AND r.text LIKE :like ESCAPE '!'))"""
+        text = text.strip()
+        literal = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        values = {"me": labeler_id, "text": text, "like": f"%{literal}%"}
+        found = self._database.rows(
+            f"SELECT c.* {where} ORDER BY c.id DESC LIMIT :limit OFFSET :offset",
+            {**values, "limit": limit, "offset": offset})
+        return ([comparison_of(row) for row in found],
+                int(self._database.value(f"SELECT count(*) {where}", values)))
 
     def history(self, task_id: int, labeler_id: int) -> list[Comparison]:
         """Every revision of one labeler's answer to one task, first to last."""

@@ -59,6 +59,8 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA foreign_keys = ON")
+            # Without it, INSERT OR REPLACE deletes rows behind the back of the triggers.
+            connection.execute("PRAGMA recursive_triggers = ON")
             # FULL: an answer that the page has called saved survives the machine's power cut too.
             connection.execute("PRAGMA synchronous = FULL")
             db = self._local.db = SqliteUtils(connection, execute_plugins=False)
@@ -87,6 +89,12 @@ class Database:
         with self._plain_errors():
             found: list[sqlite3.Row] = self.connection.conn.execute(sql, values).fetchall()
             return found
+
+    def each(self, sql: str,
+             values: Sequence[Any] | dict[str, Any] = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a query one by one, all of the same moment, without holding them all."""
+        with self._plain_errors():
+            yield from self.connection.conn.execute(sql, values)
 
     def row(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Row | None:
         """The first row of a query, or None."""

@@ -69,6 +69,10 @@ class Jobs:
         """Keep the full config that the job really runs with."""
         self._set(job_id, resolved=json.dumps(dict(resolved)))
 
+    def set_round(self, job_id: int, round_id: int) -> None:
+        """Keep which round a job works for, so that it goes on with that one if it is resumed."""
+        self._set(job_id, round_id=round_id)
+
     def set_progress(self, job_id: int, progress: float, message: str,
                      seconds_left: float | None = None) -> bool:
         """Say how far a job is; returns whether it was asked to stop."""

@@ -98,6 +98,14 @@ class People:
                 "expires_at": now(lifetime)})
         return code
 
+    def of_code(self, code: str) -> Labeler | None:
+        """Whom a one-time code would sign in, without using it up (a link preview must not)."""
+        row = self._database.row(
+            "SELECT l.* FROM sign_in_codes s JOIN labelers l ON l.id = s.labeler_id "
+            "WHERE s.code_hash = ? AND s.used_at IS NULL AND s.expires_at > ? "
+            "AND NOT l.disabled", [_hash(code), now()])
+        return None if row is None else _labeler(row)
+
     def redeem(self, code: str, lifetime: timedelta = SESSION_LIFETIME) -> str | None:
         """Trade a one-time code for a session token; None if used, expired or unknown."""
         with self._database.write() as db:

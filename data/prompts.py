@@ -24,8 +24,13 @@ def fingerprint(messages: Sequence[Message]) -> str:
 
 
 def split_of(messages: Sequence[Message]) -> str:
-    """train or held_out, from the text alone: the same on every machine and in every import."""
-    share = int(fingerprint(messages)[:8], 16) / 2**32
+    """train or held_out, from the text alone: the same on every machine and in every import.
+
+    The user's first message decides. Dialogues that begin alike share most of their text (files
+    of preferences hold the same one at several lengths), so they stay on the same side.
+    """
+    opening = next(m for m in messages if m["role"] == "user")
+    share = int(fingerprint([opening])[:8], 16) / 2**32
     return "held_out" if share < HELD_OUT_SHARE else "train"
 
 
@@ -45,6 +50,8 @@ def check_messages(messages: object) -> list[Message]:
         if len(content) > LONGEST_PROMPT:
             raise BadInput(f"{where}.content: {len(content):,} characters; at most "
                            f"{LONGEST_PROMPT:,} are taken")
+        if "\0" in content:
+            raise BadInput(f"{where}.content: holds a NUL character")
         try:
             content.encode()
         except UnicodeEncodeError:
@@ -87,7 +94,8 @@ class Prompts:
 
     def add_starters(self) -> int:
         """Add the prompts that come with prefloop; returns how many were new."""
-        lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
+        # Not splitlines(): JSON allows U+2028 and the like inside a string.
+        lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").strip().split("\n")
         with self._database.write():
             return sum(self.add(entry["messages"], "starter", entry["tags"])[1]
                        for entry in map(json.loads, lines))

@@ -176,7 +176,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One labeler's answer to one task, one revision of it, with the order it was shown in."""
+    """One labeler's answer to one task, one revision of it, with the order it was shown in.
+
+    `shown` is empty where the order is not known: in imported preferences.
+    """
 
     id: int
     task_id: int
@@ -195,8 +198,8 @@ class Comparison:
 
     @property
     def first_shown_won(self) -> bool | None:
-        """Whether the response shown first (left) won; None where nothing won outright."""
-        return None if self.winner is None else self.winner == self.shown[0]
+        """Whether the response shown first (left) won; None where that cannot be said."""
+        return None if self.winner is None or not self.shown else self.winner == self.shown[0]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from data.database import Database, now
+from data.database import Database, now, to_json
 from data.errors import NotFound
 from data.records import NewResponse, Response
 
@@ -42,9 +42,9 @@ class Responses:
 
     def get(self, ids: Sequence[int]) -> list[Response]:
         """Responses by id, in the order asked for. Raises NotFound."""
-        marks = ",".join("?" * len(ids))
         found = {row["id"]: _response(row) for row in self._database.rows(
-            f"SELECT * FROM responses WHERE id IN ({marks})", list(ids))}
+            "SELECT * FROM responses WHERE id IN (SELECT value FROM json_each(?))",
+            [to_json(list(ids))])}
         missing = [i for i in ids if i not in found]
         if missing:
             raise NotFound(f"there is no response {missing[0]}")
@@ -56,6 +56,13 @@ class Responses:
             "SELECT * FROM responses WHERE round_id = :round AND source = 'sample' "
             "AND (:version IS NULL OR policy_version_id = :version) ORDER BY id",
             {"round": round_id, "version": policy_version_id})]
+
+    def lengths(self, round_id: int | None = None) -> dict[int, int]:
+        """Characters of every response (of a round's tasks), by id, without reading the texts."""
+        return {row["id"]: row["length"] for row in self._database.rows(
+            "SELECT id, length(text) AS length FROM responses WHERE :round IS NULL OR id IN ("
+            "SELECT tr.response_id FROM task_responses tr JOIN tasks t ON t.id = tr.task_id "
+            "WHERE t.round_id = :round)", {"round": round_id})}
 
     def all(self) -> list[Response]:
         """Every response, oldest first."""

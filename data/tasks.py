@@ -89,7 +89,9 @@ class Tasks:
         with self._database.write() as db:
             row = db.conn.execute("""
                 SELECT t.* FROM assignments a JOIN tasks t ON t.id = a.task_id
+                LEFT JOIN rounds r ON r.id = t.round_id
                 WHERE a.labeler_id = :me AND a.skipped_at IS NULL AND a.leased_at > :stale
+                AND (t.round_id IS NULL OR r.closed_at IS NULL)
                 AND t.id IS NOT :skip AND NOT EXISTS (
                     SELECT 1 FROM current_comparisons c
                     WHERE c.task_id = t.id AND c.labeler_id = :me)
@@ -147,6 +149,19 @@ class Tasks:
                 "UPDATE assignments SET skipped_at = NULL, skip_reason = NULL, leased_at = ? "
                 "WHERE task_id = ? AND labeler_id = ?", [now(), task_id, labeler_id])
 
+    def last_done(self, labeler_id: int) -> tuple[int, bool] | None:
+        """The task that a labeler answered or skipped last, and whether it was a skip.
+
+        By the time it was handed out, so that a later revision of an old answer changes nothing.
+        """
+        row = self._database.row("""
+            SELECT a.task_id, a.skipped_at IS NOT NULL AS skipped FROM assignments a
+            WHERE a.labeler_id = :me AND (a.skipped_at IS NOT NULL OR EXISTS (
+                SELECT 1 FROM current_comparisons c
+                WHERE c.task_id = a.task_id AND c.labeler_id = :me))
+            ORDER BY a.leased_at DESC LIMIT 1""", {"me": labeler_id})
+        return None if row is None else (row["task_id"], bool(row["skipped"]))
+
     def open_for(self, labeler_id: int) -> int:
         """How many tasks still wait for this labeler in open rounds."""
         return int(self._database.value("""
@@ -156,6 +171,29 @@ class Tasks:
                 AND a.labeler_id = :me AND a.skipped_at IS NOT NULL)
             AND NOT EXISTS (SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)""", {"me": labeler_id}))
+
+    def labels_missing(self) -> int:
+        """How many labels the tasks of open rounds still want, whoever gives them."""
+        return int(self._database.value(
+            "SELECT coalesce(sum(t.wanted - t.labels), 0) FROM tasks t "
+            "LEFT JOIN rounds r ON r.id = t.round_id WHERE t.labels < t.wanted "
+            "AND (t.round_id IS NULL OR r.closed_at IS NULL)"))
+
+    def open_pairs(self) -> list[tuple[str, str]]:
+        """The texts of the first two responses of every task that wants labels."""
+        return [(row["a"], row["b"]) for row in self._database.rows("""
+            SELECT ra.text AS a, rb.text AS b FROM tasks t
+            JOIN task_responses ta ON ta.task_id = t.id AND ta.position = 0
+            JOIN task_responses tb ON tb.task_id = t.id AND tb.position = 1
+            JOIN responses ra ON ra.id = ta.response_id
+            JOIN responses rb ON rb.id = tb.response_id
+            WHERE t.labels < t.wanted ORDER BY t.id""")]
+
+    def uses_of_prompts(self, before_round: int) -> dict[int, int]:
+        """In how many tasks of rounds before this one each prompt stands."""
+        return {row["prompt_id"]: row["n"] for row in self._database.rows(
+            "SELECT prompt_id, count(*) AS n FROM tasks WHERE round_id < ? GROUP BY prompt_id",
+            [before_round])}
 
     def progress(self, round_id: int) -> tuple[int, int]:
         """Labels given and labels wanted in a round; more than wanted on a task counts once."""

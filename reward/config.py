@@ -15,10 +15,11 @@ class RewardConfig:
     """Passes over the training comparisons."""
 
     responses_per_step: int = 32
-    """Responses encoded in one optimizer step; every pair among them counts."""
+    """Responses encoded in one optimizer step, each once; every pair among them counts."""
 
     learning_rate: float = 3e-4
-    """AdamW's peak learning rate, after a linear warm-up over the first tenth of the steps."""
+    """AdamW's peak learning rate, reached by a linear warm-up over the first tenth of the steps and
+    left by a linear decay to zero."""
 
     weight_decay: float = 0.01
     """AdamW's weight decay on the adapter; the score head has none."""
@@ -30,19 +31,28 @@ class RewardConfig:
     max_length: int = 1024
     """Longest conversation in tokens; longer ones lose their oldest turns."""
 
+    microbatch_tokens: int = 4096
+    """Tokens (padding included) in one forward and backward pass, which bounds memory; gradients
+    add up to the whole step exactly."""
+
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
 
+    checkpoint_every: int = 20
+    """Steps between checkpoints that a killed run resumes from."""
+
     def __post_init__(self) -> None:
-        for name in ("epochs", "responses_per_step", "max_length"):
+        for name in ("epochs", "responses_per_step", "max_length", "microbatch_tokens",
+                     "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
                                f"not {getattr(self, name)}")
         for name in ("learning_rate", "max_grad_norm"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must be above 0, "
                                f"not {getattr(self, name)}")
+        for name in ("margin_per_strength", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
-        if self.margin_per_strength < 0:
-            raise BadInput("--margin-per-strength: must not be negative")

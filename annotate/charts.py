@@ -1,0 +1,96 @@
+"""A job's metrics as small line charts, and its result as figures with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from annotate.figures import (
+    estimate_of,
+    facts_html,
+    is_share,
+    number,
+    plain,
+    share,
+    table_html,
+    title_of,
+)
+
+#: What to watch first in each kind of job; the rest is folded away.
+MAIN_CURVES: Mapping[str, Sequence[str]] = {
+    "ppo": ("reward", "kl", "length", "entropy"),
+    "train-reward": ("loss", "accuracy", "held_out_loss", "held_out_accuracy"),
+    "best-of-n": ("loss", "reward"),
+}
+PER_ROW = 4
+
+
+def series_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:
+    """Every numeric metric as steps and values; steps without a value are left out."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for entry in metrics:
+        for name, value in entry.items():
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                steps, values = series.setdefault(name, ([], []))
+                steps.append(entry["step"])
+                values.append(float(value))
+    return series
+
+
+def curves(job_id: int, kind: str, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """The main curves side by side, the others in a fold."""
+    series = series_of(metrics)
+    main = [name for name in MAIN_CURVES.get(kind, ()) if name in series] \
+        or list(series)[:PER_ROW]
+    _grid(job_id, {name: series[name] for name in main})
+    rest = {name: series[name] for name in series if name not in main}
+    if rest:
+        with st.expander(f"All curves ({len(rest)} more)", key=f"rest-{job_id}",
+                         on_change="rerun") as fold:
+            if fold.open:
+                _grid(job_id, rest)
+
+
+def _grid(job_id: int, series: Mapping[str, tuple[list[int], list[float]]]) -> None:
+    names = list(series)
+    for start in range(0, len(names), PER_ROW):
+        columns = st.columns(PER_ROW, gap="small")
+        for name, column in zip(names[start:start + PER_ROW], columns, strict=False):
+            with column:
+                _curve(job_id, name, *series[name])
+
+
+def _curve(job_id: int, name: str, steps: list[int], values: list[float]) -> None:
+    """One metric: its last value as the title's second half, the curve below."""
+    title = title_of(name)
+    figure = {
+        "data": [{"type": "scatter", "mode": "lines+markers" if len(steps) < 40 else "lines",
+                  "x": steps, "y": values, "line": {"width": 2, "color": "#3d8aae"},
+                  "marker": {"size": 4}, "hovertemplate": "step %{x}: %{y:.4g}<extra></extra>"}],
+        "layout": {"height": 190, "margin": {"l": 44, "r": 8, "t": 34, "b": 28},
+                   "title": {"text": f"{title}  {plain(values[-1])}", "font": {"size": 14},
+                             "x": 0.01, "y": 0.97},
+                   "xaxis": {"nticks": 5, "tickformat": "d"}, "yaxis": {"nticks": 5},
+                   "showlegend": False, "dragmode": False},
+    }
+    st.plotly_chart(figure, key=f"curve-{job_id}-{name}",
+                    config={"displayModeBar": False, "displaylogo": False},
+                    alt=f"{title} over {len(steps)} steps, last {plain(values[-1])}")
+
+
+def result(values: Mapping[str, Any]) -> None:
+    """A job's result: estimates as cards, the rest as a small table."""
+    cards, rows = [], []
+    for name, value in values.items():
+        estimate = estimate_of(value)
+        if estimate is not None:
+            shown = share(estimate) if is_share(name, estimate) else number(estimate)
+            cards.append((title_of(name), *shown))
+        elif isinstance(value, bool | int | float | str):
+            rows.append((title_of(name), value if isinstance(value, str) else plain(value)))
+    if cards:
+        st.html(facts_html(cards))
+    if rows:
+        st.html(table_html(("Result", ""), rows))

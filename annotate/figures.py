@@ -1,0 +1,105 @@
+"""Figures as people read them: never without their n and interval, and marked where simulated."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from data.records import Labeler
+from data.statistics import Estimate
+
+NOTHING = "–"
+
+
+def share(estimate: Estimate | None) -> tuple[str, str]:
+    """A share as its value and what belongs under it: `71 %`, `n = 120, 62–79 %`."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return NOTHING, "no data yet"
+    return f"{100 * estimate.value:.0f} %", (
+        f"n = {estimate.n:,}, {100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
+
+
+def number(estimate: Estimate | None) -> tuple[str, str]:
+    """Any other estimate as its value and what belongs under it."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return NOTHING, "no data yet"
+    return plain(estimate.value), (
+        f"n = {estimate.n:,}, {plain(estimate.low)} to {plain(estimate.high)}")
+
+
+def plain(value: float) -> str:
+    """A number in as few digits as say something."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value)
+                                  and abs(value) < 1e6):
+        return f"{int(value):,}"
+    return f"{value:.3g}" if math.isfinite(value) else NOTHING
+
+
+def estimate_of(value: Any) -> Estimate | None:
+    """An estimate from a job's stored result; None if it is something else."""
+    if isinstance(value, Mapping) and {"value", "n", "low", "high"} <= value.keys() \
+            and all(isinstance(value[k], int | float) for k in ("value", "n", "low", "high")):
+        return Estimate.from_dict(value)
+    return None
+
+
+def is_share(name: str, estimate: Estimate) -> bool:
+    """Whether a stored estimate is a share, to be shown in percent."""
+    words = ("accuracy", "rate", "share", "agreement", "baseline", "chance", "wins")
+    return 0 <= estimate.value <= 1 and any(word in name for word in words)
+
+
+def title_of(name: str) -> str:
+    """`held_out_accuracy` as `Held-out accuracy`."""
+    words = name.replace("held_out", "held-out").replace("_", " ").strip()
+    for short, written in (("kl", "KL"), ("eos", "EOS"), ("ppo", "PPO")):
+        words = " ".join(written if word == short else word for word in words.split())
+    return words[:1].upper() + words[1:]
+
+
+def facts_html(facts: Iterable[tuple[str, str, str]]) -> str:
+    """Cards of name, value and what belongs under it."""
+    cards = "".join(
+        f'<div class="pf-fact"><div class="pf-name">{html.escape(name)}</div>'
+        f'<div class="pf-value">{html.escape(value)}</div>'
+        f'<div class="pf-more">{html.escape(more)}</div></div>' for name, value, more in facts)
+    return f'<div class="pf-facts">{cards}</div>'
+
+
+def table_html(head: Sequence[str], rows: Iterable[Sequence[str]],
+               numbers: Iterable[int] = ()) -> str:
+    """A small table of plain texts; the columns in `numbers` are set to the right."""
+    right = set(numbers)
+
+    def cell(tag: str, column: int, text: str) -> str:
+        kind = ' class="pf-number"' if column in right else ""
+        return f"<{tag}{kind}>{html.escape(text)}</{tag}>"
+
+    def line(tag: str, texts: Sequence[str]) -> str:
+        return f"<tr>{''.join(cell(tag, i, text) for i, text in enumerate(texts))}</tr>"
+
+    return (f'<div class="pf-scroll"><table class="pf-table"><thead>{line("th", head)}</thead>'
+            f"<tbody>{''.join(line('td', row) for row in rows)}</tbody></table></div>")
+
+
+def name_of(labeler: Labeler) -> str:
+    """A labeler's name, marked unless a person."""
+    return labeler.name if labeler.kind == "human" else f"{labeler.name} ({labeler.kind})"
+
+
+def moment(iso: str | None) -> str:
+    """A stored time, in UTC, to the minute."""
+    return NOTHING if not iso else iso[:16].replace("T", " ") + " UTC"
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

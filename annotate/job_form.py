@@ -1,0 +1,91 @@
+"""A form for any kind of job, built from what the worker says it takes (`job_kinds`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from annotate import actions
+from annotate.figures import title_of
+from annotate.session import store, token
+from data.errors import BadInput, PrefloopError
+
+
+def show(entry: Mapping[str, Any], disabled: bool) -> None:
+    """Help, the common fields, the others in a fold, and the button that starts the job."""
+    kind, common = entry["kind"], set(entry.get("common") or ())
+    fields = entry["fields"]
+    st.caption(entry["help"])
+    with st.form(f"job-{kind}", border=False):
+        first = [field for field in fields if field["name"] in common]
+        columns = st.columns(max(min(len(first), 4), 1))
+        for i, field in enumerate(first):
+            with columns[i % len(columns)]:
+                _widget(kind, field)
+        rest = [field for field in fields if field["name"] not in common]
+        if rest:
+            with st.expander(f"All settings ({len(rest)} more)"):
+                thirds = st.columns(3)
+                for i, field in enumerate(rest):
+                    with thirds[i % 3]:
+                        _widget(kind, field)
+        st.form_submit_button(entry["title"], type="primary", disabled=disabled,
+                              key=f"start-{kind}", on_click=_start, args=(entry,))
+
+
+def _widget(kind: str, field: Mapping[str, Any]) -> None:
+    """One field; numbers are typed as text, since 1e-5 has no place in a number box."""
+    name, default, key = field["name"], field["default"], _key(kind, field)
+    label, help_text = title_of(name), field.get("help") or None
+    if field["type"] == "bool":
+        st.checkbox(label, bool(default), key=key, help=help_text)
+    elif field["type"] == "choice":
+        choices = list(field["choices"])
+        st.selectbox(label, choices, choices.index(default), key=key, help=help_text)
+    elif field["type"] == "list":
+        st.text_area(label, "\n".join(default or ()), key=key, help=help_text, height=80)
+    else:
+        st.text_input(label, "" if default is None else str(default), key=key, help=help_text)
+
+
+def _start(entry: Mapping[str, Any]) -> None:
+    try:
+        config = {}
+        for field in entry["fields"]:
+            value = parse(field, st.session_state.get(_key(entry["kind"], field)))
+            if value != field["default"]:
+                config[field["name"]] = value
+        current = store().rounds.current()
+        job = actions.start_job(store(), token(), entry["kind"], config,
+                                current.id if current else None)
+        st.session_state["jobs-notice"] = f"Job {job.id} is queued."
+        st.session_state["job-shown"] = job.id
+    except PrefloopError as error:
+        st.session_state["jobs-error"] = f"NOT started: {error}"
+
+
+def parse(field: Mapping[str, Any], value: Any) -> Any:
+    """A form's value as the field's type; empty gives the default.
+
+    Raises:
+        BadInput: it is no such number.
+    """
+    kind, name = field["type"], field["name"]
+    if value is None or (value == "" and kind != "str"):
+        return field["default"]
+    if kind == "list":
+        return [line.strip() for line in str(value).splitlines() if line.strip()]
+    if kind not in ("int", "float"):
+        return value
+    text = str(value).strip().replace(",", "" if kind == "int" else ".")
+    try:
+        return int(text) if kind == "int" else float(text)
+    except ValueError:
+        wanted = "a whole number" if kind == "int" else "a number"
+        raise BadInput(f"{title_of(name)}: wanted {wanted}, not {value!r}") from None
+
+
+def _key(kind: str, field: Mapping[str, Any]) -> str:
+    return f"job-{kind}-{field['name']}"

@@ -1,0 +1,24 @@
+"""Which role may do what. Checked at every write (`annotate.actions`) and for every page.
+
+A lead may do everything, so that one newcomer can walk the whole loop; an engineer may not decide
+who belongs to the team; a labeler only answers, and sees nothing that would unblind them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from data.records import Labeler
+
+Permission = Literal["answer", "quality", "people", "rounds"]
+
+PERMISSIONS: dict[str, frozenset[Permission]] = {
+    "labeler": frozenset({"answer"}),
+    "lead": frozenset({"answer", "quality", "people", "rounds"}),
+    "engineer": frozenset({"answer", "quality", "rounds"}),
+}
+
+
+def permits(labeler: Labeler, permission: Permission) -> bool:
+    """Whether this person's role includes a permission; an unknown role has none."""
+    return permission in PERMISSIONS.get(labeler.role, frozenset())

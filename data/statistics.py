@@ -1,0 +1,172 @@
+"""Estimates with their n and 95 % interval: no figure of prefloop is shown without both.
+
+Everything is closed form or seeded, so the same data give the same digits. Only numpy and the
+standard library: there is no scipy among our dependencies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+CONFIDENCE = 0.95
+Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+BOOTSTRAP_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, what it was counted over, and the ends of its 95 % interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """`value`, `n`, `low` and `high`, for JSON: an end that is not finite becomes None."""
+        return {key: v if math.isfinite(v) else None for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Estimate:
+        """The inverse of `as_dict`; other keys are ignored."""
+        low, high = values["low"], values["high"]
+        return cls(float(values["value"]), int(values["n"]),
+                   -math.inf if low is None else float(low),
+                   math.inf if high is None else float(high))
+
+    def percent(self) -> str:
+        """For a share: `71.2 % (62.0–79.1 %, n = 120)`."""
+        return (f"{100 * self.value:.1f} % ({100 * self.low:.1f}–{100 * self.high:.1f} %, "
+                f"n = {self.n:,})")
+
+    def __str__(self) -> str:
+        """For anything else: `0.712 (0.620 to 0.791, n = 120)`."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n:,})"
+
+
+def proportion(successes: float, n: int) -> Estimate | None:
+    """A share of n independent trials with its Wilson interval; None when n is 0.
+
+    `successes` may be a fraction, since a tie counts half. Wilson (1927): stays within 0 and 1
+    and keeps its coverage at small n and near the ends, where the textbook interval fails.
+    """
+    if n == 0:
+        return None
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} trials")
+    low, high = _wilson(successes / n, n, Z)
+    return Estimate(successes / n, n, low, high)
+
+
+def mean(values: Sequence[float]) -> Estimate | None:
+    """The mean of independent values with Student's t interval; None without values.
+
+    One value says nothing of the spread: its interval is unbounded on both sides.
+    """
+    n = len(values)
+    if n == 0:
+        return None
+    data = np.asarray(values, dtype=float)
+    if n == 1:
+        return Estimate(float(data[0]), 1, -math.inf, math.inf)
+    middle = float(data.mean())
+    half = student_t(n - 1) * float(data.std(ddof=1)) / math.sqrt(n)
+    return Estimate(middle, n, middle - half, middle + half)
+
+
+def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> Estimate | None:
+    """The mean of values within 0 and 1 that come in clusters, such as pairs that share a prompt.
+
+    Values of one cluster are no independent witnesses, so an interval from n alone is too narrow.
+    Wilson's interval is taken at the effective sample size p(1 − p) / V, where V is the
+    cluster-robust (linearised) variance of the mean, with t of clusters − 1 degrees of freedom in
+    z's place (Korn & Graubard 1998, with Wilson's interval for theirs; Franco et al. 2019 compare
+    them). The effective size is never above n; where all values agree V is 0 and says nothing,
+    so every cluster counts once. None without values.
+
+    Raises:
+        ValueError: a value outside 0 to 1, or not one cluster for each value.
+    """
+    if len(values) != len(clusters):
+        raise ValueError(f"{len(values)} values, but {len(clusters)} clusters")
+    if len(values) == 0:
+        return None
+    data = np.asarray(values, dtype=float)
+    if not ((data >= 0) & (data <= 1)).all():
+        raise ValueError("a value lies outside 0 to 1")
+    numbers: dict[Hashable, int] = {}
+    index = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
+    n, groups, share = len(data), len(numbers), float(data.mean())
+    if groups == 1:
+        low, high = _wilson(share, 1.0, Z)
+        return Estimate(share, n, low, high)
+    residuals = np.bincount(index, weights=data - share, minlength=groups)
+    # V = G/(G−1) · Σ_g (Σ_{i in g} (y_i − p))² / n²
+    variance = groups / (groups - 1) * float((residuals**2).sum()) / n**2
+    spread = share * (1 - share)
+    size = float(groups)
+    if variance > 1e-15:
+        size = min(max(spread / variance, 1.0), float(n))
+    low, high = _wilson(share, size, student_t(groups - 1))
+    return Estimate(share, n, low, high)
+
+
+def bootstrap(statistic: Callable[[np.ndarray[Any, Any]], float], size: int,
+              draws: int = BOOTSTRAP_DRAWS, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap's 95 % interval (Efron 1979) of a statistic of `size` units.
+
+    `statistic` is given how often each unit was drawn (shape [size]); draws for which it is
+    undefined (nan) are left out. Seeded: the same units give the same interval.
+    """
+    rng = np.random.default_rng(seed)
+    found = np.array([statistic(np.bincount(rng.integers(size, size=size), minlength=size))
+                      for _ in range(draws)])
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return math.nan, math.nan
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=1024)
+def student_t(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t, by bisection of its exact distribution.
+
+    Past 1,000 degrees of freedom the first term of Cornish–Fisher, z + (z³ + z)/4ν, is exact to
+    five digits (Abramowitz & Stegun 26.7.5).
+    """
+    if degrees > 1000:
+        return Z + (Z**3 + Z) / (4 * degrees)
+    low, high = 0.0, 13.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, degrees) < CONFIDENCE else (low, middle)
+    return high
+
+
+def _within(t: float, degrees: int) -> float:
+    """P(|T| < t), a finite sum for whole degrees of freedom (Abramowitz & Stegun 26.7.3–4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    cosine = math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
+    for k in range(2 + odd, degrees + 1, 2):
+        total += term
+        term *= cosine**2 * (k - 1) / k
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
+    """Both roots q of (share − q)² = z² q(1 − q) / n."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # Rounding must not push an end past the share itself (at 0 and at 1 they coincide).
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))

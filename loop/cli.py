@@ -1,0 +1,171 @@
+"""The `prefloop` command: finds the sub-command, reads its flags, turns errors into one line.
+
+Nothing heavy is imported before a command runs, so that every help answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import BadInput, PrefloopError
+
+if TYPE_CHECKING:
+    from loop.options import Common
+    from loop.settings import Settings
+
+COMMANDS = {
+    "up": "workspace_commands:Up",
+    "init": "workspace_commands:Init",
+    "status": "workspace_commands:Status",
+    "backup": "exchange_commands:Backup",
+    "import": "exchange_commands:Import",
+    "export": "exchange_commands:Export",
+    "sample": "stage_commands:Sample",
+    "train-reward": "stage_commands:TrainReward",
+    "eval-reward": "stage_commands:EvalReward",
+    "score": "exchange_commands:Score",
+    "ppo": "stage_commands:Ppo",
+    "best-of-n": "stage_commands:BestOfN",
+    "simulate": "stage_commands:Simulate",
+    "labeler add": "labeler_commands:AddLabeler",
+    "labeler list": "labeler_commands:ListLabelers",
+    "labeler link": "labeler_commands:LinkLabeler",
+    "labeler disable": "labeler_commands:DisableLabeler",
+    "labeler enable": "labeler_commands:EnableLabeler",
+    "demo": "workspace_commands:Demo",
+    "worker": "workspace_commands:Worker",
+}
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_HELP = ("-h", "--help")
+
+
+def main() -> None:
+    """The entry point of the script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    debug = "--debug" in arguments
+    try:
+        _dispatch(list(arguments))
+        sys.stdout.flush()
+    except SystemExit as error:  # tyro's, after a help text or a usage error
+        return error.code if isinstance(error.code, int) else FAILED
+    except BrokenPipeError:  # `prefloop export … | head`
+        # Whatever is still in the buffer has no reader; the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (KeyboardInterrupt, Exception) as error:
+        if debug:
+            traceback.print_exc()
+        line, code = _explained(error)
+        print(line, file=sys.stderr)
+        return code
+    return DONE
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """The one line that a person sees, and the exit code."""
+    from loop.jobs import one_line
+    from loop.runs import Interrupted
+
+    if isinstance(error, Interrupted):
+        return str(error), INTERRUPTED
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, PrefloopError):
+        wrong = isinstance(error, BadInput)
+        return f"prefloop: {one_line(error)}", WRONG_USAGE if wrong else FAILED
+    if isinstance(error, OSError):
+        return f"prefloop: {one_line(error)}", FAILED
+    return f"prefloop: {one_line(error)}; run again with --debug to see where", FAILED
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in _HELP:
+        print(overview())
+        if not arguments:
+            raise SystemExit(WRONG_USAGE)
+        return
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"prefloop {version('prefloop')}")
+        return
+    words = 2 if arguments[0] == "labeler" else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
+    if name == "labeler" or name in {f"labeler {flag}" for flag in _HELP}:
+        print(overview("labeler "))
+        if len(arguments) == 1:
+            raise SystemExit(WRONG_USAGE)
+        return
+    parse(name, rest).run()
+
+
+def parse(name: str, arguments: Sequence[str]) -> Common:
+    """A command with its flags: its defaults, then the workspace's settings, then the flags."""
+    import tyro
+
+    from loop.stage_commands import StageCommand
+
+    command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
+    if issubclass(command, StageCommand):
+        return tyro.cli(command, prog=prog, args=args,
+                        default=command.with_settings(_settings(arguments)))
+    return tyro.cli(command, prog=prog, args=args)
+
+
+def command_named(name: str) -> type[Common]:
+    """The class of a command. Raises BadInput, naming the nearest that there is."""
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean `{near[0]}`?" if near else "`prefloop --help` lists them"
+        raise BadInput(f"there is no command {name!r}; {hint}")
+    module, _, class_name = COMMANDS[name].partition(":")
+    found: type[Common] = getattr(importlib.import_module(f"loop.{module}"), class_name)
+    return found
+
+
+def overview(prefix: str = "") -> str:
+    """The list of commands, with the first line of each one's help."""
+    lines = [f"  {name:<16} {_summary(name)}" for name in COMMANDS if name.startswith(prefix)]
+    return "\n".join([
+        f"usage: prefloop {prefix}COMMAND [FLAGS]", "",
+        "Close the loop of reinforcement learning from human feedback with the humans in it.", "",
+        *lines, "", f"`prefloop {prefix}COMMAND --help` explains a command and its flags. Exit "
+        "code 0: done; 1: failed;\n2: wrong usage or bad input."])
+
+
+def _summary(name: str) -> str:
+    return (command_named(name).__doc__ or "").strip().split("\n")[0]
+
+
+def _settings(arguments: Sequence[str]) -> Settings:
+    """The settings of the workspace that the flags name: they are what the other flags change.
+
+    A help text is shown even where the settings file has a mistake.
+    """
+    from loop.settings import Settings, read_settings
+
+    workspace = "runs/default"
+    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag == "--workspace":
+            workspace = following
+        elif flag.startswith("--workspace="):
+            workspace = flag.partition("=")[2]
+    try:
+        return read_settings(Path(workspace))
+    except BadInput:
+        if {*_HELP} & {*arguments}:
+            return Settings()
+        raise

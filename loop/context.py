@@ -1,0 +1,44 @@
+"""What a stage gets to work with, from whichever side the job was started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loop.settings import Settings
+
+if TYPE_CHECKING:  # the store takes half a second to import, and `--help` needs none of it
+    from data.progress import Progress
+    from data.records import Job
+    from data.store import Store
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """One run of one job."""
+
+    store: Store
+    workspace: Path
+    job: Job
+    seed: int
+    """The job's own seed, else the workspace's."""
+    progress: Progress
+    settings: Settings
+    """The workspace's settings with the job's overrides already in their section: for a PPO job
+    `settings.ppo` is what it runs with."""
+    options: Mapping[str, Any]
+    """What the job was asked besides its config (see `loop.kinds`): every option of its kind,
+    with its default where the job says nothing, such as `policy` and `reward_model`."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for what this job resumes from; the job's own, whoever runs it."""
+        return self.workspace / "checkpoints" / f"job-{self.job.id}"
+
+
+Handler = Callable[[JobContext], dict[str, Any]]
+"""Runs a job and returns its result (JSON); raises PrefloopError, or Stopped when asked to."""
+
+Handlers = Mapping[str, Handler]

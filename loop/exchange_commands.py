@@ -1,0 +1,169 @@
+"""Files in and out: import, export, score and backup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from data.errors import BadInput
+from loop.options import Common, Switch
+from loop.output import Bar
+from loop.settings import read_settings
+
+if TYPE_CHECKING:
+    from data.reading import Row
+    from data.records import Message
+
+
+@dataclass(frozen=True)
+class Import(Common):
+    """Import prompts or preferences from a file; the format follows from its name."""
+
+    file: Positional[Path]
+    """JSON Lines, JSON, CSV or text, also with .gz: prompts (`prompt` or `messages`), or
+    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts)."""
+
+    what: Literal["auto", "prompts", "preferences"] = "auto"
+    """What the file holds; auto: told by its fields."""
+
+    def run(self) -> None:
+        """Import all of the file, or nothing."""
+        from data.importing import import_preferences, import_prompts, sniff
+
+        store = self.store()
+        what = sniff(self.file) if self.what == "auto" else self.what
+        report = (import_preferences if what == "preferences" else import_prompts)(store, self.file)
+        self.show(report.as_dict(), str(report))
+
+
+@dataclass(frozen=True)
+class Export(Common):
+    """Export comparisons, preferences or responses to a file, for other tools to read."""
+
+    file: Positional[Path]
+    """Where to; .jsonl, .csv or .parquet."""
+
+    what: Literal["comparisons", "preferences", "responses"] = "preferences"
+    """What to export; preferences are what TRL's reward trainer takes as they are."""
+
+    format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
+    """File format; auto: told by the file's suffix."""
+
+    def run(self) -> None:
+        """Write the file whole, or not at all."""
+        from data.exporting import export
+
+        report = export(self.store(), self.file, self.what,
+                        None if self.format == "auto" else self.format)
+        self.show({"file": str(self.file), **report.as_dict()}, f"{self.file}: {report}")
+
+
+@dataclass(frozen=True)
+class Score(Common):
+    """Score each row of a file with a reward model."""
+
+    file: Positional[Path]
+    """JSON Lines, JSON or CSV with `prompt` (text or messages) and `response`, or with `messages`
+    that end with the assistant's."""
+
+    output: Path | None = None
+    """Write the rows with their `score` here as JSON Lines, instead of to standard output."""
+
+    reward_model: str = ""
+    """Name of the reward model; empty: the newest."""
+
+    def run(self) -> None:
+        """Score every row, in the file's order."""
+        from data.reading import read_rows
+        from loop.stages import score
+
+        rows = list(read_rows(self.file))
+        if not rows:
+            raise BadInput(f"{self.file}: the file holds no rows")
+        conversations = [_conversation(row) for row in rows]
+        with Bar("score") as bar:
+            scores = score(self.store(), self.workspace, read_settings(self.workspace),
+                           conversations, self.reward_model, BarProgress(bar))
+        scored = [{**row.values, "score": value}
+                  for row, value in zip(rows, scores, strict=True)]
+        if self.output:
+            _write_lines(self.output, scored)
+            self.show({"file": str(self.output), "n": len(scored)},
+                      f"{len(scored):,} scores written to {self.output}")
+        else:
+            self.show({"rows": scored, "n": len(scored)}, _json_lines(scored))
+
+
+@dataclass(frozen=True)
+class Backup(Common):
+    """Copy a consistent state of the database, also while people label and jobs run."""
+
+    file: Positional[Path]
+    """Where to; must not exist unless --overwrite is given."""
+
+    overwrite: Switch = False
+    """Replace the file if it is there."""
+
+    def run(self) -> None:
+        """Write the copy beside its place, then move it there."""
+        store = self.store()
+        if self.file.is_dir() or (self.file.exists() and not self.overwrite):
+            raise BadInput(f"{self.file} is there already: give another name, or --overwrite")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        store.database.backup(self.file)
+        self.file.chmod(0o600)  # it holds what the workspace's own database holds
+        size = self.file.stat().st_size
+        self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")
+
+
+class BarProgress:
+    """Progress of work that is no job: shown, and kept nowhere."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def update(self, fraction: float, message: str) -> None:
+        """Show how far the work is."""
+        self._bar.show(fraction, message, None)
+
+    def metrics(self, step: int, values: object) -> None:
+        """Nobody keeps these."""
+
+
+def _conversation(row: Row) -> list[Message]:
+    """A row's prompt with its response as the last message. Raises BadInput, with the line."""
+    from data.dialogues import prompt_from
+    from data.records import Message
+
+    values = dict(row.values)
+    messages = values.get("messages")
+    if "response" not in values and isinstance(messages, list) and len(messages) > 1:
+        last = messages[-1]
+        if isinstance(last, dict) and last.get("role") == "assistant":
+            values = {"messages": messages[:-1], "response": last.get("content")}
+    response = values.get("response")
+    if not isinstance(response, str):
+        raise row.error("wanted a text `response` beside `prompt`, or `messages` that end with "
+                        "the assistant's")
+    try:
+        return [*prompt_from(values), Message(role="assistant", content=response)]
+    except BadInput as error:
+        raise row.error(error) from None
+
+
+def _json_lines(rows: list[dict[str, Any]]) -> str:
+    import json
+
+    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(_json_lines(rows) + "\n", "utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

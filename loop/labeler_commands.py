@@ -1,0 +1,113 @@
+"""People: their roles, their one-time sign-in links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from data.errors import BadInput
+from loop.options import Common
+from loop.output import print_table
+
+if TYPE_CHECKING:
+    from data.records import Labeler
+    from data.store import Store
+
+
+@dataclass(frozen=True)
+class AddLabeler(Common):
+    """Add a person and print their one-time sign-in link."""
+
+    name: Positional[str]
+    """Their name, as it shows beside their answers."""
+
+    role: Literal["labeler", "lead", "engineer"] = "labeler"
+    """What they may do."""
+
+    def run(self) -> None:
+        """Add them."""
+        store = self.store()
+        labeler = store.people.add(self.name, self.role)
+        link = link_for(store, labeler)
+        self.show({**_entry(store, labeler), "link": link},
+                  f"added {labeler.name} ({labeler.role}); sign-in link, good once for 7 days:\n"
+                  f"{link}")
+
+
+@dataclass(frozen=True)
+class ListLabelers(Common):
+    """List everybody who answers, with how many answers of theirs stand."""
+
+    def run(self) -> None:
+        """Read the store."""
+        store = self.store()
+        entries = [_entry(store, labeler) for labeler in store.people.all()]
+        self.show({"labelers": entries}, lambda: print_table(
+            "Labelers", ["name", "kind", "role", "state", "answers"],
+            [[e["name"], e["kind"], e["role"], "disabled" if e["disabled"] else "active",
+              e["answers"]] for e in entries]) if entries else print("nobody yet"))
+
+
+@dataclass(frozen=True)
+class LinkLabeler(Common):
+    """Print a new one-time sign-in link for a person; their older unused one stops working."""
+
+    name: Positional[str]
+    """Their name."""
+
+    def run(self) -> None:
+        """Make a code."""
+        store = self.store()
+        labeler = store.people.named(self.name)
+        if labeler.disabled:
+            raise BadInput(f"{labeler.name} is disabled: `prefloop labeler enable` them first")
+        link = link_for(store, labeler)
+        self.show({**_entry(store, labeler), "link": link}, link)
+
+
+@dataclass(frozen=True)
+class DisableLabeler(Common):
+    """Sign a person out and keep them out; their answers stay."""
+
+    name: Positional[str]
+    """Their name."""
+
+    def run(self) -> None:
+        """Disable them."""
+        _set_disabled(self, self.name, True)
+
+
+@dataclass(frozen=True)
+class EnableLabeler(Common):
+    """Let a disabled person in again."""
+
+    name: Positional[str]
+    """Their name."""
+
+    def run(self) -> None:
+        """Enable them."""
+        _set_disabled(self, self.name, False)
+
+
+def link_for(store: Store, labeler: Labeler) -> str:
+    """A new link, to the address where the app was last started."""
+    from annotate.launch import DEFAULT_HOST, signin_url
+
+    address = store.setting("address") or {"host": DEFAULT_HOST, "port": 8501}
+    return signin_url(address["host"], address["port"], store.people.create_code(labeler.id))
+
+
+def _set_disabled(command: Common, name: str, disabled: bool) -> None:
+    store = command.store()
+    labeler = store.people.named(name)
+    store.people.set_disabled(labeler.id, disabled)
+    command.show(_entry(store, store.people.get(labeler.id)),
+                 f"{labeler.name} is {'disabled' if disabled else 'enabled'}")
+
+
+def _entry(store: Store, labeler: Labeler) -> dict[str, Any]:
+    return {"id": labeler.id, "name": labeler.name, "kind": labeler.kind, "role": labeler.role,
+            "disabled": labeler.disabled,
+            "answers": store.comparisons.count(labeler.id)}

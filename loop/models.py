@@ -1,0 +1,79 @@
+"""The checkpoints of a workspace, loaded once a process and shared by the jobs it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backbone.config import ModelConfig
+from backbone.model import Backbone
+from data.errors import BadInput
+from data.records import PolicyVersion, RewardModel
+from data.store import Store
+
+_loaded: dict[tuple[str, str, str], Backbone] = {}
+
+
+def backbone_of(checkpoint: str, config: ModelConfig) -> Backbone:
+    """The checkpoint in memory, loaded on first use; the same object for the same checkpoint."""
+    key = (checkpoint, config.device, config.precision)
+    if key not in _loaded:
+        _loaded[key] = Backbone.load(checkpoint, config)
+    return _loaded[key]
+
+
+def policy_backbone(config: ModelConfig) -> Backbone:
+    """What policy and reference stand on."""
+    return backbone_of(config.checkpoint, config)
+
+
+def reward_backbone(config: ModelConfig) -> Backbone:
+    """What reward and value stand on; the same copy where the checkpoints are the same."""
+    return backbone_of(config.reward_checkpoint, config)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Picks versions by name, and finds their files."""
+
+    store: Store
+    workspace: Path
+
+    @property
+    def reference(self) -> PolicyVersion:
+        """The frozen reference: the workspace's first policy version."""
+        return self.store.versions.policies()[0]
+
+    def policy(self, name: str) -> PolicyVersion:
+        """The policy version of that name, or the newest. Raises NotFound."""
+        if name:
+            return self.store.versions.policy_named(name)
+        return self.store.versions.policies()[-1]
+
+    def reward_model(self, name: str) -> RewardModel:
+        """The reward model of that name, or the newest.
+
+        Raises:
+            NotFound: no reward model of that name.
+            BadInput: there is none at all.
+        """
+        if name:
+            return self.store.versions.reward_model_named(name)
+        known = self.store.versions.reward_models()
+        if not known:
+            raise BadInput("there is no reward model yet: label some pairs, then run "
+                           "`prefloop train-reward`")
+        return known[-1]
+
+    def folder(self, version: PolicyVersion | RewardModel) -> Path | None:
+        """Where a version's adapter lies; None for the bare checkpoint."""
+        return None if version.path is None else self.workspace / version.path
+
+    def next_name(self, method: str) -> str:
+        """A name that no version has yet: ppo-1, reward-2."""
+        taken = {v.name for v in (*self.store.versions.policies(),
+                                  *self.store.versions.reward_models())}
+        number = 1
+        while f"{method}-{number}" in taken:
+            number += 1
+        return f"{method}-{number}"

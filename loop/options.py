@@ -1,0 +1,54 @@
+"""What every sub-command takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from loop.output import print_json
+
+if TYPE_CHECKING:
+    from data.store import Store
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag that is off unless given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The flags of every sub-command; `run` does the work and shows its result."""
+
+    workspace: Path = Path("runs/default")
+    """Folder of the workspace."""
+
+    json: Switch = False
+    """Print one JSON document on standard output; progress and logs go to standard error."""
+
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Seed of all that is drawn; left out: the workspace's."""
+
+    debug: Switch = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        """Do what the command is for."""
+        raise NotImplementedError
+
+    def store(self) -> Store:
+        """The workspace's store. Raises NotFound where there is no workspace."""
+        from data.store import Store
+
+        return Store.of_workspace(self.workspace)
+
+    def show(self, document: Any, text: str | Callable[[], None]) -> None:
+        """The command's result: the document with --json, else the text for people."""
+        if self.json:
+            print_json(document)
+        elif isinstance(text, str):
+            print(text)
+        else:
+            text()

@@ -1,0 +1,112 @@
+"""What a command shows: a bar on standard error while it works, then its result.
+
+With `--json` the result is one JSON document on standard output and nothing else is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+_LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+def print_json(document: Any) -> None:
+    """The one document of a command with `--json`."""
+    print(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """The document with null for NaN and infinity, which are no JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def note(line: str) -> None:
+    """A line for people, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table on standard output; nothing where there are no rows."""
+    if not rows:
+        return
+    cells = [[*map(str, header)], *([*map(_cell, row)] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+             for row in cells]
+    print("\n".join(["", title, lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """A job's result, a line a figure; an interval beside the value that it belongs to."""
+    for key, value in result.items():
+        print(f"  {key.replace('_', ' ')}: {_cell(value)}")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict) and {"value", "n", "low", "high"} <= value.keys():
+        return (f"{_cell(value['value'])} (95 % interval {_cell(value['low'])} to "
+                f"{_cell(value['high'])}, n = {value['n']})")
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Bar:
+    """One job's progress on standard error: a bar in a terminal, now and then a line elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._last_line = float("-inf")
+        self._bar = self._task = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.fields[title]}", markup=False), BarColumn(),
+                TaskProgressColumn(), TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("", total=1.0, title=title)
+
+    def __enter__(self) -> Bar:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, fraction: float, message: str, seconds_left: float | None) -> None:
+        """Show how far the job is."""
+        if seconds_left is not None:
+            message = f"{message} ({duration(seconds_left)} left)"
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=fraction, description=message)
+        elif time.monotonic() - self._last_line >= _LINE_EVERY:
+            self._last_line = time.monotonic()
+            note(f"{self._title}: {fraction:.0%} {message}")

@@ -1,0 +1,129 @@
+"""A command's job: run here when no worker has the workspace, else followed where it runs.
+
+Both ways it is the same row in the database, the same handler and the same result.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import PrefloopError
+from loop.context import Handlers
+from loop.jobs import recover_orphans, run_job
+from loop.lock import InUse, WorkerLock
+from loop.output import Bar, note
+
+if TYPE_CHECKING:
+    from data.records import Job
+    from data.store import Store
+
+_POLL = 0.5
+_SILENT_FOR = 15.0  # seconds without a heartbeat after which a worker is taken for gone
+ENDED = ("done", "failed", "stopped")
+
+
+class Interrupted(Exception):
+    """The person pressed Ctrl-C; the message is the line that says what became of the work."""
+
+
+def run_or_follow(store: Store, workspace: Path, job: Job, handlers: Handlers) -> Job:
+    """See a queued job through to its end; returns it as it ended.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    with Bar(job.kind) as bar:
+        while job.status not in ENDED:
+            lock = _lock_if_free(store, workspace)
+            if lock is None:
+                job = _follow(store, job, bar)
+                continue
+            with lock:
+                job = _run_here(store, workspace, job, handlers, bar)
+    return job
+
+
+def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
+    """The worker's lock, or None while a worker lives (or is about to be started again)."""
+    worker: dict[str, Any] | None = store.setting("worker")
+    if worker and seconds_since(worker["seen"]) < _SILENT_FOR:
+        return None
+    try:
+        return WorkerLock(workspace)
+    except InUse:
+        return None
+
+
+def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: Bar) -> Job:
+    for orphan in recover_orphans(store):
+        if orphan.id != job.id:
+            note(f"job {orphan.id} ({orphan.kind}) was interrupted; go on with it with "
+                 f"`prefloop {orphan.kind} --resume {orphan.id}`")
+    claimed = store.jobs.claim(job.id)
+    if claimed is None:  # stopped meanwhile, from the browser
+        return store.jobs.get(job.id)
+    with _interruptible() as interrupted:
+        run_job(store, workspace, claimed, handlers, interrupted, bar.show)
+    ended = store.jobs.get(job.id)
+    if ended.status == "running":
+        store.jobs.stopped(job.id)
+        raise Interrupted(f"stopped; go on with `prefloop {job.kind} --resume {job.id}"
+                          f" --workspace {workspace}`")
+    return ended
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends at once."""
+    event = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        note("stopping at the next step; press Ctrl-C again to stop at once")
+
+    before = {number: signal.signal(number, interrupt)
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow(store: Store, job: Job, bar: Bar) -> Job:
+    """Show the job that a worker runs (or will run), once; returns its state."""
+    try:
+        waits = "waits for the worker" if job.status == "queued" else ""
+        bar.show(job.progress, waits or job.message, job.seconds_left)
+        time.sleep(_POLL)
+        return store.jobs.get(job.id)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the worker goes on with job {job.id}; `prefloop status` shows "
+                          "how far it is") from None
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """The result of a job that is done.
+
+    Raises:
+        PrefloopError: it failed, or somebody stopped it.
+    """
+    if job.status == "failed":
+        raise PrefloopError(job.error or "the job failed and left no reason")
+    if job.status != "done":
+        raise PrefloopError(f"job {job.id} was stopped")
+    return {"job": job.id, "status": job.status, **(job.result or {})}
+
+
+def seconds_since(time_text: str) -> float:
+    """How long ago a time of the store was."""
+    return (datetime.now(UTC) - datetime.fromisoformat(time_text)).total_seconds()

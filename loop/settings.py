@@ -1,0 +1,163 @@
+"""A workspace's settings: one commented TOML file, `prefloop.toml`.
+
+A value comes from the dataclass's default, else from this file, else from a flag (the last one
+wins). The file that `init` writes names every field with its default and its help, commented out,
+so that a later prefloop's better default is not hidden by an old file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from backbone.config import ModelConfig
+from data.errors import BadInput
+from loop.fields import Field, fields_of
+from policy.config import BestOfNConfig, PPOConfig, SampleConfig
+from reward.config import RewardConfig
+
+SETTINGS_NAME = "prefloop.toml"
+
+
+@dataclass(frozen=True)
+class WorkspaceConfig:
+    """What holds for every job of the workspace."""
+
+    seed: int = 0
+    """Seed of a job that is given none."""
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Simulated labelers, recorded as simulated."""
+
+    preference: Literal["sentiment", "shorter", "longer"] = "sentiment"
+    """What they want: positive sentiment (VADER's compound score), or length."""
+
+    labelers: int = 4
+    """How many there are; they are made on first use."""
+
+    agreement: float = 0.75
+    """How often two of them should agree; sets the noise of their answers."""
+
+    def __post_init__(self) -> None:
+        if self.labelers < 1:
+            raise BadInput(f"--labelers: must be at least 1, not {self.labelers}")
+        if not 0.5 < self.agreement < 1:
+            raise BadInput(f"--agreement: must be between 0.5 (chance) and 1, "
+                           f"not {self.agreement}")
+
+
+SECTIONS: dict[str, type] = {
+    "workspace": WorkspaceConfig, "models": ModelConfig, "sample": SampleConfig,
+    "reward": RewardConfig, "ppo": PPOConfig, "best-of-n": BestOfNConfig,
+    "simulate": SimulateConfig}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a workspace, one config a section of the file."""
+
+    workspace: WorkspaceConfig = field(default_factory=WorkspaceConfig)
+    models: ModelConfig = field(default_factory=ModelConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+
+    def section(self, name: str) -> Any:
+        """The config of a section, by the name that the file uses."""
+        return getattr(self, name.replace("-", "_"))
+
+    def with_section(self, name: str, config: Any) -> Settings:
+        """The same settings with one section's config replaced."""
+        return dataclasses.replace(self, **{name.replace("-", "_"): config})
+
+
+def read_settings(workspace: Path) -> Settings:
+    """The settings of a workspace; a missing file leaves every default.
+
+    Raises:
+        BadInput: the file cannot be read or parsed, or holds an unknown section or key, or a
+            value that does not fit; the message names the file, the section and the key.
+    """
+    path = workspace / SETTINGS_NAME
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from error
+    settings = Settings()
+    for name, values in document.items():
+        if name not in SECTIONS:
+            raise BadInput(f"{path}: there is no section [{name}]" + _near(name, list(SECTIONS)))
+        if not isinstance(values, dict):
+            raise BadInput(f"{path}: {name} must be a section: write [{name}] on a line of its own")
+        settings = settings.with_section(name, _section(path, name, values))
+    return settings
+
+
+def _section(path: Path, name: str, values: Mapping[str, Any]) -> Any:
+    known = {f.name: f for f in fields_of(SECTIONS[name])}
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise BadInput(f"{path}: [{name}] has no key {key!r}"
+                           + _near(key.replace("-", "_"), list(known)))
+        try:
+            checked[key] = known[key].check(value)
+        except BadInput as error:
+            raise BadInput(f"{path}: [{name}] {key}: {error}") from None
+    try:
+        return SECTIONS[name](**checked)
+    except BadInput as error:
+        # The dataclass names the flag; whoever wrote the file knows the key.
+        flag, _, reason = str(error).partition(":")
+        key = flag.removeprefix("--").replace("-", "_")
+        raise BadInput(f"{path}: [{name}] {key}:{reason}") from None
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+
+
+def settings_text(given: Mapping[str, Mapping[str, Any]]) -> str:
+    """The settings file with every field explained; only the given values are switched on.
+
+    `given` maps a section to the values that differ from their defaults.
+    """
+    parts = ["# Settings of this prefloop workspace. Remove the # before a line to change it.\n"
+             "# A flag of the same name (--learning-rate for learning_rate) wins over this file.\n"]
+    for name, config in SECTIONS.items():
+        summary = (config.__doc__ or "").strip()
+        lines = [_comment(summary), f"[{name}]"]
+        lines += [_entry(f, given.get(name, {})) for f in fields_of(config)]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _entry(f: Field, given: Mapping[str, Any]) -> str:
+    choices = f" ({', '.join(f.choices)})" if f.choices else ""
+    line = (f"{f.name} = {_toml(given[f.name])}" if f.name in given
+            else f"# {f.name} = {_toml(f.default)}")
+    return f"{_comment(f.help + choices)}\n{line}"
+
+
+def _comment(text: str) -> str:
+    text = " ".join(text.split())
+    return "\n".join(f"# {line}" for line in textwrap.wrap(text, 96))
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it: JSON's spelling is TOML's for all the types that configs use."""
+    return json.dumps(value, ensure_ascii=False)

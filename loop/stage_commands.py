@@ -1,0 +1,139 @@
+"""The stages as sub-commands: each queues a job and sees it through."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from tyro.conf import OmitArgPrefixes, arg
+
+from data.errors import BadInput
+from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
+from loop.options import Common
+from loop.output import print_result
+from loop.settings import Settings, SimulateConfig, read_settings
+from policy.config import BestOfNConfig, PPOConfig, SampleConfig
+from reward.config import RewardConfig
+
+if TYPE_CHECKING:
+    from data.records import Job
+    from data.store import Store
+
+
+@dataclass(frozen=True)
+class StageCommand(Common):
+    """A command whose work is a job of the kind `kind`."""
+
+    kind: ClassVar[str]
+
+    resume: Annotated[int | None, arg(metavar="JOB")] = None
+    """Go on with this job, which was stopped or killed, from its last checkpoint; its config is
+    the one it was started with."""
+
+    @classmethod
+    def with_settings(cls, settings: Settings) -> StageCommand:
+        """The command as the workspace's settings have it, before any flag."""
+        section = KINDS[cls.kind].section
+        return cls(**{"config": settings.section(section)} if section else {})
+
+    def run(self) -> None:
+        """Queue the job (or take up the one to resume), see it through, show its result."""
+        from loop.runs import result_of, run_or_follow
+        from loop.stages import HANDLERS
+
+        store = self.store()
+        job = self._again(store) if self.resume else self._queued(store)
+        result = result_of(run_or_follow(store, self.workspace, job, HANDLERS))
+        self.show(result, lambda: print_result(result))
+
+    def overrides(self, settings: Settings) -> dict[str, Any]:
+        """What differs from the workspace's settings: all that the job's row needs to say."""
+        base = self.with_settings(settings)
+        changed = {} if self.seed is None else {"seed": self.seed}
+        for part in ("config", "options"):
+            mine, its = getattr(self, part, None), getattr(base, part, None)
+            if mine is not None and its is not None:
+                before = dataclasses.asdict(its)
+                changed |= {k: v for k, v in dataclasses.asdict(mine).items() if v != before[k]}
+        return changed
+
+    def _queued(self, store: Store) -> Job:
+        settings = read_settings(self.workspace)
+        overrides = self.overrides(settings)
+        resolve(self.kind, overrides, settings)  # what is wrong is said before a job is queued
+        return store.jobs.add(self.kind, overrides)
+
+    def _again(self, store: Store) -> Job:
+        assert self.resume is not None
+        job = store.jobs.get(self.resume)
+        if job.kind != self.kind:
+            raise BadInput(f"--resume: job {job.id} is of kind {job.kind}: "
+                           f"use `prefloop {job.kind} --resume {job.id}`")
+        if job.status == "done":
+            raise BadInput(f"--resume: job {job.id} is done")
+        if job.status in ("failed", "stopped"):
+            store.jobs.requeue(job.id, "goes on from its last checkpoint")
+        return store.jobs.get(job.id)
+
+
+@dataclass(frozen=True)
+class Sample(StageCommand):
+    """Open the next round: sample responses a prompt and put them to the labelers."""
+
+    kind: ClassVar[str] = "sample"
+    options: OmitArgPrefixes[SampleOptions] = field(default_factory=SampleOptions)
+    config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
+
+
+@dataclass(frozen=True)
+class TrainReward(StageCommand):
+    """Train a reward model version on the labelers' preferences."""
+
+    kind: ClassVar[str] = "train-reward"
+    config: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
+
+
+@dataclass(frozen=True)
+class EvalReward(StageCommand):
+    """Report on a reward model: accuracy, calibration, leaning towards length."""
+
+    kind: ClassVar[str] = "eval-reward"
+    options: OmitArgPrefixes[EvaluateOptions] = field(default_factory=EvaluateOptions)
+
+    def overrides(self, settings: Settings) -> dict[str, Any]:
+        """As of every stage, with the data file by its full path: a worker runs elsewhere."""
+        changed = super().overrides(settings)
+        if "data" in changed:
+            path = Path(changed["data"]).resolve()
+            if not path.is_file():
+                raise BadInput(f"--data: there is no file {path}")
+            changed["data"] = str(path)
+        return changed
+
+
+@dataclass(frozen=True)
+class Ppo(StageCommand):
+    """Improve a policy version against a reward model by PPO into a new version."""
+
+    kind: ClassVar[str] = "ppo"
+    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
+    config: OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
+
+
+@dataclass(frozen=True)
+class BestOfN(StageCommand):
+    """Improve a policy version by fine-tuning on the reward model's best of n responses."""
+
+    kind: ClassVar[str] = "best-of-n"
+    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
+    config: OmitArgPrefixes[BestOfNConfig] = field(default_factory=BestOfNConfig)
+
+
+@dataclass(frozen=True)
+class Simulate(StageCommand):
+    """Let simulated labelers answer the open tasks; recorded as simulated wherever they show."""
+
+    kind: ClassVar[str] = "simulate"
+    config: OmitArgPrefixes[SimulateConfig] = field(default_factory=SimulateConfig)

@@ -1,0 +1,112 @@
+"""Where every round and job stands, and what to do next."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from loop.output import duration, print_table
+from loop.runs import seconds_since
+
+if TYPE_CHECKING:
+    from data.records import Job, Round
+    from data.store import Store
+
+_JOBS_SHOWN = 10
+_ALIVE_WITHIN = 15.0  # seconds since the worker's last heartbeat
+
+
+def status_of(store: Store) -> dict[str, Any]:
+    """Everything that `prefloop status` shows, as one document."""
+    jobs = store.jobs.all()
+    return {
+        "prompts": {split: store.prompts.count(split) for split in ("train", "held_out")},
+        "rounds": [_round(store, each) for each in store.rounds.all()],
+        "jobs": [_job(job) for job in jobs],
+        "policies": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
+                     for version in store.versions.policies()],
+        "reward_models": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
+                          for version in store.versions.reward_models()],
+        "worker": worker_pid(store),
+        "next": next_step(store, jobs),
+    }
+
+
+def worker_pid(store: Store) -> int | None:
+    """The pid of the worker that lives now, if one does."""
+    worker: dict[str, Any] | None = store.setting("worker")
+    alive = worker is not None and seconds_since(worker["seen"]) < _ALIVE_WITHIN
+    return int(worker["pid"]) if worker and alive else None
+
+
+def next_step(store: Store, jobs: list[Job]) -> str:
+    """The one thing that moves the loop on."""
+    waiting = [job for job in jobs if job.status == "queued"]
+    if any(job.status == "running" for job in jobs):
+        return "a job is running: wait for it, or watch it in the browser (`prefloop up`)"
+    if waiting and worker_pid(store) is None:
+        return f"{len(waiting)} jobs wait for a worker: `prefloop up` or `prefloop worker`"
+    if waiting:
+        return "the worker is about to start the next job"
+    if not store.prompts.count():
+        return "bring prompts in: `prefloop import FILE`"
+    current = store.rounds.current()
+    if current is None:
+        return "sample the first round: `prefloop sample`"
+    return _next_of_round(store, current)
+
+
+def _next_of_round(store: Store, current: Round) -> str:
+    given, wanted = store.tasks.progress(current.id)
+    if given < wanted:
+        return (f"{wanted - given} labels to go in round {current.number}: rank in the browser "
+                "(`prefloop up`), or `prefloop simulate`")
+    models = [m for m in store.versions.reward_models() if m.round_id == current.id]
+    if not models:
+        return f"round {current.number} is labeled: train on it with `prefloop train-reward`"
+    if not [v for v in store.versions.policies() if v.reward_model_id == models[-1].id]:
+        return f"improve the policy against {models[-1].name}: `prefloop ppo`"
+    return "put the new policy to the labelers: `prefloop sample`"
+
+
+def print_status(document: dict[str, Any]) -> None:
+    """The document as tables."""
+    prompts = document["prompts"]
+    print(f"{prompts['train']} prompts to train on, {prompts['held_out']} held out")
+    print_table("Rounds", ["round", "stage", "policy", "reference", "labels"],
+                [[r["round"], r["stage"], r["policy"], r["reference"],
+                  f"{r['labels_given']} of {r['labels_wanted']}"] for r in document["rounds"]])
+    print_table("Policy versions", ["name", "method", "base", "made"],
+                [[v["name"], v["method"], v["base"], v["created_at"][:16]]
+                 for v in document["policies"]])
+    print_table("Reward models", ["name", "base", "made"],
+                [[v["name"], v["base"], v["created_at"][:16]] for v in document["reward_models"]])
+    print_table(f"Jobs (last {_JOBS_SHOWN})", ["job", "kind", "status", "done", ""],
+                [[j["job"], j["kind"], j["status"], f"{j['progress']:.0%}", _about(j)]
+                 for j in document["jobs"][:_JOBS_SHOWN]])
+    worker = f"pid {document['worker']}" if document["worker"] else "none"
+    print(f"\nWorker: {worker}\nNext: {document['next']}")
+
+
+def _round(store: Store, each: Round) -> dict[str, Any]:
+    given, wanted = store.tasks.progress(each.id)
+    return {"round": each.number, "id": each.id, "stage": each.stage,
+            "policy": store.versions.policy(each.policy_version_id).name,
+            "reference": store.versions.policy(each.reference_id).name,
+            "labels_given": given, "labels_wanted": wanted,
+            "created_at": each.created_at, "closed_at": each.closed_at}
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {"job": job.id, "kind": job.kind, "status": job.status, "progress": job.progress,
+            "message": job.message, "seconds_left": job.seconds_left, "attempts": job.attempts,
+            "error": job.error, "created_at": job.created_at, "started_at": job.started_at,
+            "finished_at": job.finished_at}
+
+
+def _about(job: dict[str, Any]) -> str:
+    if job["status"] == "failed":
+        return str(job["error"])
+    left = job["seconds_left"]
+    time_left = f" ({duration(left)} left)" if job["status"] == "running" and left else ""
+    return f"{job['message']}{time_left}"

@@ -1,0 +1,164 @@
+"""`prefloop worker`: takes queued jobs from the database and runs them one at a time.
+
+The worker itself stays small. Jobs run in a child process that holds torch and the loaded models
+from one job to the next; a job that takes the child down with it (a segmentation fault, the
+kernel's out-of-memory killer) is marked failed with the reason, and the next job gets a new child.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from data.database import now
+from data.errors import PrefloopError
+from data.records import Job
+from data.store import Store
+from loop.jobs import recover_orphans
+from loop.kinds import catalogue
+from loop.lock import WorkerLock
+from loop.processes import dies_with_parent, end, how_it_ended, open_log
+from loop.settings import read_settings
+
+CHILD_LOG = "jobs.log"
+HEARTBEAT_EVERY = 3.0  # seconds
+_POLL = 0.5  # seconds between two looks into the queue
+_PATIENCE = 20.0  # seconds that a job gets to reach its next step and keep a checkpoint
+_TAIL = 4000  # bytes of the child's log that are searched for the reason of a crash
+
+
+class Worker:
+    """The one process that runs a workspace's jobs.
+
+    Args:
+        child: the command of the child process; only tests have reason to give another.
+
+    Raises:
+        InUse: the workspace has a worker.
+    """
+
+    def __init__(self, workspace: Path, child: Sequence[str] | None = None) -> None:
+        self.store = Store.of_workspace(workspace)
+        self.workspace = workspace
+        self._command = child or [sys.executable, "-m", "loop.child", str(workspace)]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._seen = 0.0
+        self._lock = WorkerLock(workspace)
+
+    def run(self, once: bool = False) -> None:
+        """Work until SIGTERM or SIGINT, or (`once`) until the queue is empty."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        try:
+            self.store.put_setting("job_kinds", catalogue(read_settings(self.workspace)))
+            while not self._stopping:
+                try:
+                    if not self._work() and once:
+                        break
+                except PrefloopError as error:  # a full disk or a locked database may pass
+                    _log(str(error))
+                    time.sleep(_POLL * 4)
+        finally:
+            self._close()
+
+    def _work(self) -> bool:
+        """Run the next job, if there is one."""
+        self._heartbeat()
+        for orphan in recover_orphans(self.store):
+            _log(f"job {orphan.id} ({orphan.kind}) was interrupted; it goes on")
+        if self._child is None:  # started before there is work: the first job waits for less
+            self._live_child()
+        job = self.store.jobs.claim()
+        if job is None:
+            time.sleep(_POLL)
+            return False
+        _log(f"job {job.id} ({job.kind}) starts")
+        self._run(job)
+        _log(f"job {job.id} ({job.kind}): {self.store.jobs.get(job.id).status}")
+        return True
+
+    def _run(self, job: Job) -> None:
+        child = self._live_child()
+        assert child.stdin and child.stdout  # they are pipes
+        with suppress(BrokenPipeError):  # it has died since; the wait below sees that
+            child.stdin.write(b"%d\n" % job.id)
+            child.stdin.flush()
+        while not self._stopping:
+            if self._answered(child.stdout, _POLL):
+                return
+            if child.poll() is not None:
+                self._blame(child, job)
+                return
+            with suppress(PrefloopError):
+                self._heartbeat()
+        end(child, _PATIENCE)
+        if self.store.jobs.get(job.id).status == "running":
+            self.store.jobs.requeue(job.id, "the worker was stopped; goes on from its checkpoint")
+
+    @staticmethod
+    def _answered(pipe: IO[bytes], timeout: float) -> bool:
+        """Whether the child said within the timeout that its job has ended."""
+        readable, _, _ = select.select([pipe], [], [], timeout)
+        if not readable:
+            return False
+        if os.read(pipe.fileno(), 64):
+            return True
+        time.sleep(timeout)  # end of file: it dies; do not spin until it has
+        return False
+
+    def _blame(self, child: subprocess.Popen[bytes], job: Job) -> None:
+        """Mark the job failed that the child died of."""
+        assert child.returncode is not None
+        self._child = None
+        if self.store.jobs.get(job.id).status != "running":
+            return  # it died after the job had ended
+        self.store.jobs.fail(job.id, f"its process ended before the job did "
+                                     f"({how_it_ended(child.returncode)}){self._last_words()}")
+
+    def _live_child(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            log = self.workspace / "logs" / CHILD_LOG
+            with open_log(log) as file:
+                self._log_start = file.tell()
+                self._child = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                    preexec_fn=dies_with_parent(signal.SIGKILL), start_new_session=True)
+        return self._child
+
+    def _last_words(self) -> str:
+        """The last line that the child left in its log, which often says why it died."""
+        with (self.workspace / "logs" / CHILD_LOG).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self._log_start, size - _TAIL))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+        spoken = [line.strip() for line in lines if line.strip()]
+        return f": {spoken[-1][:300]}" if spoken else ""
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._seen > HEARTBEAT_EVERY:
+            self._seen = time.monotonic()
+            self.store.put_setting("worker", {"pid": os.getpid(), "seen": now()})
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _close(self) -> None:
+        if self._child is not None:
+            end(self._child, _PATIENCE)
+        with suppress(PrefloopError):
+            self.store.put_setting("worker", None)
+        self._lock.release()
+
+
+
+def _log(line: str) -> None:
+    print(f"{now()[:19]} {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,171 @@
+"""Making a workspace: a folder that is there whole, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.config import EMBEDDED, ModelConfig
+from data.errors import BadInput, PrefloopError
+from loop.settings import SETTINGS_NAME, read_settings, settings_text
+
+if TYPE_CHECKING:
+    from data.store import Store
+
+FOLDERS = ("adapters", "checkpoints", "logs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a new workspace starts with."""
+
+    models: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    seed: int | None = None
+    starter_prompts: bool = True
+    prompts: Path | None = None
+    """File of prompts to import."""
+
+
+def exists(workspace: Path) -> bool:
+    """Whether the folder is a workspace."""
+    from data.store import DATABASE_NAME
+
+    return (workspace / DATABASE_NAME).is_file()
+
+
+def make_workspace(workspace: Path, plan: Plan) -> int:
+    """Make a workspace; returns how many prompts it holds.
+
+    It is built beside its place and moved there at the end, so a failure leaves nothing.
+
+    Raises:
+        BadInput: the folder holds something else, or the plan names files that are not there.
+        PrefloopError: the folder cannot be written.
+    """
+    models = checked(plan.models)
+    if workspace.exists() and (not workspace.is_dir() or any(workspace.iterdir())):
+        raise BadInput(f"{workspace} is not empty and holds no workspace: give a new folder")
+    try:
+        with _beside(workspace) as partial:
+            count = _fill(partial, plan, models)
+            partial.rename(workspace)
+    except OSError as error:
+        raise PrefloopError(f"{workspace}: {error.strerror}") from error
+    return count
+
+
+def keep_workspace(workspace: Path, plan: Plan) -> int:
+    """See that an existing workspace is what the plan asks for; returns how many prompts it holds.
+
+    Raises:
+        BadInput: it was made otherwise. Its settings are never changed here.
+    """
+    from data.store import Store
+
+    settings = read_settings(workspace)
+    if ((plan.models != ModelConfig() and checked(plan.models) != settings.models)
+            or plan.seed not in (None, settings.workspace.seed)):
+        raise BadInput(f"{workspace} is a workspace already and keeps its settings: "
+                       f"change {workspace / SETTINGS_NAME}, or give a new folder")
+    for name in FOLDERS:
+        (workspace / name).mkdir(mode=0o700, exist_ok=True)
+    store = Store.of_workspace(workspace)
+    if plan.prompts:
+        from data.importing import import_prompts
+
+        import_prompts(store, plan.prompts)  # those that are there already stay as they are
+    return store.prompts.count()
+
+
+def checked(models: ModelConfig) -> ModelConfig:
+    """The models with folders as absolute paths.
+
+    Raises:
+        BadInput: a folder is not there, or holds no checkpoint or adapter.
+    """
+    return dataclasses.replace(
+        models,
+        checkpoint=_checkpoint("--checkpoint", models.checkpoint),
+        pretrained_checkpoint=_checkpoint("--pretrained-checkpoint", models.pretrained_checkpoint),
+        sft_adapter=_folder("--sft-adapter", models.sft_adapter, "adapter_config.json")
+        if models.sft_adapter else "")
+
+
+def _checkpoint(flag: str, name: str) -> str:
+    """A folder is checked now; a hub id only when it is loaded, for that needs the network."""
+    looks_like_folder = name.startswith((".", "/", "~")) or Path(name).expanduser().is_dir()
+    if name in ("", EMBEDDED) or not looks_like_folder:
+        return name
+    return _folder(flag, name, "config.json")
+
+
+def _folder(flag: str, name: str, needed: str) -> str:
+    folder = Path(name).expanduser().resolve()
+    if not (folder / needed).is_file():
+        raise BadInput(f"{flag}: {folder} holds no {needed}")
+    return str(folder)
+
+
+@contextmanager
+def _beside(workspace: Path) -> Iterator[Path]:
+    """A private folder next to the workspace's place, removed unless it was moved away."""
+    workspace.parent.mkdir(parents=True, exist_ok=True)
+    for left in workspace.parent.glob(f".{workspace.name}.partial-*"):
+        if not _alive(left.name.rpartition("-")[2]):  # a killed init's
+            shutil.rmtree(left, ignore_errors=True)
+    partial = workspace.parent / f".{workspace.name}.partial-{os.getpid()}"
+    partial.mkdir(mode=0o700)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _fill(folder: Path, plan: Plan, models: ModelConfig) -> int:
+    from data.store import DATABASE_NAME, Store
+
+    for name in FOLDERS:
+        (folder / name).mkdir(mode=0o700)
+    (folder / SETTINGS_NAME).write_text(settings_text(_given(models, plan.seed)), "utf-8")
+    (folder / DATABASE_NAME).touch(mode=0o600)
+    store = Store(folder / DATABASE_NAME)
+    if plan.starter_prompts:
+        store.prompts.add_starters()
+    if plan.prompts:
+        from data.importing import import_prompts
+
+        import_prompts(store, plan.prompts)
+    _first_version(store, models)
+    count = store.prompts.count()
+    store.database.connection.close()  # folds the write-ahead log into the file before the move
+    return count
+
+
+def _given(models: ModelConfig, seed: int | None) -> Mapping[str, Mapping[str, Any]]:
+    default = dataclasses.asdict(ModelConfig())
+    given = {"models": {k: v for k, v in dataclasses.asdict(models).items() if v != default[k]}}
+    return given if seed is None else {**given, "workspace": {"seed": seed}}
+
+
+def _first_version(store: Store, models: ModelConfig) -> None:
+    """The frozen reference, which is the first policy as well."""
+    method = "sft" if models.sft_adapter else "base"
+    store.versions.add_policy(name=method, base=models.checkpoint, method=method,
+                              path=models.sft_adapter or None,
+                              config=dataclasses.asdict(models))

@@ -1,0 +1,186 @@
+"""Sampling for labelers: responses go into the store, and their tasks with them, as they come.
+
+The plan of a round follows from (seed, prompts, what is stored), so sampling that was killed goes
+on where it was. Some tasks set the round's policy against the reference, on held-out prompts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from backbone.model import Backbone
+from backbone.text import prompt_ids
+from data.errors import BadInput
+from data.progress import Progress
+from data.records import NewResponse, Prompt, Response, Round
+from data.store import Store
+from policy.config import SampleConfig
+from policy.sampling import Sample, generate, uniform_draws
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A prompt and the responses it wants: (policy version id, sample index) each."""
+
+    prompt: Prompt
+    ids: list[int]
+    """The prompt's token ids."""
+    wanted: tuple[tuple[int, int], ...]
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round asks for."""
+
+    tasks: list[PlannedTask]
+    too_long: list[int] = field(default_factory=list)
+    """Ids of prompts that do not fit the checkpoint's context."""
+
+
+@dataclass
+class Collected:
+    """What came of it."""
+
+    responses: int = 0
+    tasks: int = 0
+    identical: int = 0
+    """Prompts whose responses all came out the same: there is nothing to compare."""
+
+
+def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleConfig,
+               seed: int) -> Plan:
+    """Choose prompts and purposes: those asked least often so far first, in random order.
+
+    Raises:
+        BadInput: the workspace has no prompts, or none that fits the checkpoint's context.
+    """
+    prompts = _least_used(store, round_, seed)
+    if not prompts:
+        raise BadInput("the workspace has no prompts: `prefloop import FILE` brings some in")
+    tokens, too_long = _that_fit(backbone, prompts, config.max_new_tokens)
+    fitting = [p for p in prompts if p.id in tokens]
+    if not fitting:
+        raise BadInput(f"none of the {len(prompts)} prompts leaves room for a response in the "
+                       f"checkpoint's context of {backbone.context_length} tokens")
+    chosen = fitting[:config.prompts or None]
+    evaluated = _evaluated(fitting, len(chosen), round_, config)
+    tasks = [_head_to_head(p, tokens[p.id], round_) for p in evaluated]
+    rest = [p for p in chosen if p not in evaluated][:len(chosen) - len(evaluated)]
+    samples = tuple((round_.policy_version_id, i) for i in range(config.responses))
+    tasks += [PlannedTask(p, tokens[p.id], samples, "train") for p in rest]
+    random.Random(f"{seed}/{round_.number}").shuffle(tasks)
+    return Plan(tasks, too_long)
+
+
+def collect(store: Store, backbone: Backbone, adapters: Mapping[int, str | None], plan: Plan,
+            round_: Round, config: SampleConfig, seed: int, progress: Progress,
+            job_id: int | None = None) -> Collected:
+    """Sample what the plan wants and is not stored yet; add each task once it is whole.
+
+    Args:
+        adapters: for each policy version id in the plan, the adapter on the backbone (None: bare).
+    """
+    have = {(r.prompt_id, r.policy_version_id, r.sample_index): r
+            for r in store.responses.of_round(round_.id)}
+    done = {t.prompt_id for t in store.tasks.of_round(round_.id)}
+    result = Collected(len(have))
+    total = sum(len(task.wanted) for task in plan.tasks)
+    for task in plan.tasks:  # whole before a kill, but not made a task yet
+        _add_if_whole(store, task, have, done, round_, config, result)
+    for version, part in _batches(plan, have, config.batch_size):
+        progress.update(len(have) / total,
+                        f"sampling responses: {len(have)} of {total}")
+        draws = uniform_draws([(seed, round_.number, task.prompt.id, version, index)
+                               for task, index in part], config.max_new_tokens)
+        samples = generate(
+            backbone, adapters[version], [task.ids for task, _ in part], draws,
+            config.temperature, config.stop,
+            check=lambda: progress.update(len(have) / total,
+                                          f"sampling responses: {len(have)} of {total}"))
+        with store.database.write():
+            new = store.responses.add(
+                _new_response(task, version, index, sample, round_, config, seed)
+                for (task, index), sample in zip(part, samples, strict=True))
+            for (task, index), response in zip(part, store.responses.get(new), strict=True):
+                have[task.prompt.id, version, index] = response
+                _add_if_whole(store, task, have, done, round_, config, result)
+        result.responses = len(have)
+    return result
+
+
+def _least_used(store: Store, round_: Round, seed: int) -> list[Prompt]:
+    """All prompts, those of the fewest earlier rounds first."""
+    prompts = store.prompts.all()
+    random.Random(f"{seed}/{round_.number}/prompts").shuffle(prompts)
+    uses = store.tasks.uses_of_prompts(before_round=round_.id)
+    return sorted(prompts, key=lambda prompt: uses.get(prompt.id, 0))
+
+
+def _that_fit(backbone: Backbone, prompts: Sequence[Prompt],
+              room: int) -> tuple[dict[int, list[int]], list[int]]:
+    tokens, too_long = {}, []
+    for prompt in prompts:
+        ids = prompt_ids(backbone.tokenizer, prompt.messages)
+        if len(ids) + room <= backbone.context_length:
+            tokens[prompt.id] = ids
+        else:
+            too_long.append(prompt.id)
+    return tokens, too_long
+
+
+def _evaluated(prompts: Sequence[Prompt], tasks: int, round_: Round,
+               config: SampleConfig) -> list[Prompt]:
+    """The held-out prompts on which the round's policy meets the reference."""
+    if round_.policy_version_id == round_.reference_id:
+        return []
+    held_out = [p for p in prompts if p.split == "held_out"]
+    return held_out[:round(tasks * config.evaluate_share)]
+
+
+def _head_to_head(prompt: Prompt, ids: list[int], round_: Round) -> PlannedTask:
+    return PlannedTask(prompt, ids, ((round_.policy_version_id, 0), (round_.reference_id, 0)),
+                       "evaluate")
+
+
+def _batches(plan: Plan, have: Mapping[tuple[int, int | None, int], Response], size: int
+             ) -> Iterator[tuple[int, list[tuple[PlannedTask, int]]]]:
+    """What is still to be sampled, one policy version at a time, in the order of the tasks."""
+    missing: dict[int, list[tuple[PlannedTask, int]]] = {}
+    for task in plan.tasks:
+        for version, index in task.wanted:
+            if (task.prompt.id, version, index) not in have:
+                missing.setdefault(version, []).append((task, index))
+    for version, asked in missing.items():
+        # A small first batch, so that somebody who waits has something to rank early.
+        first = max(2, size // 4)
+        yield version, asked[:first]
+        for start in range(first, len(asked), size):
+            yield version, asked[start:start + size]
+
+
+def _new_response(task: PlannedTask, version: int, index: int, sample: Sample, round_: Round,
+                  config: SampleConfig, seed: int) -> NewResponse:
+    return NewResponse(
+        task.prompt.id, sample.text, version, round_.id, sample.ids,
+        {"temperature": config.temperature, "max_new_tokens": config.max_new_tokens,
+         "stop": config.stop}, seed, index, sample.finish_reason, sum(sample.logprobs))
+
+
+def _add_if_whole(store: Store, task: PlannedTask,
+                  have: Mapping[tuple[int, int | None, int], Response], done: set[int],
+                  round_: Round, config: SampleConfig, result: Collected) -> None:
+    found = [have.get((task.prompt.id, version, index)) for version, index in task.wanted]
+    responses = [response for response in found if response is not None]
+    if len(responses) < len(found) or task.prompt.id in done:
+        return
+    done.add(task.prompt.id)
+    # Head to head, identical texts are a tie that counts; for training they say nothing.
+    if task.purpose == "train" and len({response.text for response in responses}) == 1:
+        result.identical += 1
+        return
+    result.tasks += 1
+    store.tasks.add(task.prompt.id, [response.id for response in responses],
+                    round_id=round_.id, purpose=task.purpose, wanted=config.wanted)

@@ -1,0 +1,238 @@
+"""Training a reward model: LoRA and a scalar head on labelers' preferences.
+
+One visible loop. Deliberately left out: early stopping, several models at once, and terms for
+labelers' reliability or for the side shown first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from backbone.model import Backbone
+from data.errors import BadInput, PrefloopError
+from data.progress import Progress, Silent, Stopped
+from data.statistics import Estimate
+from reward import checkpoints
+from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
+from reward.config import RewardConfig
+from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
+from reward.examples import Example, PreferenceData, count_pairs
+from reward.losses import bradley_terry_loss
+from reward.model import RewardModel
+
+_WARM_UP = 0.1  # share of all steps
+#: Share of the progress bar that training takes; the report at the end has the rest.
+_TRAINING = 0.95
+
+
+@dataclass(frozen=True)
+class TrainedReward:
+    """What training hands back."""
+
+    model: RewardModel
+    metrics: dict[str, Any]
+    """The report of `reward.evaluate`, with `train` (steps, comparisons, final figures)."""
+    data: PreferenceData
+    """What it really learned from and was measured on: a resumed run's own, for the lineage."""
+
+
+@dataclass
+class _Run:
+    """A run under way."""
+
+    model: RewardModel
+    optimizer: Optimizer
+    data: PreferenceData
+    encoder: Encoder
+    plan: list[Step]
+    done: int
+    """Optimizer steps taken."""
+
+
+def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig, *,
+          seed: int = 0, progress: Progress | None = None, checkpoint_folder: Path | None = None,
+          adapter: str = "reward") -> TrainedReward:
+    """Train a reward model; goes on from the checkpoint folder where a run was cut off.
+
+    The same seed and data give the same weights to the bit on one machine, killed and resumed or
+    not. `progress.metrics` gets each step's loss, accuracy, learning_rate and gradient_norm, and at
+    each epoch's end held_out_accuracy and held_out_loss.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+        PrefloopError: the loss is not a number, or a checkpoint cannot be read.
+        data.progress.Stopped: asked to stop; a checkpoint has been kept.
+    """
+    progress = progress or Silent()
+    run = _begin(backbone, data, config, lora, seed, checkpoint_folder, adapter)  # 1 begin or go on
+    try:
+        while run.done < len(run.plan):
+            step = run.plan[run.done]
+            figures = _update(run, step, config)                                  # 2 learn
+            run.done += 1
+            if step.ends_epoch:
+                figures |= _held_out(run)                                         # 3 measure
+            progress.metrics(run.done, figures)
+            if checkpoint_folder and run.done % config.checkpoint_every == 0:
+                checkpoints.save(checkpoint_folder, run.done, run.model, run.optimizer)  # 4 keep
+            progress.update(_TRAINING * run.done / len(run.plan), _message(run, step, figures))
+        report = evaluate(run.model, run.data, encoder=run.encoder, on_batch=lambda share:  # 5
+                          progress.update(_TRAINING + (1 - _TRAINING) * share, "measuring"))
+    except Stopped:
+        if checkpoint_folder:
+            checkpoints.save(checkpoint_folder, run.done, run.model, run.optimizer)
+        raise
+    return TrainedReward(run.model, {**report, "train": _summary(run)}, run.data)
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """The rate of the step with this number (from 0): linear warm-up, then linear decay.
+
+    Neither end is zero: every step learns something.
+    """
+    warm_up = max(1, round(_WARM_UP * steps))
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return peak * (steps - step) / (steps - warm_up + 1)
+
+
+def backward(model: RewardModel, batch: Microbatch, encoder: Encoder,
+             examples: dict[int, Example], weight: float,
+             margin_per_strength: float = 0.0) -> tuple[float, Tensor]:
+    """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
+
+    The loss is Σ wᵢ lossᵢ / `weight`, with the whole step's weight, so that microbatches add up to
+    what one big batch gives. Where the responses come in several parts, scores are computed once
+    without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
+    "Scaling deep contrastive learning batch size under memory limited setup").
+    """
+    parts = [[encoder.ids(examples[i], i) for i in part] for part in batch.parts]
+    if len(parts) == 1:
+        loss, differences = _loss(model.scores_of(parts[0]), batch, weight, margin_per_strength)
+        torch.autograd.backward(loss)
+        return loss.item(), differences.detach()
+    with torch.no_grad():
+        scores = torch.cat([model.scores_of(part) for part in parts])
+    scores.requires_grad_()
+    loss, differences = _loss(scores, batch, weight, margin_per_strength)
+    torch.autograd.backward(loss)
+    assert scores.grad is not None
+    gradients = torch.split(scores.grad, [len(part) for part in parts])
+    for part, gradient in zip(parts, gradients, strict=True):
+        torch.autograd.backward(model.scores_of(part), gradient)
+    return loss.item(), differences.detach()
+
+
+def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float) -> tuple[Tensor, Tensor]:
+    """The loss of [B] scores, in the order of the batch's parts, and [P] differences."""
+    row = {i: n for n, i in enumerate(i for part in batch.parts for i in part)}
+    device = scores.device
+    chosen = torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)
+    rejected = torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)
+    strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
+    weights = torch.tensor([p.weight for p in batch.pairs], device=device)
+    differences = scores[chosen] - scores[rejected]
+    losses = bradley_terry_loss(differences, strengths, margin)
+    return (weights * losses).sum() / weight, differences
+
+
+def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig,
+           seed: int, checkpoint_folder: Path | None, adapter: str) -> _Run:
+    if checkpoint_folder is not None:
+        settings = {**asdict(config), "seed": seed, "rank": lora.r, "alpha": lora.lora_alpha,
+                    "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
+        data = checkpoints.begin(checkpoint_folder, data, settings)
+    _check(data)
+    model = RewardModel.fresh(backbone, lora, config.max_length, seed, adapter)
+    optimizer = AdamW([
+        {"params": model.adapter_parameters, "weight_decay": config.weight_decay},
+        {"params": model.head.parameters(), "weight_decay": 0.0}], lr=config.learning_rate)
+    done = checkpoints.resume(checkpoint_folder, model, optimizer) if checkpoint_folder else 0
+    return _Run(model, optimizer, data, Encoder(backbone, config.max_length),
+                plan_steps(data.train, config.epochs, config.responses_per_step, seed), done)
+
+
+def _check(data: PreferenceData) -> None:
+    """Refuse data that nothing can be learned from, in one line that says why."""
+    pairs = [pair for example in data.train for pair in example.pairs]
+    if not pairs and data.identical and not data.held_out:
+        raise BadInput(f"all {data.identical:,} compared pairs hold the same text twice: there is "
+                       "nothing to learn from; sample at a higher temperature")
+    if not pairs and data.held_out:
+        raise BadInput(f"all {count_pairs(data.held_out):,} compared pairs are on held-out "
+                       "prompts, which are never trained on; label tasks of training prompts")
+    if not pairs:
+        raise BadInput("there are no comparisons to learn from: label some tasks first, or "
+                       "import preferences")
+    if all(pair.is_tie for pair in pairs):
+        raise BadInput(f"all {len(pairs):,} compared pairs are ties: a reward model needs pairs "
+                       "of which one is better")
+    if len(data.train) == 1:
+        raise BadInput(f"all {len(pairs):,} compared pairs are on one prompt: a reward model "
+                       "needs comparisons on 2 prompts or more")
+
+
+def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
+    """One optimizer step; returns its figures."""
+    model, encoder = run.model, run.encoder
+    rate = learning_rate_at(run.done, len(run.plan), config.learning_rate)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    parameters = [*model.adapter_parameters, *model.head.parameters()]
+    examples = {i: unit.example for unit in step.units for i in unit.response_ids}
+    loss, decided = 0.0, []
+    for batch in microbatches(step.units, encoder, config.microbatch_tokens):
+        share, differences = backward(model, batch, encoder, examples, step.weight,
+                                      config.margin_per_strength)
+        loss += share
+        decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
+                    if not p.is_tie]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise PrefloopError(f"step {run.done + 1}: the loss is not a number; nothing was saved of "
+                            "this step; train again with a lower --learning-rate")
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return {"epoch": step.epoch + 1, "loss": loss, "accuracy": _share_right(decided),
+            "pairs": len(decided), "learning_rate": rate, "gradient_norm": norm}
+
+
+def _held_out(run: _Run) -> dict[str, Any]:
+    """Accuracy and cross-entropy on the held-out pairs so far; None where there are none."""
+    scores = score_responses(run.model, run.data.held_out, run.encoder)
+    return {"held_out_accuracy": _value(held_out_accuracy(run.data.held_out, scores)),
+            "held_out_loss": _value(cross_entropy(run.data.held_out, scores)),
+            "held_out_pairs": count_pairs(run.data.held_out)}
+
+
+def _summary(run: _Run) -> dict[str, Any]:
+    responses = [i for example in run.data.train for i in example.texts]
+    return {"steps": run.done, "prompts": len(run.data.train), "responses": len(responses),
+            "pairs": count_pairs(run.data.train),
+            "ties": sum(p.is_tie for e in run.data.train for p in e.pairs),
+            "comparisons": sum(s == "train" for s in run.data.comparisons.values()),
+            "identical_pairs_left_out": run.data.identical,
+            "cut_responses": len(run.encoder.cut.intersection(responses))}
+
+
+def _message(run: _Run, step: Step, figures: dict[str, Any]) -> str:
+    return (f"step {run.done}/{len(run.plan)}, epoch {step.epoch + 1}: "
+            f"loss {figures['loss']:.3f}")
+
+
+def _share_right(differences: Iterable[float]) -> float | None:
+    won = [1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in differences]
+    return sum(won) / len(won) if won else None
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value

@@ -1,0 +1,183 @@
+"""Real Chromium against a real server: plain functions that any browser test can use.
+
+A workspace is filled straight through the store, the server is started as `prefloop` starts it,
+and every page records what it asked the network for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+
+from annotate.launch import command, health_url, signin_url
+from data.records import Labeler, Message, NewResponse
+from data.store import DATABASE_NAME, Store
+
+START_SECONDS = 60
+#: Above the pages' own `QUIET_SECONDS`: before that a press is taken for an echo of the last.
+PAUSE_MS = 800
+
+
+def browser_executable(playwright: Playwright) -> str:
+    """Chromium on this machine; without one, tests are skipped, but in CI they fail."""
+    for path in (os.environ.get("PREFLOOP_CHROMIUM", ""), "/usr/bin/chromium",
+                 "/usr/bin/chromium-browser", playwright.chromium.executable_path):
+        if path and Path(path).is_file():
+            return path
+    missing = "no Chromium: install chromium, or run `playwright install chromium`"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def launch_browser(playwright: Playwright) -> Browser:
+    """A headless Chromium that calls nobody by itself."""
+    return playwright.chromium.launch(
+        executable_path=browser_executable(playwright),
+        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running app over a workspace, and the store to look behind it."""
+
+    store: Store
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The app's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def link(self, labeler: Labeler) -> str:
+        """A fresh sign-in link."""
+        return signin_url("127.0.0.1", self.port, self.store.people.create_code(labeler.id))
+
+
+@contextmanager
+def serving(workspace: Path) -> Iterator[Server]:
+    """The app's server over a workspace, up when the block begins and gone when it ends."""
+    store, port = Store.of_workspace(workspace), free_port()
+    argv, environment = command(workspace, "127.0.0.1", port)
+    log = (workspace / "server.log").open("w")
+    process = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=log, stderr=log)
+    try:
+        _wait_until_healthy(process, port, workspace / "server.log")
+        yield Server(store, port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended by itself:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(health_url("127.0.0.1", port), timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+
+
+@dataclass
+class Visit:
+    """One person's browser window, and everything it asked the network for."""
+
+    page: Page
+    context: BrowserContext
+    requested: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    def strangers(self) -> list[str]:
+        """Requests that left this machine."""
+        return [url for url in self.requested
+                if urlsplit(url).scheme in ("http", "https", "ws", "wss")
+                and urlsplit(url).hostname != "127.0.0.1"]
+
+
+def visit(browser: Browser, width: int = 1400, height: int = 900, **options: Any) -> Visit:
+    """A fresh window with no cookies."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    page = context.new_page()
+    found = Visit(page, context)
+    page.on("request", lambda request: found.requested.append(request.url))
+    page.on("websocket", lambda socket: found.requested.append(socket.url))
+    page.on("dialog", lambda dialog: (found.dialogs.append(dialog.message), dialog.dismiss()))
+    return found
+
+
+def sign_in(window: Visit, server: Server, labeler: Labeler) -> None:
+    """Open a fresh link and press its button."""
+    window.page.goto(server.link(labeler))
+    window.page.get_by_role("button", name="Sign in as").click()
+    settled(window.page)
+
+
+def settled(page: Page) -> None:
+    """Wait until Streamlit has connected and finished its run."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute(
+        "data-test-script-state", "notRunning", timeout=20_000)
+
+
+def open_page(page: Page, name: str) -> None:
+    """Go to one of the app's pages by its name in the menu."""
+    page.get_by_test_id("stTopNavLink").filter(has_text=name).click()
+    settled(page)
+
+
+def make_workspace(folder: Path) -> Store:
+    """An empty workspace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Store(folder / DATABASE_NAME)
+
+
+def open_round(store: Store) -> int:
+    """A reference, a policy version that learned from it, and a round that samples the latter."""
+    reference = store.versions.add_policy(name="secret-reference", base="tiny", method="sft")
+    policy = store.versions.add_policy(name="secret-ppo-1", base="tiny", method="ppo",
+                                       parent_id=reference.id)
+    turn = store.rounds.open(policy.id, reference.id)
+    store.rounds.set_stage(turn.id, "labeling")
+    return turn.id
+
+
+def add_task(store: Store, round_id: int | None, prompt: str | list[Message],
+             texts: list[str], *, purpose: str = "train", wanted: int = 1) -> int:
+    """A task of texts; the first is the new policy's, the others the reference's."""
+    messages = prompt if isinstance(prompt, list) else [Message(role="user", content=prompt)]
+    prompt_id, _ = store.prompts.add(messages, "test", ["lookalike"])
+    versions = store.versions.policies()
+    new = versions[-1].id if versions else None
+    old = versions[0].id if versions else None
+    ids = store.responses.add([
+        NewResponse(prompt_id, text, new if i == 0 else old, round_id, sample_index=i)
+        for i, text in enumerate(texts)])
+    return store.tasks.add(prompt_id, ids, round_id=round_id, purpose=purpose, wanted=wanted)

@@ -1,0 +1,28 @@
+"""Tiny models for tests: the very code that real checkpoints run, in milliseconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from backbone.model import Backbone
+from backbone.tiny import make_tiny_checkpoint
+
+TEXTS = ("tell me about the cat and the dog in a house by the sea . one two three four five six "
+         "seven eight nine ten red green blue yes no maybe often never please say more ?",)
+
+
+def tiny_checkpoint(folder: Path, *, texts: Sequence[str] = TEXTS, pad_is_eos: bool = False,
+                    hidden_size: int = 32, layers: int = 2, context: int = 512,
+                    seed: int = 0) -> Path:
+    """A tiny random checkpoint below `folder`, whose words are those of the texts."""
+    return make_tiny_checkpoint(folder / "tiny", texts, pad_is_eos=pad_is_eos,
+                                hidden_size=hidden_size, layers=layers, context=context, seed=seed)
+
+
+def tiny_backbone(folder: Path, *, dtype: torch.dtype = torch.float32, pad_is_eos: bool = False,
+                  context: int = 512, layers: int = 2) -> Backbone:
+    """A tiny checkpoint, written if need be, in memory on the CPU."""
+    if not (folder / "tiny").exists():
+        tiny_checkpoint(folder, pad_is_eos=pad_is_eos, context=context, layers=layers)
+    return Backbone(str(folder / "tiny"), torch.device("cpu"), dtype)

@@ -1,0 +1,60 @@
+"""Small preference data with a known answer, for the reward tests."""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from data.progress import Stopped
+from reward.examples import Example, Pair, PreferenceData
+
+WORDS = [
+    "the", "cat", "and", "dog", "in", "a", "house", "by", "sea", "one", "two", "three", "four",
+    "five", "six", "seven", "eight", "nine", "ten", "red", "green", "blue", "yes", "no", "maybe",
+    "often", "never",
+]
+
+
+def text(draw: random.Random, words: int, extra: str = "") -> str:
+    """Random words, with one more somewhere among them."""
+    found = [draw.choice(WORDS) for _ in range(words)]
+    if extra:
+        found.insert(draw.randrange(len(found) + 1), extra)
+    return " ".join(found)
+
+
+def example(prompt_id: int, texts: list[str], pairs: Iterable[tuple[int, int, int]],
+            prompt: str = "tell me about the cat") -> Example:
+    """One prompt; pairs are (chosen, rejected, strength) by the texts' places."""
+    ids = [100 * prompt_id + n for n, _ in enumerate(texts)]
+    made = tuple(Pair(ids[a], ids[b], s, 1.0, 1000 * prompt_id + n, 1, prompt_id)
+                 for n, (a, b, s) in enumerate(pairs))
+    return Example(prompt_id, [{"role": "user", "content": prompt}],
+                   dict(zip(ids, texts, strict=True)), made, tuple(ids))
+
+
+def good_wins(prompts: int, held_out: int = 0, seed: int = 0) -> PreferenceData:
+    """Two responses a prompt; the one with the word `good` is preferred to the one with `bad`."""
+    draw = random.Random(seed)
+    examples = []
+    for prompt_id in range(1, prompts + held_out + 1):
+        texts = [text(draw, draw.randint(2, 9), word) for word in ("good", "bad")]
+        examples.append(example(prompt_id, texts, [(0, 1, 3)], text(draw, draw.randint(2, 6))))
+    return PreferenceData(tuple(examples[:prompts]), tuple(examples[prompts:]))
+
+
+class Recorder:
+    """A progress that keeps all it hears, and breaks off where it is told to."""
+
+    def __init__(self, stop_after: int | None = None, error: type[Exception] = Stopped) -> None:
+        self.steps: dict[int, dict[str, Any]] = {}
+        self.fractions: list[float] = []
+        self.stop_after = stop_after
+        self.error = error
+
+    def update(self, fraction: float, message: str) -> None:
+        self.fractions.append(fraction)
+        if self.stop_after is not None and len(self.fractions) >= self.stop_after:
+            raise self.error("enough")
+
+    def metrics(self, step: int, values: Any) -> None:
+        self.steps[step] = dict(values)

@@ -1,0 +1,235 @@
+"""The command line: help, exit codes, one-line errors, JSON on standard output alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from data.progress import Progress
+from data.records import NewResponse
+from data.store import Store
+from loop import cli
+from loop.cli import COMMANDS, command_named
+from loop.fields import attribute_docstrings
+
+HEAVY = {"torch", "transformers", "peft", "pandas", "streamlit", "sqlite_utils", "numpy", "rich"}
+
+
+def prefloop(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "loop", *arguments], capture_output=True,
+                          text=True, timeout=60, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    folder = tmp_path / "ws"
+    assert cli.run(["init", "--workspace", str(folder)]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = ("import sys; from loop import cli; cli.run(['--help']); "
+            f"print(sorted({HEAVY} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_every_commands_help_works_and_imports_nothing_heavy() -> None:
+    names = [name.split() for name in COMMANDS]
+    code = (f"import sys; from loop import cli\nfor name in {names}:\n"
+            "    assert cli.run([*name, '--help']) == 0, name\n"
+            f"print(sorted({HEAVY - {'rich'}} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    for flag in ("--workspace", "--json", "--seed", "--debug"):
+        assert done.stdout.count(f"│ {flag}") == len(COMMANDS), flag
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_of_a_command_is_explained(name: str) -> None:
+    command = command_named(name)
+    docs: dict[str, str] = {}
+    for base in command.__mro__:
+        if dataclasses.is_dataclass(base):
+            docs |= attribute_docstrings(base)
+    groups = {"config", "options", "models"}  # dataclasses of their own, see test_loop_settings
+    assert {f.name for f in dataclasses.fields(command)} - groups <= docs.keys()
+    assert all(len(text) > 8 for text in docs.values())
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["pop"], "did you mean `ppo`?"),
+    (["labeler", "ad"], "did you mean `labeler add`?"),
+    (["ppo", "--steps", "0"], "--steps: must be at least 1"),
+    (["ppo", "--stepps", "3"], "--stepps"),
+    (["import"], "Missing"),
+    (["status", "--workspace", "/nowhere/at/all"], "holds no workspace"),
+])
+def test_wrong_usage_is_2(arguments: list[str], said: str,
+                          capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and said in shown.err and "Traceback" not in shown.err
+
+
+def test_no_command_is_2_and_shows_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 2
+    assert cli.run(["labeler"]) == 2
+    assert "labeler add" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_the_script_does() -> None:
+    done = prefloop("--version")
+    assert done.returncode == 0 and done.stdout.startswith("prefloop ")
+
+
+def test_a_defect_is_one_line_and_1_with_a_traceback_on_demand(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("some\ndefect")
+
+    monkeypatch.setattr("loop.status.status_of", broken)
+    assert cli.run(["status", "--workspace", str(workspace)]) == 1
+    assert capsys.readouterr().err == (
+        "prefloop: ZeroDivisionError: some defect; run again with --debug to see where\n")
+    assert cli.run(["status", "--workspace", str(workspace), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_130(workspace: Path, monkeypatch: pytest.MonkeyPatch,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loop.status.status_of", interrupted)
+    assert cli.run(["status", "--workspace", str(workspace)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(workspace: Path) -> None:
+    command = f'"{sys.executable}" -m loop status --json --workspace "{workspace}" | true'
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_status_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def next_step() -> str:
+        assert cli.run(["status", "--workspace", str(workspace), "--json"]) == 0
+        return str(json.loads(capsys.readouterr().out)["next"])
+
+    assert "prefloop sample" in next_step()
+    store = Store.of_workspace(workspace)
+    current = store.rounds.open(1, 1)
+    prompt = store.prompts.all()[0]
+    pair = store.responses.add(NewResponse(prompt.id, text, 1, current.id, sample_index=i)
+                               for i, text in enumerate(("yes", "no")))
+    store.tasks.add(prompt.id, pair, round_id=current.id)
+    assert "1 labels to go in round 0" in next_step()
+    store.jobs.add("ppo")
+    assert "prefloop up" in next_step()
+    assert cli.run(["status", "--workspace", str(workspace)]) == 0
+    shown = capsys.readouterr().out
+    assert "0 of 1" in shown and "queued" in shown and "Next:" in shown
+
+
+def test_people_are_added_listed_linked_and_disabled(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str, code: int = 0) -> dict[str, object]:
+        assert cli.run(["labeler", *arguments, "--workspace", str(workspace), "--json"]) == code
+        shown = capsys.readouterr()
+        return json.loads(shown.out) if code == 0 else {"error": shown.err}
+
+    added = run("add", "Ann Lee", "--role", "lead")
+    store = Store.of_workspace(workspace)
+    assert store.people.redeem(str(added["link"]).partition("code=")[2])
+    linked = run("link", "Ann Lee")
+    assert linked["link"] != added["link"]
+    assert run("disable", "Ann Lee")["disabled"] is True
+    assert store.people.redeem(str(linked["link"]).partition("code=")[2]) is None
+    assert "enable" in str(run("link", "Ann Lee", code=2)["error"])
+    assert run("enable", "Ann Lee")["disabled"] is False
+    assert run("list")["labelers"][0]["name"] == "Ann Lee"  # type: ignore[index]
+    assert "already a labeler" in str(run("add", "Ann Lee", code=2)["error"])
+    assert "no labeler called" in str(run("link", "Bob", code=2)["error"])
+
+
+def test_a_backup_is_whole_private_and_never_replaces_a_file_unasked(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "copies" / "one.db"
+    command = ["backup", str(target), "--workspace", str(workspace)]
+    assert cli.run(command) == 0
+    assert Store(target).prompts.count() == Store.of_workspace(workspace).prompts.count()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert cli.run(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.run([*command, "--overwrite"]) == 0
+
+
+def test_import_and_export_go_through_the_files(workspace: Path, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text('{"prompt": "Why is the sky blue?", "chosen": "Air.", "rejected": "No."}\n')
+    at = ["--workspace", str(workspace), "--json"]
+    assert cli.run(["import", str(file), *at]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["what"], report["added"]) == ("preferences", 1)
+    out = tmp_path / "out.csv"
+    assert cli.run(["export", str(out), *at]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 1 and out.is_file()
+    file.write_text('{"prompt": "a"}\n{"prompt": \n')
+    assert cli.run(["import", str(file), *at]) == 2
+    assert "line 2" in capsys.readouterr().err
+
+
+def test_score_reads_rows_and_writes_them_with_their_score(
+        workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    def score(store: object, folder: object, settings: object, conversations: list[list[Any]],
+              reward_model: str, progress: Progress) -> list[float]:
+        progress.update(1.0, "done")
+        return [len(messages[-1]["content"]) + 0.5 for messages in conversations]
+
+    stages = ModuleType("loop.stages")
+    stages.score = score  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "loop.stages", stages)
+    file = tmp_path / "in.jsonl"
+    file.write_text(
+        '{"id": 7, "prompt": "Why?", "response": "So."}\n'
+        '{"messages": [{"role": "user", "content": "Why?"}, '
+        '{"role": "assistant", "content": "So so."}]}\n')
+    at = ["score", str(file), "--workspace", str(workspace)]
+    assert cli.run(at) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["score"] for row in shown] == [3.5, 6.5] and shown[0]["id"] == 7
+    assert cli.run([*at, "--json", "--output", str(tmp_path / "out.jsonl")]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 2
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+    for bad in ('{"prompt": "Why?"}', '{"prompt": 3, "response": "So."}',
+                '{"messages": [{"role": "user", "content": "Why?"}]}', '["no"]'):
+        file.write_text('{"prompt": "Why?", "response": "So."}\n' + bad + "\n")
+        assert cli.run(at) == 2
+        assert "line 2" in capsys.readouterr().err
+
+
+def test_eval_reward_wants_a_file_that_is_there(workspace: Path,
+                                                monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    stages = ModuleType("loop.stages")
+    stages.HANDLERS = {"eval-reward": lambda context: dict(context.options)}  # type: ignore
+    monkeypatch.setitem(sys.modules, "loop.stages", stages)
+    monkeypatch.chdir(workspace.parent)
+    at = ["--workspace", str(workspace), "--json"]
+    assert cli.run(["eval-reward", "--data", "none.jsonl", *at]) == 2
+    (workspace.parent / "some.jsonl").write_text("{}")
+    assert cli.run(["eval-reward", "--data", "some.jsonl", *at]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == str(workspace.parent / "some.jsonl")

@@ -1,0 +1,191 @@
+"""A stage's command: runs its job itself, or follows the worker's; the same result either way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from data.errors import PrefloopError
+from data.progress import Stopped
+from data.store import Store
+from loop import cli
+from loop.context import JobContext
+from loop.jobs import JobProgress
+from loop.lock import WorkerLock
+from loop.runs import run_or_follow
+from loop.workspace import Plan, make_workspace
+
+PROGRAM = """
+import sys, time
+from types import ModuleType
+
+def slow(context):
+    (context.workspace / "started").touch()
+    for step in range(400):
+        context.progress.update(step / 400, f"step {step}")
+        time.sleep(0.05)
+    return {}
+
+stages = ModuleType("loop.stages")
+stages.HANDLERS = {"ppo": slow}
+sys.modules["loop.stages"] = stages
+from loop.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    make_workspace(tmp_path / "w", Plan(starter_prompts=False))
+    return tmp_path / "w"
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[JobContext], Any]], None]:
+    """Puts a handler for PPO in the place of the real stages."""
+    def put(handler: Callable[[JobContext], Any]) -> None:
+        module = ModuleType("loop.stages")
+        module.HANDLERS = {"ppo": handler}  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "loop.stages", module)
+
+    return put
+
+
+def ppo(workspace: Path, *flags: str) -> int:
+    return cli.run(["ppo", "--workspace", str(workspace), "--json", *flags])
+
+
+def test_without_a_worker_the_command_runs_its_job(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def handler(context: JobContext) -> dict[str, Any]:
+        context.progress.update(0.5, "half")
+        return {"steps": context.settings.ppo.steps, "seed": context.seed}
+
+    stages(handler)
+    assert ppo(workspace, "--steps", "4", "--seed", "9") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"job": 1, "status": "done", "steps": 4, "seed": 9}
+    assert "half" in shown.err
+    job = Store.of_workspace(workspace).jobs.get(1)
+    assert job.config == {"steps": 4, "seed": 9} and job.result == {"steps": 4, "seed": 9}
+    WorkerLock(workspace).release()
+
+
+def test_a_failing_job_is_its_error_line_and_1(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def handler(context: JobContext) -> dict[str, Any]:
+        raise PrefloopError("there is no reward model yet")
+
+    stages(handler)
+    assert ppo(workspace) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and "prefloop: there is no reward model yet\n" in shown.err
+
+
+def test_bad_config_is_2_and_queues_nothing(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    stages(lambda context: {})
+    assert ppo(workspace, "--steps", "0") == 2
+    (workspace / "prefloop.toml").write_text("[ppo]\nstpes = 1\n")
+    assert ppo(workspace) == 2
+    assert "did you mean 'steps'" in capsys.readouterr().err
+    assert cli.run(["ppo", "--workspace", str(workspace), "--help"]) == 0
+    assert Store.of_workspace(workspace).jobs.all() == []
+
+
+def test_with_a_worker_the_command_follows(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    stages(lambda context: pytest.fail("the worker's job must not run here"))
+    store = Store.of_workspace(workspace)
+
+    def work() -> None:
+        mine = Store.of_workspace(workspace)
+        while not (job := mine.jobs.claim()):
+            time.sleep(0.05)
+        mine.jobs.set_progress(job.id, 0.4, "by the worker")
+        time.sleep(0.8)
+        mine.jobs.finish(job.id, {"steps": 7})
+
+    with WorkerLock(workspace):
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert ppo(workspace) == 0
+        worker.join()
+    assert json.loads(capsys.readouterr().out) == {"job": 1, "status": "done", "steps": 7}
+    assert store.jobs.get(1).attempts == 1
+
+
+def test_a_follower_takes_over_when_the_worker_is_gone(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    store.put_setting("worker", {"pid": 1, "seen": "2020-01-01T00:00:00.000000+00:00"})
+    job = run_or_follow(store, workspace, store.jobs.add("ppo"), {"ppo": lambda context: {"a": 1}})
+    assert (job.status, job.result) == ("done", {"a": 1})
+
+
+def test_ctrl_c_stops_at_the_next_step_and_the_job_can_be_resumed(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, "ppo", "--workspace",
+                                str(workspace)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    while not (workspace / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err
+    assert "prefloop ppo --resume 1" in err
+    assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
+    stages(lambda context: {"resumed": context.checkpoints.name})
+    assert ppo(workspace, "--resume", "1") == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] == "job-1"
+    assert ppo(workspace, "--resume", "1") == 2
+    assert cli.run(["sample", "--workspace", str(workspace), "--resume", "1"]) == 2
+    assert "prefloop ppo --resume 1" in capsys.readouterr().err
+
+
+def test_a_killed_commands_job_is_named_by_the_next(
+        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, "ppo", "--workspace",
+                                str(workspace)], stderr=subprocess.DEVNULL)
+    while not (workspace / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    stages(lambda context: {})
+    assert ppo(workspace) == 0
+    assert "prefloop ppo --resume 1" in capsys.readouterr().err
+    assert ppo(workspace, "--resume", "1") == 0
+    assert Store.of_workspace(workspace).jobs.get(1).status == "done"
+
+
+def test_progress_is_thinned_out_and_says_how_long(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("ppo")
+    store.jobs.claim(job.id)
+    clock = [100.0]
+    monkeypatch.setattr("loop.jobs.time.monotonic", lambda: clock[0])
+    seen: list[tuple[float, str, float | None]] = []
+    progress = JobProgress(store, job.id, threading.Event(), lambda *a: seen.append(a))
+    for step in range(17):  # 0.25 s a step of 2.5 %, resumed at 20 %
+        progress.update(0.2 + step / 40, f"step {step}")
+        clock[0] += 0.25
+    assert [message for _, message, _ in seen] == [f"step {step}" for step in range(0, 17, 2)]
+    assert [left for _, _, left in seen] == [None, *(pytest.approx(8 - s / 2) for s in range(1, 9))]
+    stored = store.jobs.get(job.id)
+    assert (stored.message, stored.seconds_left) == (seen[-1][1], seen[-1][2])
+    store.jobs.request_stop(job.id)
+    clock[0] += 1
+    with pytest.raises(Stopped):
+        progress.update(0.9, "")

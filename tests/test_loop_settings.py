@@ -1,0 +1,119 @@
+"""Settings: default < file < flag, and mistakes named by file, section and key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from data.errors import BadInput, PrefloopError
+from loop.fields import fields_of
+from loop.kinds import KINDS, catalogue, resolve
+from loop.settings import SECTIONS, SETTINGS_NAME, Settings, read_settings, settings_text
+from loop.stage_commands import Ppo
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / SETTINGS_NAME).write_text(text)
+    return folder
+
+
+def test_every_field_has_help_and_a_known_type() -> None:
+    for config in [*SECTIONS.values(), *(kind.options for kind in KINDS.values())]:
+        assert all(len(field.help) > 10 for field in fields_of(config)), config
+
+
+def test_the_file_as_written_changes_nothing_and_switched_on_gives_the_defaults(
+        tmp_path: Path) -> None:
+    text = settings_text({})
+    assert read_settings(written(tmp_path, text)) == Settings()
+    switched_on = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    assert switched_on.count(" = ") >= sum(len(fields_of(c)) for c in SECTIONS.values())
+    assert read_settings(written(tmp_path, switched_on)) == Settings()
+
+
+def test_given_values_are_switched_on(tmp_path: Path) -> None:
+    text = settings_text({"models": {"checkpoint": 'a "quoted" \\ folder é'}})
+    assert read_settings(written(tmp_path, text)).models.checkpoint == 'a "quoted" \\ folder é'
+
+
+def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert read_settings(tmp_path) == Settings()
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[pppo]\n", "there is no section [pppo]; did you mean 'ppo'?"),
+    ("steps = 3\n", "there is no section [steps]"),
+    ("ppo = 3\n", "ppo must be a section"),
+    ("[ppo]\nstpes = 3\n", "[ppo] has no key 'stpes'; did you mean 'steps'?"),
+    ("[ppo]\nlearning-rate = 1.0\n", "did you mean 'learning_rate'?"),
+    ("[ppo]\nsteps = 2.5\n", "[ppo] steps: wanted a whole number, not 2.5"),
+    ("[ppo]\nsteps = true\n", "[ppo] steps: wanted a whole number, not True"),
+    ("[ppo]\nsteps = 0\n", "[ppo] steps: must be at least 1, not 0"),
+    ("[sample]\nstop = [1]\n", "[sample] stop: wanted a list of texts"),
+    ('[models]\nprecision = "fp8"\n', "[models] precision: 'fp8' is none of auto, bf16, fp32"),
+    ("[ppo\n", "line 1"),
+])
+def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)) as caught:
+        read_settings(written(tmp_path, text))
+    assert str(tmp_path / SETTINGS_NAME) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_NAME).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match=SETTINGS_NAME):
+        read_settings(tmp_path)
+
+
+def test_default_then_file_then_job(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "[ppo]\nsteps = 7\nepochs = 5\n"
+                                               "[workspace]\nseed = 11\n"))
+    resolved = resolve("ppo", {"steps": 3, "kl_coefficient": 1, "policy": "base"}, settings)
+    assert (resolved.settings.ppo.steps, resolved.settings.ppo.epochs) == (3, 5)
+    assert resolved.settings.ppo.kl_coefficient == 1.0
+    assert resolved.options == {"policy": "base", "reward_model": ""}
+    assert resolved.seed == 11 and resolve("ppo", {"seed": 2}, settings).seed == 2
+    assert resolved.document["steps"] == 3 and resolved.document["models"]["lora_rank"] == 16
+
+
+@pytest.mark.parametrize(("overrides", "said"), [
+    ({"stpes": 3}, "did you mean 'steps'"),
+    ({"steps": "3"}, "--steps: wanted a whole number"),
+    ({"steps": 0}, "--steps: must be at least 1"),
+    ({"policy": 1}, "--policy: wanted a text"),
+    ({"seed": "x"}, "--seed"),
+])
+def test_a_jobs_config_is_checked(overrides: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        resolve("ppo", overrides, Settings())
+
+
+def test_a_kind_from_a_newer_prefloop_is_refused() -> None:
+    with pytest.raises(PrefloopError, match="knows no job of kind 'dream'"):
+        resolve("dream", {}, Settings())
+
+
+def test_a_command_queues_only_what_differs_from_the_file(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "[ppo]\nsteps = 7\n"))
+    command = Ppo.with_settings(settings)
+    assert command.overrides(settings) == {}
+    from loop.cli import parse
+
+    parsed = parse("ppo", ["--workspace", str(tmp_path), "--epochs", "9", "--policy", "base",
+                           "--seed", "4", "--no-whiten-advantages"])
+    assert isinstance(parsed, Ppo)
+    assert parsed.overrides(settings) == {"epochs": 9, "policy": "base", "seed": 4,
+                                          "whiten_advantages": False}
+
+
+def test_the_catalogue_has_the_workspaces_defaults_and_forms_can_be_built(tmp_path: Path) -> None:
+    entries = catalogue(read_settings(written(tmp_path, "[ppo]\nsteps = 7\n")))
+    assert [entry["kind"] for entry in entries] == ["sample", "train-reward", "ppo", "best-of-n"]
+    for entry in entries:
+        names = {field["name"]: field for field in entry["fields"]}
+        assert set(entry["common"]) <= names.keys()
+        assert {f["type"] for f in entry["fields"]} <= {"int", "float", "bool", "str", "choice"}
+        assert resolve(entry["kind"], {k: f["default"] for k, f in names.items()}, Settings())
+    assert {f["name"]: f["default"] for f in entries[2]["fields"]}["steps"] == 7

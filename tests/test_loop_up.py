@@ -1,0 +1,163 @@
+"""`prefloop up`: both processes come up, are supervised, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data.store import Store
+from loop import up
+from loop.workspace import Plan, make_workspace
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    # Without prompts nothing is sampled, so no model is loaded.
+    make_workspace(tmp_path / "a workspace", Plan(starter_prompts=False))
+    return tmp_path / "a workspace"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start(workspace: Path, port: int) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path = workspace) -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "loop", "up", "--workspace", str(folder), "--port", str(port),
+             "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate()
+
+
+def link_of(process: subprocess.Popen[str]) -> str:
+    """Waits for the JSON document, which ends with a line of one brace."""
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.rstrip() == "}":
+            return str(json.loads("".join(lines))["link"])
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() and
+                   "State:\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in pids)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_it_starts_continues_and_stops_without_leaving_anything(
+        workspace: Path, port: int, start: Start) -> None:
+    store = Store.of_workspace(workspace)
+    process = start()
+    link = link_of(process)
+    assert link.startswith(f"http://127.0.0.1:{port}/")
+    with urllib.request.urlopen(link, timeout=20) as page:
+        assert page.status == 200
+    wait_for(lambda: store.setting("worker"))
+    assert [(p.name, p.role) for p in store.people.all()] == [("lead", "lead")]
+    children = descendants(process.pid)
+    assert len(children) >= 2
+
+    busy = start()
+    assert busy.wait(30) == 1 and busy.stderr
+    said = busy.stderr.read()
+    assert "in use by another worker" in said and len(said.splitlines()) == 1
+
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+    assert gone(children) and store.setting("worker") is None
+    assert {"app.log", "worker.log"} <= set(os.listdir(workspace / "logs"))
+
+    again = start()
+    assert link_of(again) != link and len(store.people.all()) == 1
+    again.terminate()
+    assert again.wait(40) == 0
+
+
+def test_a_dead_worker_is_started_again_and_a_killed_up_takes_all_along(
+        workspace: Path, start: Start) -> None:
+    store = Store.of_workspace(workspace)
+    process = start()
+    link_of(process)
+    wait_for(lambda: store.setting("worker"))
+    first = store.setting("worker")["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: (store.setting("worker") or {}).get("pid") not in (None, first))
+    everybody = descendants(process.pid)
+    process.kill()
+    wait_for(lambda: gone(everybody))
+
+
+def test_a_taken_port_is_one_line_that_names_the_flag(
+        port: int, start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        process = start()
+        assert process.wait(30) == 1 and process.stderr
+        said = process.stderr.read()
+        assert "--port" in said and str(port) in said and len(said.splitlines()) == 1
+
+
+def test_a_new_workspace_gets_its_first_samples_queued_once(tmp_path: Path) -> None:
+    make_workspace(tmp_path / "w", Plan())
+    store = Store.of_workspace(tmp_path / "w")
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
+    assert [job.kind for job in store.jobs.all()] == ["sample"]
+    assert store.setting("job_kinds")[0]["kind"] == "sample"
+    store.jobs.request_stop(1)
+    store.rounds.open(1, 1)
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
+    assert len(store.jobs.all()) == 1
+
+
+def test_a_link_is_for_a_lead_who_can_sign_in(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    store.people.add("lead")  # a labeler of that name
+    code = up.sign_in_link(store, "0.0.0.0", 8501).partition("code=")[2]
+    token = store.people.redeem(code)
+    assert token
+    me = store.people.of_session(token)
+    assert me and (me.name, me.role) == ("lead 2", "lead")
+    store.people.set_disabled(me.id, True)
+    up.sign_in_link(store, "0.0.0.0", 8501)
+    assert [p.name for p in store.people.all()] == ["lead", "lead 2", "lead 3"]

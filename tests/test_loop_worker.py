@@ -1,0 +1,260 @@
+"""The worker: one at a time, surviving what jobs do to it. Its child runs the handlers below.
+
+This file is also that child's program: `python tests/test_loop_worker.py WORKSPACE`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.errors import PrefloopError
+from data.records import Job
+from data.store import Store
+from loop.context import JobContext
+from loop.lock import InUse, WorkerLock, is_locked
+from loop.workspace import Plan, make_workspace
+
+SELF = str(Path(__file__).resolve())
+
+
+def steps(context: JobContext) -> dict[str, Any]:
+    """Counts to ppo.steps in a checkpoint file, a tenth of a second a step."""
+    context.checkpoints.mkdir(exist_ok=True)
+    file = context.checkpoints / "step"
+    step = int(file.read_text()) if file.exists() else 0
+    while step < context.settings.ppo.steps:
+        time.sleep(0.1)
+        step += 1
+        file.write_text(str(step))
+        context.progress.metrics(step, {"reward": step / 10})
+        context.progress.update(step / context.settings.ppo.steps, f"step {step}")
+    return {"steps": step, "pid": os.getpid(), "seed": context.seed, "policy":
+            context.options["policy"]}
+
+
+def killed(context: JobContext) -> dict[str, Any]:
+    print("allocating a lot", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def broken(context: JobContext) -> dict[str, Any]:
+    raise RuntimeError("shape\nmismatch")
+
+
+def refused(context: JobContext) -> dict[str, Any]:
+    raise PrefloopError("there are no labels yet")
+
+
+def stubborn(context: JobContext) -> dict[str, Any]:
+    (context.workspace / "stubborn").touch()
+    time.sleep(600)
+    return {}
+
+
+HANDLERS = {"ppo": steps, "train-reward": killed, "eval-reward": broken, "sample": refused,
+            "best-of-n": stubborn}
+
+if __name__ == "__main__":
+    from loop.child import serve
+
+    serve(Path(sys.argv[1]), HANDLERS)
+    sys.exit()
+
+WORKER = f"""
+import sys
+from pathlib import Path
+import loop.worker
+loop.worker._PATIENCE = 1.0
+workspace = Path(sys.argv[1])
+worker = loop.worker.Worker(workspace, [sys.executable, {SELF!r}, sys.argv[1]])
+worker.run(once=len(sys.argv) > 2)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    make_workspace(tmp_path / "a workspace", Plan(starter_prompts=False))
+    return tmp_path / "a workspace"
+
+
+@pytest.fixture
+def store(workspace: Path) -> Store:
+    return Store.of_workspace(workspace)
+
+
+@pytest.fixture
+def start(workspace: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        started.append(subprocess.Popen([sys.executable, "-c", WORKER, str(workspace)],
+                                        stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def run_queue(workspace: Path) -> None:
+    subprocess.run([sys.executable, "-c", WORKER, str(workspace), "once"], check=True, timeout=60)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(store: Store, job: Job) -> bool:
+    now = store.jobs.get(job.id)
+    return now.status == "running" and now.progress > 0
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_jobs_run_in_order_in_one_child_with_their_resolved_config(
+        workspace: Path, store: Store) -> None:
+    first = store.jobs.add("ppo", {"steps": 3, "seed": 4, "policy": "base"})
+    second = store.jobs.add("ppo", {"steps": 1})
+    run_queue(workspace)
+    done, then = store.jobs.get(first.id), store.jobs.get(second.id)
+    assert done.status == then.status == "done" and done.progress == 1.0
+    assert done.result and then.result and done.result["pid"] == then.result["pid"]
+    assert (done.result["steps"], done.result["seed"], done.result["policy"]) == (3, 4, "base")
+    assert done.resolved and done.resolved["steps"] == 3 and done.resolved["batch_size"] == 32
+    assert [m["step"] for m in store.jobs.metrics(first.id)] == [1, 2, 3]
+    assert store.setting("worker") is None
+    assert [entry["kind"] for entry in store.setting("job_kinds")][:1] == ["sample"]
+
+
+def test_a_job_that_kills_its_process_fails_with_the_reason_and_the_next_one_runs(
+        workspace: Path, store: Store) -> None:
+    bad, good = store.jobs.add("train-reward"), store.jobs.add("ppo", {"steps": 1})
+    run_queue(workspace)
+    assert store.jobs.get(bad.id).status == "failed"
+    reason = store.jobs.get(bad.id).error or ""
+    assert "SIGKILL" in reason and reason.endswith("allocating a lot") and "\n" not in reason
+    assert store.jobs.get(good.id).status == "done"
+
+
+def test_a_failed_job_says_why_in_one_line(workspace: Path, store: Store) -> None:
+    expected = [
+        ("eval-reward", {}, "RuntimeError: shape mismatch"),
+        ("sample", {}, "there are no labels yet"),
+        ("ppo", {"steps": 0}, "--steps: must be at least 1, not 0"),
+        ("simulate", {}, "cannot run jobs of kind 'simulate'"),
+        ("dream", {}, "knows no job of kind 'dream'")]
+    jobs = [store.jobs.add(kind, config) for kind, config, _ in expected]
+    run_queue(workspace)
+    for job, (_, _, reason) in zip(jobs, expected, strict=True):
+        ended = store.jobs.get(job.id)
+        assert ended.status == "failed" and ended.error
+        assert reason in ended.error and "\n" not in ended.error
+
+
+def test_a_mistake_in_the_settings_fails_the_job_not_the_worker(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    worker = start()
+    wait_for(lambda: store.setting("worker"))
+    (workspace / "prefloop.toml").write_text("[ppo]\nstpes = 1\n")
+    job = store.jobs.add("ppo")
+    wait_for(lambda: store.jobs.get(job.id).status == "failed")
+    assert "did you mean 'steps'" in (store.jobs.get(job.id).error or "")
+    assert worker.poll() is None
+
+
+def test_a_running_job_stops_on_request(store: Store,
+                                        start: Callable[[], subprocess.Popen[str]]) -> None:
+    job = store.jobs.add("ppo", {"steps": 500})
+    start()
+    wait_for(lambda: running(store, job))
+    store.jobs.request_stop(job.id)
+    wait_for(lambda: store.jobs.get(job.id).status == "stopped")
+
+
+def test_a_stopped_worker_keeps_the_checkpoint_and_queues_the_job_again(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    job = store.jobs.add("ppo", {"steps": 15})
+    worker = start()
+    wait_for(lambda: running(store, job))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert store.jobs.get(job.id).status == "queued"
+    kept = int((workspace / "checkpoints" / f"job-{job.id}" / "step").read_text())
+    assert 0 < kept < 15
+    run_queue(workspace)
+    assert (store.jobs.get(job.id).result or {})["steps"] == 15
+    assert [m["step"] for m in store.jobs.metrics(job.id)] == list(range(1, 16))
+
+
+def test_a_job_that_does_not_stop_is_killed_and_queued_again(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    job = store.jobs.add("best-of-n")
+    worker = start()
+    wait_for((workspace / "stubborn").exists)
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(20) == 0
+    assert store.jobs.get(job.id).status == "queued"
+
+
+def test_a_killed_worker_takes_its_child_along_and_the_job_goes_on_later(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    job = store.jobs.add("ppo", {"steps": 30})
+    worker = start()
+    wait_for(lambda: running(store, job))
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    worker.kill()
+    worker.wait()
+    wait_for(lambda: not any(alive(int(pid)) for pid in children))
+    assert children and store.jobs.get(job.id).status == "running"
+    run_queue(workspace)
+    ended = store.jobs.get(job.id)
+    assert ended.status == "done" and ended.attempts == 2
+
+
+def test_a_job_that_ends_its_worker_again_and_again_is_given_up(
+        workspace: Path, store: Store) -> None:
+    job = store.jobs.add("ppo")
+    for _ in range(3):
+        assert store.jobs.claim(job.id)
+        store.jobs.requeue(job.id, "")
+    with store.database.write() as db:
+        db.conn.execute("UPDATE jobs SET status = 'running'")
+    run_queue(workspace)
+    assert "3 times" in (store.jobs.get(job.id).error or "")
+
+
+def test_one_worker_a_workspace(workspace: Path, store: Store,
+                                start: Callable[[], subprocess.Popen[str]]) -> None:
+    worker = start()
+    wait_for(lambda: store.setting("worker"))
+    assert store.setting("worker")["pid"] == worker.pid
+    with pytest.raises(InUse, match=rf"in use by another worker \(pid {worker.pid}\)"):
+        WorkerLock(workspace)
+    assert is_locked(workspace)
+    second = subprocess.run([sys.executable, "-m", "loop", "worker", "--workspace",
+                             str(workspace)], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1 and "in use by another worker" in second.stderr
+    worker.terminate()
+    worker.wait(20)
+    WorkerLock(workspace).release()
+    assert not is_locked(workspace)

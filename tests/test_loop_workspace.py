@@ -1,0 +1,120 @@
+"""A workspace is made whole or not at all, private, and never over something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from backbone.config import ModelConfig
+from data.errors import BadInput
+from data.store import Store
+from loop import cli, workspace
+from loop.settings import read_settings
+from loop.workspace import Plan, make_workspace
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_holds_what_it_should_and_is_private(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "new"
+    count = make_workspace(folder, Plan(seed=5))
+    store = Store.of_workspace(folder)
+    assert count == store.prompts.count() >= 240
+    assert [(v.name, v.method, v.base, v.path) for v in store.versions.policies()] == [
+        ("base", "base", "embedded", None)]
+    assert {p.name for p in folder.iterdir()} >= {
+        "prefloop.db", "prefloop.toml", "adapters", "checkpoints", "logs"}
+    assert mode(folder) == mode(folder / "logs") == 0o700 and mode(folder / "prefloop.db") == 0o600
+    assert read_settings(folder).workspace.seed == 5
+    assert os.listdir(tmp_path / "runs") == ["new"]
+
+
+def test_init_again_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["init", "--workspace", str(tmp_path / "w"), "--no-starter-prompts", "--json"]
+    assert cli.run(command) == 0
+    assert json.loads(capsys.readouterr().out)["created"] is True
+    before = (tmp_path / "w" / "prefloop.toml").read_text()
+    assert cli.run(["init", "--workspace", str(tmp_path / "w"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["created"] is False
+    assert (tmp_path / "w" / "prefloop.toml").read_text() == before
+    assert cli.run(["init", "--workspace", str(tmp_path / "w"), "--lora-rank", "4"]) == 2
+    assert "keeps its settings" in capsys.readouterr().err
+
+
+def test_init_again_with_the_same_flags_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Why?"}\n')
+    command = ["init", "--workspace", str(tmp_path / "w"), "--no-starter-prompts", "--lora-rank",
+               "4", "--seed", "3", "--prompts", str(tmp_path / "p.jsonl")]
+    assert cli.run(command) == cli.run(command) == 0
+    assert Store.of_workspace(tmp_path / "w").prompts.count() == 1
+    assert cli.run([*command, "--lora-rank", "5"]) == cli.run([*command, "--seed", "4"]) == 2
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(BadInput, match="not empty"):
+        make_workspace(tmp_path, Plan())
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    make_workspace(tmp_path / "w", Plan(starter_prompts=False))
+    assert Store.of_workspace(tmp_path / "w").prompts.count() == 0
+
+
+@pytest.mark.parametrize("content", ['{"prompt": "fine"}\n{"prompt": 3}\n', ""])
+def test_a_bad_file_of_prompts_leaves_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "p.jsonl").write_text(content)
+    with pytest.raises(BadInput, match=r"p\.jsonl"):
+        make_workspace(tmp_path / "w", Plan(prompts=tmp_path / "p.jsonl"))
+    assert os.listdir(tmp_path) == ["p.jsonl"]
+
+
+def test_an_interrupted_init_leaves_nothing(tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workspace, "_first_version", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_workspace(tmp_path / "w", Plan())
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_init_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".w.partial-4194305"  # above the largest pid
+    left.mkdir()
+    make_workspace(tmp_path / "w", Plan(starter_prompts=False))
+    assert os.listdir(tmp_path) == ["w"]
+
+
+def test_models_are_checked_and_folders_made_absolute(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"--checkpoint: .* holds no config\.json"):
+        make_workspace(tmp_path / "w", Plan(ModelConfig(checkpoint="./none")))
+    with pytest.raises(BadInput, match=r"--sft-adapter: .* holds no adapter_config\.json"):
+        make_workspace(tmp_path / "w", Plan(ModelConfig(sft_adapter="none")))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft" / "adapter_config.json").write_text("{}")
+    make_workspace(tmp_path / "w", Plan(ModelConfig(checkpoint="model", sft_adapter="sft")))
+    first = Store.of_workspace(tmp_path / "w").versions.policies()[0]
+    assert (first.name, first.method) == ("sft", "sft")
+    assert (first.base, first.path) == (str(tmp_path / "model"), str(tmp_path / "sft"))
+    assert read_settings(tmp_path / "w").models.checkpoint == str(tmp_path / "model")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli.run(["init", "--workspace", str(tmp_path / "file" / "w")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,183 @@
+"""Training learns what labelers prefer, can be killed at any step, and says why it cannot start."""
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from models import tiny_backbone
+from reward_world import Recorder, example, good_wins, text
+
+from backbone.model import Backbone
+from data.errors import BadInput, PrefloopError
+from data.progress import Stopped
+from reward import train as training
+from reward.config import RewardConfig
+from reward.examples import PreferenceData
+from reward.model import RewardModel
+from reward.train import TrainedReward, learning_rate_at, train
+
+QUICK = RewardConfig(epochs=2, responses_per_step=8, learning_rate=3e-3, checkpoint_every=3)
+
+
+def run(backbone: Backbone, data: PreferenceData, config: RewardConfig = QUICK,
+        **more: Any) -> TrainedReward:
+    return train(backbone, data, config, backbone.new_lora_config(4, 8), **more)
+
+
+def weights(model: RewardModel) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in [*model.adapter_parameters, model.head.weight]]
+
+
+@pytest.mark.parametrize("pad_is_eos", [False, True])
+def test_learns_a_preference_and_says_so_on_prompts_it_never_saw(tmp_path: Path,
+                                                                 pad_is_eos: bool) -> None:
+    backbone = tiny_backbone(tmp_path, pad_is_eos=pad_is_eos)
+    progress = Recorder()
+    config = replace(QUICK, epochs=6, responses_per_step=16)
+    found = run(backbone, good_wins(60, 40), config, progress=progress)
+    accuracy = found.metrics["held_out_accuracy"]
+    assert accuracy["n"] == 40 and accuracy["value"] > 0.9 and accuracy["low"] > 0.75
+    assert found.metrics["cross_entropy"]["value"] < 0.5
+    last = progress.steps[max(progress.steps)]
+    assert last["loss"] < 0.5, "with pad == eos it must not stick at 0.693"
+    assert last["held_out_accuracy"] == accuracy["value"]
+    assert sum("held_out_loss" in step for step in progress.steps.values()) == 6
+    assert progress.fractions == sorted(progress.fractions) and progress.fractions[-1] <= 1
+
+
+def test_ties_pull_scores_together(tmp_path: Path) -> None:
+    backbone = tiny_backbone(tmp_path)
+    draw = random.Random(0)
+    ties = [example(p, [text(draw, 4), text(draw, 9)], [(0, 1, 0)]) for p in range(1, 13)]
+    decided = [example(p, [text(draw, 4), text(draw, 9)], [(0, 1, 3)]) for p in range(13, 15)]
+    data = PreferenceData((*ties, *decided), ())
+
+    def gap(model: RewardModel) -> float:
+        pairs = [[e.conversation(i) for i in e.texts] for e in ties]
+        return sum(abs(a - b) for a, b in map(model.score, pairs))
+
+    lora = backbone.new_lora_config(4, 8)
+    before = gap(RewardModel.fresh(backbone, lora, 512))
+    assert gap(run(backbone, data, replace(QUICK, epochs=10)).model) < 0.5 * before
+
+
+def test_nothing_but_adapter_and_head_moves(tmp_path: Path) -> None:
+    backbone = tiny_backbone(tmp_path)
+    before = {k: v.clone() for k, v in backbone.language_model.state_dict().items()}
+    found = run(backbone, good_wins(8))
+    after = {k.replace(".base_layer", ""): v
+             for k, v in backbone.language_model.state_dict().items() if "lora_" not in k}
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert all(p.dtype == torch.float32 for p in weights(found.model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("stop_after", "error"),
+                         [(1, RuntimeError), (3, RuntimeError), (5, RuntimeError), (4, Stopped),
+                          (11, Stopped)])
+def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, dtype: torch.dtype,
+                                                   stop_after: int,
+                                                   error: type[Exception]) -> None:
+    data = good_wins(20, 6)
+    whole = run(tiny_backbone(tmp_path, dtype=dtype), data, seed=3)
+    assert whole.metrics["train"]["steps"] == 10
+    checkpoint = tmp_path / "run"
+    with pytest.raises(error):
+        run(tiny_backbone(tmp_path, dtype=dtype), data, seed=3, checkpoint_folder=checkpoint,
+            progress=Recorder(stop_after, error))
+    progress = Recorder()
+    # labels that came in meanwhile wait for the next run
+    again = run(tiny_backbone(tmp_path, dtype=dtype), good_wins(25, 9), seed=3,
+                checkpoint_folder=checkpoint, progress=progress)
+    kept = min(stop_after, 10) if error is Stopped else stop_after // 3 * 3
+    assert sorted(progress.steps) == list(range(kept + 1, 11))
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole.model), weights(again.model),
+                                                 strict=True))
+    assert again.metrics == whole.metrics
+    assert again.data.comparisons == whole.data.comparisons
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    data = good_wins(12)
+    one, same, other = (weights(run(tiny_backbone(tmp_path), data, seed=s).model)
+                        for s in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_checkpoint_of_other_settings_makes_room(tmp_path: Path) -> None:
+    data, checkpoint = good_wins(12), tmp_path / "run"
+    run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
+    config = replace(QUICK, learning_rate=1e-3)
+    progress = Recorder()
+    found = run(tiny_backbone(tmp_path), data, config, checkpoint_folder=checkpoint,
+                progress=progress)
+    assert min(progress.steps) == 1
+    fresh = run(tiny_backbone(tmp_path), data, config)
+    assert all(torch.equal(a, b) for a, b in zip(weights(found.model), weights(fresh.model),
+                                                 strict=True))
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    data, checkpoint = good_wins(12), tmp_path / "run"
+    run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
+    (newest,) = checkpoint.glob("step-*")
+    (newest / "weights.safetensors").write_bytes(b"not this")
+    with pytest.raises(PrefloopError, match=r"cannot be read .* remove"):
+        run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    rates = [learning_rate_at(step, 40, 1.0) for step in range(40)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 36 / 37
+    assert all(a > b for a, b in pairwise(rates[3:])) and 0 < rates[-1] < 0.03
+    assert [learning_rate_at(0, 1, 1.0)] == [1.0] and learning_rate_at(1, 2, 1.0) > 0
+
+
+def test_nothing_held_out_is_said_and_not_made_up(tmp_path: Path) -> None:
+    found = run(tiny_backbone(tmp_path), good_wins(8))
+    assert found.metrics["held_out_accuracy"] is None and found.metrics["pairs"] == 0
+    assert found.metrics["calibration"] is None
+    assert found.metrics["train"]["pairs"] == 8 and found.metrics["score_n"] == 16
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
+    backbone = tiny_backbone(tmp_path)
+    data = good_wins(4)
+    ties = tuple(replace(e, pairs=tuple(replace(p, strength=0) for p in e.pairs))
+                 for e in data.train)
+    for wrong, message in (
+            (PreferenceData((), ()), "no comparisons"),
+            (PreferenceData((), data.train), "on held-out prompts"),
+            (PreferenceData((), (), identical=5), "same text twice"),
+            (PreferenceData(ties, ()), "ties"),
+            (PreferenceData(data.train[:1], ()), "on one prompt")):
+        with pytest.raises(BadInput, match=message):
+            run(backbone, wrong)
+
+
+def test_a_loss_that_is_no_number_names_its_step(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = training.bradley_terry_loss, []
+
+    def broken(differences: torch.Tensor, *rest: Any) -> torch.Tensor:
+        calls.append(1)
+        return original(differences * (float("nan") if len(calls) > 2 else 1.0), *rest)
+
+    monkeypatch.setattr(training, "bradley_terry_loss", broken)
+    with pytest.raises(PrefloopError, match=r"step 3: the loss is not a number"):
+        run(tiny_backbone(tmp_path), good_wins(20))
+
+
+def test_config_names_the_flag() -> None:
+    for values, flag in (({"epochs": 0}, "--epochs"), ({"learning_rate": 0.0}, "--learning-rate"),
+                         ({"learning_rate": float("nan")}, "--learning-rate"),
+                         ({"responses_per_step": 1}, "--responses-per-step"),
+                         ({"margin_per_strength": -1.0}, "--margin-per-strength")):
+        with pytest.raises(BadInput, match=flag):
+            RewardConfig(**values)  # type: ignore[arg-type]
