@@ -7,6 +7,7 @@ runs with, so there is no "current" model to be surprised by.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -90,7 +91,9 @@ class Backbone:
     def add_adapter(self, name: str, config: LoraConfig, seed: int = 0) -> None:
         """Add a fresh adapter, which changes nothing until it is trained; replaces its namesake."""
         self.drop_adapter(name)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # peft asks transformers for something by a name that is on its way out.
+            warnings.simplefilter("ignore", FutureWarning)
             torch.manual_seed(seed)  # A is drawn at random, B is zero
             if self._peft is None:
                 self._peft = get_peft_model(self.language_model, config, adapter_name=name)
@@ -124,6 +127,7 @@ class Backbone:
             self.trunk = self.language_model.get_decoder()
             self._peft = None
         else:
+            self.switch_to(next(other for other in self.adapters if other != name))
             self._peft.delete_adapter(name)
         self._running_with = UNKNOWN
 

@@ -45,6 +45,7 @@ class JobProgress:
         self._interrupted = interrupted
         self._watch = watch
         self._written = 0.0
+        self._unwritten: tuple[float, str] | None = None
         self._first: tuple[float, float] | None = None
 
     def update(self, fraction: float, message: str) -> None:
@@ -53,8 +54,9 @@ class JobProgress:
             raise Stopped
         left = self._seconds_left(fraction)
         if time.monotonic() - self._written < _WRITE_EVERY:
+            self._unwritten = fraction, message
             return
-        self._written = time.monotonic()
+        self._written, self._unwritten = time.monotonic(), None
         stop = self._store.jobs.set_progress(self._job_id, fraction, message, left)
         if self._watch:
             self._watch(fraction, message, left)
@@ -64,6 +66,11 @@ class JobProgress:
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Keep one step's figures."""
         self._store.jobs.add_metrics(self._job_id, step, values)
+
+    def flush(self) -> None:
+        """Keep the last report, if it came too soon after the one before."""
+        if self._unwritten:
+            self._store.jobs.set_progress(self._job_id, *self._unwritten, None)
 
     def _seconds_left(self, fraction: float) -> float | None:
         """From the pace since the first report above 0: loading is over, and a resumed job does
@@ -89,12 +96,15 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
     try:
         resolved = resolve(job.kind, job.config, read_settings(workspace))
         store.jobs.set_resolved(job.id, resolved.document)
+        job = store.jobs.get(job.id)  # with what it resolved to: versions keep that
         if job.kind not in handlers:
             raise PrefloopError(f"this prefloop cannot run jobs of kind {job.kind!r}")
         progress = JobProgress(store, job.id, interrupted, watch)
         context = JobContext(store, workspace, job, resolved.seed, progress, resolved.settings,
                              resolved.options)
-        store.jobs.finish(job.id, handlers[job.kind](context))
+        result = handlers[job.kind](context)
+        progress.flush()
+        store.jobs.finish(job.id, result)
     except Stopped:
         if not interrupted.is_set():
             store.jobs.stopped(job.id)

@@ -71,8 +71,8 @@ class Versions:
 
     def next_name(self, method: str) -> str:
         """A name that no version has yet: ppo-1, reward-2."""
-        taken = {v.name for v in (*self.store.versions.policies(),
-                                  *self.store.versions.reward_models())}
+        taken = ({v.name for v in self.store.versions.policies()}
+                 | {v.name for v in self.store.versions.reward_models()})
         number = 1
         while f"{method}-{number}" in taken:
             number += 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from data.progress import Progress
     from data.records import Message, RewardModel, Round
     from data.store import Store
+    from reward.model import RewardModel as LoadedReward
 
 
 def sample(context: JobContext) -> dict[str, Any]:
@@ -31,12 +32,14 @@ def sample(context: JobContext) -> dict[str, Any]:
     backbone = policy_backbone(context.settings.models)
     round_ = _round_to_sample(context, versions.policy(context.options["policy"]).id)
     plan = plan_round(context.store, backbone, round_, config, seed)
-    collected = collect(context.store, backbone, _adapters_of(context, round_), plan, round_,
-                        config, seed, context.progress, context.job.id)
+    adapters = _adapters_of(context, round_)
+    collected = collect(context.store, backbone, adapters, plan, round_, config, seed,
+                        context.progress)
     context.store.rounds.set_stage(round_.id, "labeling")
     return {"round": round_.number, "responses": collected.responses,
             "tasks": len(context.store.tasks.of_round(round_.id)),
-            "identical": collected.identical, "too_long": len(plan.too_long)}
+            "identical": collected.identical, "too_long": len(plan.too_long),
+            "kl": _kl_of_round(context, round_, adapters)}
 
 
 def train_reward(context: JobContext) -> dict[str, Any]:
@@ -212,7 +215,31 @@ def _adapters_of(context: JobContext, round_: Round) -> dict[int, str | None]:
     return {current.id: POLICY, versions.reference.id: reference}
 
 
-def _reward_model(settings: Settings, workspace: Path, version: RewardModel) -> Any:
+def _kl_of_round(context: JobContext, round_: Round,
+                 adapters: dict[int, str | None]) -> dict[str, Any] | None:
+    """KL of the round's policy to the reference, from its responses to held-out prompts."""
+    from backbone.text import prompt_ids
+    from data.statistics import mean
+    from loop.models import policy_backbone
+    from policy.divergence import sampled_kl
+
+    if round_.policy_version_id == round_.reference_id:
+        return None
+    prompts = {p.id: p.messages for p in context.store.prompts.all(split="held_out")}
+    responses = [r for r in context.store.responses.of_round(round_.id, round_.policy_version_id)
+                 if r.prompt_id in prompts]
+    if not responses:
+        return None
+    context.progress.update(0.99, "measuring the KL to the reference")
+    backbone = policy_backbone(context.settings.models)
+    found = mean(sampled_kl(
+        backbone, adapters[round_.policy_version_id], adapters[round_.reference_id],
+        [prompt_ids(backbone.tokenizer, prompts[r.prompt_id]) for r in responses],
+        [r.token_ids for r in responses], context.settings.sample.temperature))
+    return None if found is None else found.as_dict()
+
+
+def _reward_model(settings: Settings, workspace: Path, version: RewardModel) -> LoadedReward:
     from loop.models import reward_backbone
     from reward.model import RewardModel as Model
 

@@ -159,6 +159,5 @@ class Worker:
         self._lock.release()
 
 
-
 def _log(line: str) -> None:
     print(f"{now()[:19]} {line}", file=sys.stderr, flush=True)

@@ -76,8 +76,8 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
 
 
 def collect(store: Store, backbone: Backbone, adapters: Mapping[int, str | None], plan: Plan,
-            round_: Round, config: SampleConfig, seed: int, progress: Progress,
-            job_id: int | None = None) -> Collected:
+            round_: Round, config: SampleConfig, seed: int, progress: Progress
+            ) -> Collected:
     """Sample what the plan wants and is not stored yet; add each task once it is whole.
 
     Args:

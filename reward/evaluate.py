@@ -175,7 +175,9 @@ def _correlation(x: Array, y: Array, prompt: Array) -> Estimate | None:
         weights = drawn[prompt] / max(drawn[prompt].sum(), 1)
         dx, dy = x - weights @ x, y - weights @ y
         spread = float(np.sqrt((weights @ dx**2) * (weights @ dy**2)))
-        return float(weights @ (dx * dy)) / spread if spread > 0 else float("nan")
+        if spread <= 1e-9 * np.abs(x).max() * np.abs(y).max():  # rounding, no spread
+            return float("nan")
+        return float(weights @ (dx * dy)) / spread
 
     groups = int(prompt.max()) + 1
     value = weighted(np.ones(groups))

@@ -28,7 +28,7 @@ from data.store import DATABASE_NAME, Store
 
 START_SECONDS = 60
 #: Above the pages' own `QUIET_SECONDS`: before that a press is taken for an echo of the last.
-PAUSE_MS = 800
+PAUSE_MS = 1000
 
 
 def browser_executable(playwright: Playwright) -> str:

@@ -1,8 +1,9 @@
 """Tiny models for tests: the very code that real checkpoints run, in milliseconds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pytest
 import torch
 
 from backbone.model import Backbone
@@ -26,3 +27,12 @@ def tiny_backbone(folder: Path, *, dtype: torch.dtype = torch.float32, pad_is_eo
     if not (folder / "tiny").exists():
         tiny_checkpoint(folder, pad_is_eos=pad_is_eos, context=context, layers=layers)
     return Backbone(str(folder / "tiny"), torch.device("cpu"), dtype)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models are quickest on one thread, whatever else the machine does; import to use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -268,7 +268,7 @@ def test_four_responses_are_ranked_with_ties(
     shown = sides(page)
     for place in ("3", "1", "2", "4"):
         page.keyboard.press(place)
-        settled(page)
+        page.wait_for_timeout(250)
     key(page, "Enter")
     expect(status(page)).to_have_text("Saved: C > A > B > D.")
     first = stored(server, me)[0]

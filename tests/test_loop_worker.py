@@ -38,7 +38,7 @@ def steps(context: JobContext) -> dict[str, Any]:
         context.progress.metrics(step, {"reward": step / 10})
         context.progress.update(step / context.settings.ppo.steps, f"step {step}")
     return {"steps": step, "pid": os.getpid(), "seed": context.seed, "policy":
-            context.options["policy"]}
+            context.options["policy"], "resolved": (context.job.resolved or {}).get("steps")}
 
 
 def killed(context: JobContext) -> dict[str, Any]:
@@ -140,6 +140,7 @@ def test_jobs_run_in_order_in_one_child_with_their_resolved_config(
     assert done.status == then.status == "done" and done.progress == 1.0
     assert done.result and then.result and done.result["pid"] == then.result["pid"]
     assert (done.result["steps"], done.result["seed"], done.result["policy"]) == (3, 4, "base")
+    assert done.result["resolved"] == 3
     assert done.resolved and done.resolved["steps"] == 3 and done.resolved["batch_size"] == 32
     assert [m["step"] for m in store.jobs.metrics(first.id)] == [1, 2, 3]
     assert store.setting("worker") is None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import tiny_backbone
+from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import example, good_wins, text
 from torch import Tensor
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from data_world import World
-from models import tiny_backbone
+from models import one_thread, tiny_backbone  # noqa: F401
 
 from data.dialogues import Pair as FilePair
 from data.records import Answer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import tiny_backbone, tiny_checkpoint
+from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from peft import AutoPeftModelForSequenceClassification
 from reward_world import text
 

@@ -1,0 +1,145 @@
+"""The whole loop without hands: two rounds of collecting and training, then a head-to-head.
+
+The labelers are simulated and recorded so: they want positive sentiment (VADER's compound score,
+the task of Ziegler et al. 2019) and answer with noise. Every step is an ordinary job of the
+workspace, so a killed demonstration goes on where it was, and `prefloop up` opens what it leaves.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.config import ModelConfig
+from data.errors import BadInput
+from loop.output import note, print_json
+
+if TYPE_CHECKING:
+    from data.store import Store
+
+_PROGRESS = "demo"  # setting: which job runs which step, and what was asked for
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job of the demonstration."""
+
+    kind: str
+    title: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    prompts: tuple[int, int] = (192, 160)
+    """Prompts of the two labeled rounds."""
+    max_new_tokens: int = 40
+    ppo_steps: int = 12
+    ppo_batch: int = 32
+    epochs: int = 2
+
+
+TINY = Sizes(prompts=(40, 32), max_new_tokens=10, ppo_steps=3, ppo_batch=8, epochs=1)
+
+
+def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
+    """Run what is left of the demonstration, then report.
+
+    Raises:
+        BadInput: the folder holds a workspace that is no demonstration's, or another one's.
+        PrefloopError: a job failed.
+    """
+    from loop.report import build_report, print_report, write_html
+
+    store = _workspace(workspace, tiny, seed)
+    if tiny:
+        note("A tiny random model: this shows that the code runs, and claims nothing else.")
+    steps = _steps(TINY if tiny else Sizes(), store.prompts.count("held_out"), seed)
+    for number, step in enumerate(steps, 1):
+        _run_step(store, workspace, number, len(steps), step)
+    report = build_report(store, tiny=tiny, seed=seed)
+    (workspace / "report.json").write_text(json_format.dumps(report, indent=2), "utf-8")
+    write_html(report, store, workspace / "report.html")
+    if json:
+        print_json(report)
+    else:
+        print_report(report, workspace)
+
+
+def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
+    sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": 2, "batch_size": 32, "seed": seed}
+    reward = {"epochs": sizes.epochs, "seed": seed}
+    ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
+           "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
+           "max_new_tokens": sizes.max_new_tokens, "learning_rate": 1e-3,
+           "value_learning_rate": 1e-3, "kl_coefficient": 0.05, "kl_stop": 12.0, "seed": seed}
+    steps = []
+    for number, prompts in enumerate(sizes.prompts):
+        steps += [
+            Step("sample", f"round {number}: sample responses",
+                 {**sample, "prompts": min(prompts, 4 * held_out)}),
+            Step("simulate", f"round {number}: simulated labelers compare them", {"seed": seed}),
+            Step("train-reward", f"round {number}: train the reward model", reward),
+            Step("ppo", f"round {number}: improve the policy (PPO)", ppo)]
+    return [*steps,
+            Step("sample", "final head-to-head on held-out prompts",
+                 {**sample, "prompts": held_out, "evaluate_share": 1.0}),
+            Step("simulate", "simulated labelers judge it", {"seed": seed})]
+
+
+def _workspace(workspace: Path, tiny: bool, seed: int) -> Store:
+    """The demonstration's workspace, made anew or as a killed run left it."""
+    from data.store import Store
+    from loop.workspace import Plan, exists, make_workspace
+
+    asked = {"tiny": tiny, "seed": seed}
+    if exists(workspace):
+        store = Store.of_workspace(workspace)
+        kept = store.setting(_PROGRESS)
+        if kept is None:
+            raise BadInput(f"{workspace} is a workspace of its own, not a demonstration's: give "
+                           "--workspace a new folder")
+        if kept["asked"] != asked:
+            raise BadInput(f"{workspace} holds a demonstration with other flags ({kept['asked']}):"
+                           " give --workspace a new folder")
+        return store
+    models = ModelConfig(checkpoint=str(_tiny_checkpoint())) if tiny else ModelConfig()
+    make_workspace(workspace, Plan(models=models, seed=seed))
+    store = Store.of_workspace(workspace)
+    store.put_setting(_PROGRESS, {"asked": asked, "jobs": {}})
+    return store
+
+
+def _tiny_checkpoint() -> Path:
+    from importlib.resources import files
+
+    from backbone.checkpoint import cache_folder
+    from backbone.tiny import make_tiny_checkpoint
+
+    lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
+    texts = [json_format.loads(line)["messages"][-1]["content"] for line in lines]
+    return make_tiny_checkpoint(cache_folder() / "tiny-random-llama", texts)
+
+
+def _run_step(store: Store, workspace: Path, number: int, count: int, step: Step) -> None:
+    from loop.runs import result_of, run_or_follow
+    from loop.stages import HANDLERS
+
+    kept = store.setting(_PROGRESS)
+    job_id = kept["jobs"].get(str(number))
+    if job_id is None:
+        with store.database.write():
+            job_id = store.jobs.add(step.kind, step.config).id
+            store.put_setting(_PROGRESS, {**kept, "jobs": {**kept["jobs"], str(number): job_id}})
+    job = store.jobs.get(job_id)
+    if job.status == "done":
+        return
+    note(f"[{number}/{count}] {step.title}")
+    if job.status in ("failed", "stopped"):
+        store.jobs.requeue(job.id, "goes on from its last checkpoint")
+        job = store.jobs.get(job.id)
+    result_of(run_or_follow(store, workspace, job, HANDLERS))
