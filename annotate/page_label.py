@@ -93,7 +93,7 @@ def _bar(desk: Desk, question: Question) -> None:
     else:
         with st.container(key="answers-ranked", horizontal=True):
             ranking.buttons(desk, question, _answer_ranked)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(key="extras", horizontal=True, vertical_alignment="center", gap="small"):
         st.text_area(
             "Reason", height=68, max_chars=LONGEST_RATIONALE, key=_key(desk, "reason"),
             placeholder="Reason (optional)", label_visibility="collapsed",

@@ -17,21 +17,21 @@ from data.records import Answer
 def rank_control(desk: Desk, position: int, count: int) -> None:
     """The head of one response: its letter, its rank, and the button that places it next.
 
-    The desk holds the ranks. A widget's own state would be sent back with the next key press,
-    and undo what a press just before it had set; so the key holds the rank, and a changed rank
-    is a new widget.
+    Plain buttons, and the desk holds the ranks: a widget with a value of its own would send the
+    old one back with the next key press, and so undo what the press just before had set.
     """
-    letter, rank = LETTERS[position], desk.ranks.get(position)
-    key = f"rank-{position}-{rank}-{desk.submission_key}"
-    head, ranks, place = st.columns([1, 6, 4], gap="small", vertical_alignment="center",
-                                    wrap=False)
-    head.html(f'<div class="pf-letter">{letter}</div>')
-    ranks.segmented_control(f"Rank of {letter}", range(1, count + 1), default=rank, key=key,
-                            label_visibility="collapsed", on_change=_pick,
-                            args=(desk, position, key))
-    place.button("Next best", key=f"next-{position}-{desk.submission_key}", width="stretch",
-                 shortcut=str(position + 1), on_click=desk.place,
-                 args=(desk.submission_key, position))
+    rank = desk.ranks.get(position)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small",
+                      key=f"rank-head-{position}"):
+        st.html(f'<div class="pf-letter">{LETTERS[position]}</div>', width="content")
+        with st.container(horizontal=True, gap=None, width="content", key=f"ranks-{position}"):
+            for number in range(1, count + 1):
+                st.button(str(number), type="primary" if number == rank else "secondary",
+                          key=f"rank-{position}-{number}-{desk.submission_key}",
+                          on_click=_pick, args=(desk, desk.submission_key, position, number))
+        st.button("Next best", key=f"next-{position}-{desk.submission_key}",
+                  shortcut=str(position + 1), on_click=desk.place,
+                  args=(desk.submission_key, position))
 
 
 def buttons(desk: Desk, question: Question,
@@ -59,9 +59,11 @@ def answer(desk: Desk, question: Question, all_bad: bool, flags: dict[int, tuple
     return Answer(ranking, 0 if len(ranking) == 1 else 3, "ranked", flags, rationale, seconds)
 
 
-def _pick(desk: Desk, position: int, key: str) -> None:
-    rank = st.session_state.get(key)
-    if rank:
-        desk.ranks[position] = int(rank)
+def _pick(desk: Desk, submission_key: str, position: int, rank: int) -> None:
+    """Set a rank, or take it away where it was set."""
+    if submission_key != desk.submission_key:
+        return
+    if desk.ranks.get(position) == rank:
+        del desk.ranks[position]
     else:
-        desk.ranks.pop(position, None)
+        desk.ranks[position] = rank

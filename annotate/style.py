@@ -53,7 +53,7 @@ STYLE = """<style>
 .pf-scroll { overflow-x: auto }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 .stMainBlockContainer:has(.st-key-desk-bar) { padding-bottom: 13rem }
-.stLayoutWrapper:has(> .st-key-to-top) { display: none }
+div:has(> .st-key-to-top) { display: none }
 .st-key-desk-bar { position: fixed; bottom: 0; left: 0; right: 0; width: auto; z-index: 5;
   padding: .6rem max(1rem, calc((100vw - 1280px) / 2 + 5rem)) .3rem; gap: .5rem;
   background: light-dark(#fbfaf8, #15181b);
@@ -61,6 +61,8 @@ STYLE = """<style>
 .st-key-answers { display: grid !important; grid-template-columns: repeat(6, 1fr); gap: .5rem }
 .st-key-answers > *, .st-key-answers button { width: 100% !important; min-width: 0 !important }
 .st-key-answers button { min-height: 2.7rem }
+[class*="st-key-ranks-"] button { min-width: 2.3rem; padding: .2rem .3rem; min-height: 2.2rem;
+  border-radius: 0; margin-left: -1px }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
   .st-key-answers { grid-template-columns: repeat(3, 1fr); gap: .4rem }
@@ -70,6 +72,7 @@ STYLE = """<style>
     background: light-dark(#fbfaf8, #15181b) }
   .st-key-answers button { padding: .3rem; font-size: .85rem; line-height: 1.25 }
   .pf-pane { max-height: none } .pf-conversation { max-height: 30dvh }
+  .st-key-extras > .stElementContainer:first-child { flex-basis: 100% !important }
   .pf-bar { flex-wrap: wrap; gap: .2rem .8rem } .pf-track { flex-basis: 100% }
 }
 </style>"""

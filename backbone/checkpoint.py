@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from backbone.config import EMBEDDED
@@ -139,6 +140,9 @@ def _convert(gguf: Path, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+_LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
+
 class _plain_errors:
     """Turns what transformers raises about a checkpoint into one line that names it."""
 
@@ -151,7 +155,7 @@ class _plain_errors:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: object) -> None:
         # torch reports tensors that do not fit the config as a RuntimeError.
-        if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
+        if isinstance(error, _LOADING_ERRORS):
             logging.getLogger(__name__).debug("loading %s", self.checkpoint, exc_info=error)
             first = str(error).strip().splitlines()[0][:300] if str(error).strip() else kind
             raise BadInput(f"--checkpoint {self.checkpoint}: cannot be loaded: {first}") from error

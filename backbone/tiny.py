@@ -41,7 +41,8 @@ def make_tiny_checkpoint(folder: Path, texts: Sequence[str], *, words: int = 200
             vocab_size=len(vocabulary), hidden_size=hidden_size,
             intermediate_size=2 * hidden_size, num_hidden_layers=layers, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=context, tie_word_embeddings=True,
-            bos_token_id=1, eos_token_id=2, pad_token_id=tokenizer.pad_token_id)
+            bos_token_id=1, eos_token_id=2, pad_token_id=tokenizer.pad_token_id,
+            initializer_range=hidden_size ** -0.5)  # the usual 0.02 leaves so small a model mute
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LlamaForCausalLM(config)

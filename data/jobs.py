@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from data.database import Database, now
+from data.database import Database, now, to_json
 from data.errors import NotFound
 from data.records import Job
 
@@ -24,9 +24,19 @@ def _job(row: sqlite3.Row) -> Job:
         row["error"], row["created_at"], row["started_at"], row["finished_at"])
 
 
-def _storable(value: Any) -> Any:
-    """NaN and infinity have no place in JSON; they read back as null, never as a made-up number."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _json(value: Any) -> str:
+    """JSON with null for NaN and infinity, which have no place in it."""
+    return to_json(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 class Jobs:
@@ -67,7 +77,7 @@ class Jobs:
 
     def set_resolved(self, job_id: int, resolved: Mapping[str, Any]) -> None:
         """Keep the full config that the job really runs with."""
-        self._set(job_id, resolved=json.dumps(dict(resolved)))
+        self._set(job_id, resolved=_json(resolved))
 
     def set_round(self, job_id: int, round_id: int) -> None:
         """Keep which round a job works for, so that it goes on with that one if it is resumed."""
@@ -84,7 +94,7 @@ class Jobs:
         with self._database.write() as db:
             db.conn.execute(
                 "INSERT OR REPLACE INTO job_metrics VALUES (?, ?, ?, ?)",
-                [job_id, step, json.dumps({k: _storable(v) for k, v in metrics.items()}), now()])
+                [job_id, step, _json(metrics), now()])
 
     def metrics(self, job_id: int) -> list[dict[str, Any]]:
         """A job's metrics, one dict a step (with `step`), in order."""
@@ -94,7 +104,7 @@ class Jobs:
     def finish(self, job_id: int, result: Mapping[str, Any]) -> None:
         """Mark a job done."""
         self._set(job_id, status="done", progress=1.0, seconds_left=0.0, finished_at=now(),
-                  result=json.dumps(dict(result)), error=None)
+                  result=_json(result), error=None)
 
     def fail(self, job_id: int, error: str) -> None:
         """Mark a job failed, with the reason in one line."""
@@ -104,9 +114,14 @@ class Jobs:
         """Mark a job stopped on request."""
         self._set(job_id, status="stopped", seconds_left=None, finished_at=now())
 
-    def requeue(self, job_id: int, message: str) -> None:
-        """Put an orphaned job back into the queue, to go on from its last checkpoint."""
-        self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0)
+    def requeue(self, job_id: int, message: str, died: bool = False) -> None:
+        """Put a job back into the queue, to go on from its last checkpoint.
+
+        `died`: its process ended without being asked to, so that its attempts go on counting.
+        """
+        attempts = {} if died else {"attempts": 0}
+        self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0,
+                  **attempts)
 
     def request_stop(self, job_id: int) -> None:
         """Ask a running job to stop at its next step; a queued one is stopped at once."""

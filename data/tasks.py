@@ -187,7 +187,8 @@ class Tasks:
             JOIN task_responses tb ON tb.task_id = t.id AND tb.position = 1
             JOIN responses ra ON ra.id = ta.response_id
             JOIN responses rb ON rb.id = tb.response_id
-            WHERE t.labels < t.wanted ORDER BY t.id""")]
+            LEFT JOIN rounds r ON r.id = t.round_id
+            WHERE t.labels < t.wanted AND r.closed_at IS NULL ORDER BY t.id""")]
 
     def uses_of_prompts(self, before_round: int) -> dict[int, int]:
         """In how many tasks of rounds before this one each prompt stands."""

@@ -57,6 +57,11 @@ class Versions:
                            + ", ".join(v.name for v in self.policies()))
         return _policy(row)
 
+    def policy_of_job(self, job_id: int) -> PolicyVersion | None:
+        """What a job made, if it came so far before it was killed."""
+        row = self._database.row("SELECT * FROM policy_versions WHERE job_id = ?", [job_id])
+        return None if row is None else _policy(row)
+
     def policies(self) -> list[PolicyVersion]:
         """All policy versions, oldest first; the first is the frozen reference."""
         return [_policy(row) for row in self._database.rows(
@@ -90,6 +95,11 @@ class Versions:
             known = ", ".join(v.name for v in self.reward_models()) or "none yet"
             raise NotFound(f"there is no reward model {name!r}; there are: {known}")
         return _reward_model(row)
+
+    def reward_model_of_job(self, job_id: int) -> RewardModel | None:
+        """What a job made, if it came so far before it was killed."""
+        row = self._database.row("SELECT * FROM reward_models WHERE job_id = ?", [job_id])
+        return None if row is None else _reward_model(row)
 
     def reward_models(self) -> list[RewardModel]:
         """All reward model versions, oldest first."""

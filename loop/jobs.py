@@ -141,6 +141,7 @@ def recover_orphans(store: Store) -> list[Job]:
                                     "without a result; once the cause is gone, go on with "
                                     f"`prefloop {job.kind} --resume {job.id}`")
         else:
-            store.jobs.requeue(job.id, "interrupted; goes on from its last checkpoint")
+            store.jobs.requeue(job.id, "interrupted; goes on from its last checkpoint",
+                               died=True)
             queued.append(job)
     return queued

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -49,21 +49,32 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """A job's result, a line a figure; an interval beside the value that it belongs to."""
+    """A job's figures, one a line with its interval; lists and texts only stand in the JSON."""
+    for name, value in _figures(result):
+        print(f"  {name}: {_cell(value)}")
+
+
+def _figures(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in result.items():
-        print(f"  {key.replace('_', ' ')}: {_cell(value)}")
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, dict) and not _is_estimate(value):
+            yield from _figures(value, f"{name}: ")
+        elif not isinstance(value, list):
+            yield name, value
+
+
+def _is_estimate(value: object) -> bool:
+    return isinstance(value, dict) and {"value", "n", "low", "high"} <= value.keys()
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict) and {"value", "n", "low", "high"} <= value.keys():
+        return f"{value:.4g}" if math.isfinite(value) else "–"
+    if isinstance(value, dict) and _is_estimate(value):
         return (f"{_cell(value['value'])} (95 % interval {_cell(value['low'])} to "
                 f"{_cell(value['high'])}, n = {value['n']})")
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
     return str(value)
 
 

@@ -16,7 +16,7 @@ from loop.settings import Settings
 
 if TYPE_CHECKING:
     from data.progress import Progress
-    from data.records import Message, RewardModel, Round
+    from data.records import Message, PolicyVersion, RewardModel, Round
     from data.store import Store
     from reward.model import RewardModel as LoadedReward
 
@@ -26,7 +26,7 @@ def sample(context: JobContext) -> dict[str, Any]:
     from loop.models import Versions, policy_backbone
     from policy.collecting import collect, plan_round
 
-    versions = Versions(context.store, context.workspace)
+    versions = Versions(context.store, context.workspace, context.settings.models)
     config, seed = context.settings.sample, context.seed
     context.progress.update(0.0, "loading the policy")
     backbone = policy_backbone(context.settings.models)
@@ -48,6 +48,9 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     from reward.examples import from_store
     from reward.train import train
 
+    made = context.store.versions.reward_model_of_job(context.job.id)
+    if made is not None:  # killed after it was recorded, before the job was
+        return {"reward_model": made.name, **made.metrics}
     models = context.settings.models
     data = from_store(context.store)
     context.progress.update(0.0, "loading the model")
@@ -57,7 +60,7 @@ def train_reward(context: JobContext) -> dict[str, Any]:
                     backbone.new_lora_config(models.lora_rank, models.lora_alpha),
                     seed=context.seed, progress=context.progress,
                     checkpoint_folder=context.checkpoints)
-    name = Versions(context.store, context.workspace).next_name("reward")
+    name = Versions(context.store, context.workspace, context.settings.models).next_name("reward")
     path = f"adapters/{name}"
     trained.model.save(context.workspace / path)
     version = context.store.versions.add_reward_model(
@@ -75,7 +78,7 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     from reward.evaluate import evaluate
     from reward.examples import PreferenceData, from_files, from_store
 
-    version = Versions(context.store, context.workspace).reward_model(
+    version = Versions(context.store, context.workspace, context.settings.models).reward_model(
         context.options["reward_model"])
     if context.options["data"]:
         pairs, _ = read_pairs(Path(context.options["data"]))
@@ -94,7 +97,9 @@ def improve_with_ppo(context: JobContext) -> dict[str, Any]:
     from policy.ppo import train
     from policy.roles import Roles, load_policy, load_value
 
-    versions = Versions(context.store, context.workspace)
+    versions = Versions(context.store, context.workspace, context.settings.models)
+    if (made := context.store.versions.policy_of_job(context.job.id)) is not None:
+        return _policy_result(context, made)
     parent = versions.policy(context.options["policy"])
     judge = versions.reward_model(context.options["reward_model"])
     models, config = context.settings.models, context.settings.ppo
@@ -118,7 +123,9 @@ def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
     from policy.best_of_n import train
     from policy.roles import load_policy
 
-    versions = Versions(context.store, context.workspace)
+    versions = Versions(context.store, context.workspace, context.settings.models)
+    if (made := context.store.versions.policy_of_job(context.job.id)) is not None:
+        return _policy_result(context, made)
     parent = versions.policy(context.options["policy"])
     judge = versions.reward_model(context.options["reward_model"])
     models, config = context.settings.models, context.settings.best_of_n
@@ -160,7 +167,7 @@ def score(store: Store, workspace: Path, settings: Settings,
     from loop.models import Versions
 
     model = _reward_model(settings, workspace,
-                          Versions(store, workspace).reward_model(reward_model))
+                          Versions(store, workspace, settings.models).reward_model(reward_model))
     return model.score(conversations,
                        on_batch=lambda share: progress.update(share, "scoring"))
 
@@ -193,7 +200,7 @@ def _round_to_sample(context: JobContext, policy_version_id: int) -> Round:
 
     if context.job.round_id is not None:
         return context.store.rounds.get(context.job.round_id)
-    reference = Versions(context.store, context.workspace).reference
+    reference = Versions(context.store, context.workspace, context.settings.models).reference
     with context.store.database.write():
         round_ = context.store.rounds.open(policy_version_id, reference.id)
         context.store.jobs.set_round(context.job.id, round_.id)
@@ -205,7 +212,7 @@ def _adapters_of(context: JobContext, round_: Round) -> dict[int, str | None]:
     from loop.models import Versions, policy_backbone
     from policy.roles import POLICY, load_policy
 
-    versions = Versions(context.store, context.workspace)
+    versions = Versions(context.store, context.workspace, context.settings.models)
     current = context.store.versions.policy(round_.policy_version_id)
     reference = load_policy(
         policy_backbone(context.settings.models), context.settings.models,
@@ -272,7 +279,7 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
     from loop.models import Versions, policy_backbone
     from policy.roles import POLICY
 
-    name = Versions(context.store, context.workspace).next_name(method)
+    name = Versions(context.store, context.workspace, context.settings.models).next_name(method)
     path = f"adapters/{name}"
     save_adapter(policy_backbone(context.settings.models), POLICY, context.workspace / path)
     version = context.store.versions.add_policy(
@@ -280,7 +287,12 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
         parent_id=parent_id, reward_model_id=judge.id, round_id=_round_id(context),
         job_id=context.job.id, config=context.job.resolved, metrics=figures)
     _forget_checkpoints(context)
-    return {"policy": version.name, "parent_id": parent_id, "reward_model": judge.name, **figures}
+    return _policy_result(context, version)
+
+
+def _policy_result(context: JobContext, made: PolicyVersion) -> dict[str, Any]:
+    judge = context.store.versions.reward_model(made.reward_model_id or 0)
+    return {"policy": made.name, "reward_model": judge.name, **made.metrics}
 
 
 def _round_id(context: JobContext) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,9 @@ class Up(Common):
                   f"\nprefloop is running. Sign in as the lead (the link works once):\n\n  {link}\n"
                   "\nCtrl-C stops everything.")
         sys.stdout.flush()
-        if not self.no_browser and sys.stdout.isatty():
+        # Without a display, a text browser could take the terminal over.
+        has_display = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+        if has_display and not self.no_browser and sys.stdout.isatty():
             import webbrowser
 
             webbrowser.open(link)

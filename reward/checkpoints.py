@@ -60,6 +60,8 @@ def save(folder: Path, done: int, model: RewardModel, optimizer: Optimizer) -> N
         (partial / _STATE).write_text(json.dumps({"done": done}), "utf-8")
 
     name = f"step-{done:08d}"
+    if done in _steps(folder):  # nothing has changed since: leave what is whole as it is
+        return
     write_folder(folder / name, fill)
     for old in _steps(folder).values():
         if old.name != name:

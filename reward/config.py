@@ -31,7 +31,7 @@ class RewardConfig:
     max_length: int = 1024
     """Longest conversation in tokens; longer ones lose their oldest turns."""
 
-    microbatch_tokens: int = 4096
+    microbatch_tokens: int = 2048
     """Tokens (padding included) in one forward and backward pass, which bounds memory; gradients
     add up to the whole step exactly."""
 

@@ -65,7 +65,8 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
 
     The same seed and data give the same weights to the bit on one machine, killed and resumed or
     not. `progress.metrics` gets each step's loss, accuracy, learning_rate and gradient_norm, and at
-    each epoch's end held_out_accuracy and held_out_loss.
+    each epoch's end held_out_accuracy and held_out_loss. A checkpoint folder belongs to one run:
+    the caller removes it when the result is safe.
 
     Raises:
         BadInput: there is nothing to learn from.

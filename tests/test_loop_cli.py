@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from data.store import Store
 from loop import cli
 from loop.cli import COMMANDS, command_named
 from loop.fields import attribute_docstrings
+from loop.output import print_json, print_result
 
 HEAVY = {"torch", "transformers", "peft", "pandas", "streamlit", "sqlite_utils", "numpy", "rich"}
 
@@ -233,3 +235,15 @@ def test_eval_reward_wants_a_file_that_is_there(workspace: Path,
     (workspace.parent / "some.jsonl").write_text("{}")
     assert cli.run(["eval-reward", "--data", "some.jsonl", *at]) == 0
     assert json.loads(capsys.readouterr().out)["data"] == str(workspace.parent / "some.jsonl")
+
+
+def test_what_is_no_number_is_null_in_json_and_a_dash_for_people(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"accuracy": {"value": 0.75, "n": 40, "low": 0.6, "high": 0.86}, "loss": math.nan,
+              "baselines": {"chance": 0.5}, "kl": None, "samples": [{"text": "long"}]}
+    print_json(result)
+    assert json.loads(capsys.readouterr().out)["loss"] is None
+    print_result(result)
+    assert capsys.readouterr().out.splitlines() == [
+        "  accuracy: 0.75 (95 % interval 0.6 to 0.86, n = 40)", "  loss: –",
+        "  baselines: chance: 0.5", "  kl: –"]

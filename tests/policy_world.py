@@ -1,0 +1,80 @@
+"""What the tests of the policy share: small models in all their roles, and a reward to chase."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from models import tiny_backbone
+
+from backbone.config import ModelConfig
+from backbone.model import Backbone
+from backbone.storage import save_adapter
+from backbone.text import prompt_ids
+from data.records import Message
+from policy.roles import POLICY, Roles, load_policy, load_value
+from policy.rollout import PromptItem
+
+MODELS = ModelConfig(lora_rank=4, lora_alpha=8, precision="fp32")
+WORDS = ("cat", "dog", "house", "sea", "red", "green", "blue", "one two three")
+
+
+class Recorder:
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+
+    def update(self, fraction: float, message: str) -> None:
+        """Nothing to do."""
+
+    def metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Keep a step's figures."""
+        self.steps.append({"step": step, **values})
+
+
+def items(backbone: Backbone, words: Sequence[str] = WORDS) -> list[PromptItem]:
+    """Prompts of unlike length."""
+    prompts = [[Message(role="user", content=f"tell me about the {word}")] for word in words]
+    return [PromptItem(i, m, prompt_ids(backbone.tokenizer, m)) for i, m in enumerate(prompts)]
+
+
+def goodness(conversations: Sequence[Sequence[Message]]) -> list[float]:
+    """A reward that is easy to learn: how many words are "good"."""
+    return [float(c[-1]["content"].split().count("good")) for c in conversations]
+
+
+def randomise(backbone: Backbone, adapter: str, scale: float = 0.3, seed: int = 1) -> None:
+    """Give an adapter weights that do something."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in backbone.adapter_parameters(adapter):
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+def saved_adapter(folder: Path, backbone: Backbone, seed: int = 1) -> Path:
+    """An adapter on disk, such as an SFT one."""
+    backbone.add_adapter("made", backbone.new_lora_config(4, 8))
+    randomise(backbone, "made", seed=seed)
+    save_adapter(backbone, "made", folder)
+    backbone.drop_adapter("made")
+    return folder
+
+
+def roles(folder: Path, *, two_checkpoints: bool = False, sft: bool = False,
+          earlier_policy: bool = False, pad_is_eos: bool = False,
+          trains_value_adapter: bool = True, dtype: torch.dtype = torch.float32) -> Roles:
+    """The four roles in one of the set-ups that users have."""
+    policy = tiny_backbone(folder / "instruct", pad_is_eos=pad_is_eos, dtype=dtype)
+    value = (tiny_backbone(folder / "pretrained", layers=3, dtype=dtype)
+             if two_checkpoints else policy)
+    reference = saved_adapter(folder / "sft", policy, 1) if sft else None
+    start = saved_adapter(folder / "earlier", policy, 2) if earlier_policy else None
+    named = load_policy(policy, MODELS, start, reference)
+    head = load_value(value, MODELS, None)
+    return Roles(policy, value, head, named, trains_value_adapter)
+
+
+def policy_weights(of: Roles) -> dict[str, torch.Tensor]:
+    """A copy of everything that PPO trains."""
+    return {**{f"policy/{k}": v.clone() for k, v in of.policy.adapter_state(POLICY).items()},
+            **{f"value/{i}": p.detach().clone() for i, p in enumerate(of.value_parameters)}}

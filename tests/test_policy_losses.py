@@ -1,0 +1,149 @@
+"""PPO's arithmetic against plain numpy, written from the papers."""
+
+import numpy as np
+import pytest
+import torch
+
+from policy.losses import (
+    adapted_kl_coefficient,
+    advantages_and_returns,
+    approximate_kl,
+    clipped_policy_loss,
+    clipped_value_loss,
+    explained_variance,
+    kl_rewards,
+    last_index,
+    masked_mean,
+    masked_whiten,
+)
+
+RNG = np.random.default_rng(0)
+LENGTHS = [5, 3, 1, 6]
+B, R = len(LENGTHS), 6
+MASK = np.array([[float(t < n) for t in range(R)] for n in LENGTHS])
+
+
+def _random() -> np.ndarray:
+    return RNG.normal(size=(B, R)).astype(np.float64)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values)
+
+
+def test_rewards_are_kl_a_token_and_the_score_at_the_last_real_one() -> None:
+    new, old, scores = _random(), _random(), RNG.normal(size=B)
+    found = kl_rewards(_tensor(new), _tensor(old), _tensor(scores), _tensor(MASK), 0.3).numpy()
+    for row, length in enumerate(LENGTHS):
+        expected = [-0.3 * (new[row, t] - old[row, t]) for t in range(length)]
+        expected[-1] += scores[row]
+        np.testing.assert_allclose(found[row, :length], expected)
+        assert not found[row, length:].any()
+
+
+def test_the_last_index_ignores_padding_and_empty_rows() -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0]])
+    assert last_index(mask).tolist() == [1, 2, 0]
+    rewards = kl_rewards(torch.zeros(3, 3), torch.zeros(3, 3), torch.ones(3), mask.float(), 0.1)
+    assert rewards.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])
+def test_advantages_follow_the_definition(gamma: float, lam: float) -> None:
+    rewards, values = _random() * MASK, _random()
+    advantages, returns = advantages_and_returns(
+        _tensor(rewards), _tensor(values), _tensor(MASK), gamma, lam)
+    for row, n in enumerate(LENGTHS):
+        following = [*values[row, 1:n], 0.0]
+        deltas = [rewards[row, t] + gamma * following[t] - values[row, t] for t in range(n)]
+        for t in range(n):  # the definition's sum, not the recursion
+            expected = sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, n))
+            assert advantages[row, t].item() == pytest.approx(expected)
+            assert returns[row, t].item() == pytest.approx(expected + values[row, t])
+        assert not advantages[row, n:].any() and not returns[row, n:].any()
+
+
+def test_whitening_sees_real_tokens_only() -> None:
+    values = _random()
+    real = values[MASK.astype(bool)]
+    padded = values + 1e6 * (1 - MASK)
+    found = masked_whiten(_tensor(padded), _tensor(MASK)).numpy()
+    np.testing.assert_allclose(found[MASK.astype(bool)], (real - real.mean()) / real.std(),
+                               rtol=1e-5)
+    assert not found[~MASK.astype(bool)].any()
+    assert masked_mean(_tensor(padded), _tensor(MASK)).item() == pytest.approx(real.mean())
+
+
+def test_the_policy_loss_is_the_clipped_surrogate() -> None:
+    new, old, advantages = _random() * 0.4, _random() * 0.4, _random()
+    loss, clipped = clipped_policy_loss(_tensor(new), _tensor(old), _tensor(advantages),
+                                        _tensor(MASK), 0.2, MASK.sum())
+    total, count = 0.0, 0
+    for row, n in enumerate(LENGTHS):
+        for t in range(n):
+            ratio, a = np.exp(new[row, t] - old[row, t]), advantages[row, t]
+            total += min(ratio * a, np.clip(ratio, 0.8, 1.2) * a)
+            count += (ratio > 1.2 and a > 0) or (ratio < 0.8 and a < 0)
+    assert loss.item() == pytest.approx(-total / MASK.sum())
+    assert int(clipped) == count > 0
+
+
+def test_a_clipped_token_has_no_gradient_and_the_first_step_has_the_policy_gradient() -> None:
+    old = torch.zeros(1, 3, dtype=torch.float64)
+    new = torch.tensor([[0.0, 1.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    advantages = torch.tensor([[2.0, 1.0, -1.0]], dtype=torch.float64)
+    loss, _ = clipped_policy_loss(new, old, advantages, torch.ones(1, 3), 0.2, 3)
+    loss.backward()
+    assert new.grad is not None
+    np.testing.assert_allclose(new.grad.numpy(), [[-2 / 3, 0, 0]], atol=1e-12)
+
+
+def test_the_value_loss_is_clipped_around_the_old_value() -> None:
+    new, old, returns = _random(), _random(), _random()
+    loss, clipped = clipped_value_loss(_tensor(new), _tensor(old), _tensor(returns),
+                                       _tensor(MASK), 0.2, MASK.sum())
+    total, count = 0.0, 0
+    for row, n in enumerate(LENGTHS):
+        for t in range(n):
+            near = old[row, t] + np.clip(new[row, t] - old[row, t], -0.2, 0.2)
+            plain = (new[row, t] - returns[row, t]) ** 2
+            cut = (near - returns[row, t]) ** 2
+            total += 0.5 * max(plain, cut)
+            count += cut > plain
+    assert loss.item() == pytest.approx(total / MASK.sum())
+    assert int(clipped) == count
+
+
+def test_the_kl_estimator_is_k3_and_unbiased() -> None:
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    exact = float((p * np.log(p / q)).sum())  # KL(old ‖ new), sampled from old
+    drawn = RNG.choice(3, size=200_000, p=p)
+    new, old = np.log(q)[drawn][None], np.log(p)[drawn][None]
+    estimate = approximate_kl(_tensor(new), _tensor(old), torch.ones(1, drawn.size)).item()
+    assert estimate / drawn.size == pytest.approx(exact, rel=0.02)
+    assert approximate_kl(_tensor(_random()), _tensor(_random()), _tensor(MASK)).item() >= 0
+
+
+def test_explained_variance() -> None:
+    returns = _tensor(_random())
+    assert explained_variance(returns, returns, _tensor(MASK)) == pytest.approx(1)
+    assert explained_variance(torch.zeros(B, R), returns, _tensor(MASK)) == pytest.approx(0)
+    assert np.isnan(explained_variance(returns, torch.ones(B, R), _tensor(MASK)))
+
+
+def test_the_kl_controller_is_zieglers() -> None:
+    # 10 % too much KL, 256 responses, horizon 10,000: β grows by 0.1 · 256 / 10,000.
+    assert adapted_kl_coefficient(0.15, 6.6, 6.0, 256, 10_000) == pytest.approx(
+        0.15 * (1 + 0.1 * 256 / 10_000))
+    assert adapted_kl_coefficient(0.15, 60, 6.0, 256, 10_000) == pytest.approx(
+        0.15 * (1 + 0.2 * 256 / 10_000))  # the error is clipped
+    assert adapted_kl_coefficient(0.15, 0, 6.0, 256, 10_000) < 0.15
+
+
+def test_losses_do_not_depend_on_how_a_minibatch_is_split() -> None:
+    new, old, advantages = (_tensor(_random()) for _ in range(3))
+    mask = _tensor(MASK)
+    whole, _ = clipped_policy_loss(new, old, advantages, mask, 0.2, mask.sum())
+    parts = sum(clipped_policy_loss(new[i:i + 1], old[i:i + 1], advantages[i:i + 1],
+                                    mask[i:i + 1], 0.2, mask.sum())[0] for i in range(B))
+    assert float(parts) == pytest.approx(whole.item())

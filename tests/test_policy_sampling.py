@@ -1,0 +1,129 @@
+"""Sampling: the right distribution, the same whatever the batch, and honest ends."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import one_thread, tiny_backbone  # noqa: F401
+from policy_world import items, randomise
+
+from backbone.model import Backbone
+from backbone.text import join
+from policy.logprobs import response_logprobs
+from policy.roles import POLICY
+from policy.sampling import generate, uniform_draws
+
+
+def _backbone(folder: Path, **options: bool) -> Backbone:
+    backbone = tiny_backbone(folder, **options)
+    backbone.add_adapter(POLICY, backbone.new_lora_config(4, 8))
+    randomise(backbone, POLICY)
+    return backbone
+
+
+def test_a_response_is_the_same_alone_and_in_any_batch(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompts = [item.ids for item in items(backbone)]
+    draws = uniform_draws([(1, row) for row in range(len(prompts))], 30)
+    together = generate(backbone, POLICY, prompts, draws, 1.3)
+    assert len({len(s.ids) for s in together}) > 1, "rows must leave the batch at unlike times"
+    for row, prompt in enumerate(prompts):
+        alone = generate(backbone, POLICY, [prompt], draws[row:row + 1], 1.3)[0]
+        assert alone.ids == together[row].ids
+        np.testing.assert_allclose(alone.logprobs, together[row].logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("pad_is_eos", [False, True])
+def test_sampled_and_trained_log_probabilities_are_the_same(tmp_path: Path,
+                                                            pad_is_eos: bool) -> None:
+    backbone = _backbone(tmp_path, pad_is_eos=pad_is_eos)
+    prompts = [item.ids for item in items(backbone)]
+    samples = generate(backbone, POLICY, prompts,
+                       uniform_draws([(2, r) for r in range(len(prompts))], 20), 0.7)
+    batch, mask = join(prompts, [s.ids for s in samples], backbone.pad_id, backbone.device)
+    found = response_logprobs(backbone, POLICY, batch, mask, 0.7).logprobs
+    for row, sample in enumerate(samples):
+        np.testing.assert_allclose(found[row, :len(sample.ids)].detach().numpy(),
+                                   sample.logprobs, atol=1e-4)
+        assert not found[row, len(sample.ids):].any()
+
+
+def test_the_draws_follow_the_distribution_at_the_temperature(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompt = items(backbone)[0].ids
+    n, temperature = 4000, 0.5
+    samples = generate(backbone, POLICY, [prompt] * n, uniform_draws(
+        [(3, row) for row in range(n)], 1), temperature)
+    drawn = np.bincount([s.ids[0] for s in samples],
+                        minlength=len(backbone.tokenizer)) / n
+    ids = torch.tensor([prompt])
+    backbone.switch_to(POLICY)
+    scores = backbone.language_model(input_ids=ids).logits[0, -1] / temperature
+    expected = scores.softmax(-1).detach().numpy()
+    # Total variation of an empirical distribution: about sqrt(cells / (2 π n)).
+    assert np.abs(drawn - expected).sum() / 2 < 3 * np.sqrt(len(expected) / (2 * np.pi * n))
+
+
+def test_streams_differ_and_repeat() -> None:
+    first = uniform_draws([(0, 1), (0, 2)], 5)
+    assert np.array_equal(first, uniform_draws([(0, 1), (0, 2)], 5))
+    assert not np.array_equal(first[0], first[1])
+    assert np.array_equal(uniform_draws([(0, 2)], 3)[0], first[1, :3])
+    assert (first >= 0).all() and (first < 1).all()
+
+
+def test_responses_end_at_the_end_token_at_a_stop_text_or_at_the_limit(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompts = [item.ids for item in items(backbone)] * 4
+    draws = uniform_draws([(4, r) for r in range(len(prompts))], 25)
+    plain = generate(backbone, POLICY, prompts, draws, 1.5)
+    for sample in plain:
+        assert (sample.finish_reason == "eos") == (sample.ids[-1] in backbone.end_ids)
+        assert all(i not in backbone.end_ids for i in sample.ids[:-1])
+        assert "<|im_end|>" not in sample.text
+    word = plain[0].text.split()[2]
+    stopped = generate(backbone, POLICY, prompts, draws, 1.5, [word])
+    for before, after in zip(plain, stopped, strict=True):
+        if word in before.text:
+            assert after.finish_reason == "stop"
+            assert word not in after.text
+            assert before.ids[:len(after.ids)] == after.ids
+        else:
+            assert after == before
+
+
+def test_a_stop_request_gets_through(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(backbone, POLICY, [items(backbone)[0].ids], uniform_draws([(0,)], 5), 1.0,
+                 check=stop)
+
+
+def test_log_probabilities_and_gradients_are_those_of_a_plain_softmax(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompts = [item.ids for item in items(backbone)]
+    responses = [[4 + (row * 7 + t) % 30 for t in range(3 + row)] for row in range(len(prompts))]
+    batch, mask = join(prompts, responses, backbone.pad_id, backbone.device)
+    weights = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
+    parameters = backbone.adapter_parameters(POLICY)
+
+    def gradients(logprobs: torch.Tensor) -> list[torch.Tensor]:
+        return list(torch.autograd.grad((logprobs * weights * mask).sum(), parameters))
+
+    ours = response_logprobs(backbone, POLICY, batch, mask, 0.7)
+    mine = gradients(ours.logprobs)
+    hidden = backbone.hidden(batch, POLICY)
+    table = (backbone.language_model.lm_head(hidden) / 0.7).log_softmax(-1)
+    width = mask.shape[1]
+    plain = table[:, :-1].gather(-1, batch.ids[:, 1:, None]).squeeze(-1)[:, -width:]
+    torch.testing.assert_close(ours.logprobs, plain * mask, atol=1e-5, rtol=1e-5)
+    for a, b in zip(mine, gradients(plain), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    entropy = -(table.exp() * table).sum(-1)[:, -width - 1:-1] * mask
+    torch.testing.assert_close(ours.entropy, entropy, atol=1e-4, rtol=1e-4)
+    assert not ours.entropy.requires_grad
