@@ -5,7 +5,6 @@ Deliberately knows no table but the one that migrations keep.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from sqlite_utils import Database as SqliteUtils
 
 from data.errors import PrefloopError
+from data.plain_json import to_json
 from data.schema import migrations
 
 BUSY_SECONDS = 30.0
@@ -25,11 +25,6 @@ BUSY_SECONDS = 30.0
 def now(after: timedelta = timedelta()) -> str:
     """The present (plus `after`) as ISO 8601 in UTC, with microseconds, so that text sorts."""
     return (datetime.now(UTC) + after).isoformat(timespec="microseconds")
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON that keeps other alphabets readable and refuses NaN (SQLite's JSON does)."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class Database:

@@ -21,8 +21,8 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Any
 
-from data.database import to_json
 from data.errors import BadInput, PrefloopError
+from data.plain_json import to_json
 from data.store import Store
 
 KINDS = ("preferences", "comparisons", "responses")

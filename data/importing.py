@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.database import now, to_json
+from data.database import now
 from data.dialogues import Pair, Unusable, pair_from, prompt_from, tags_from
 from data.errors import BadInput
 from data.people import LONGEST_NAME
+from data.plain_json import to_json
 from data.prompts import fingerprint
 from data.reading import Row, read_rows
 from data.records import Labeler, Message

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from data.database import Database, now, to_json
+from data.database import Database, now
 from data.errors import NotFound
+from data.plain_json import finite, to_json
 from data.records import Job
 
 
@@ -22,21 +22,6 @@ def _job(row: sqlite3.Row) -> Job:
         row["round_id"], row["requested_by"], row["progress"], row["message"],
         row["seconds_left"], row["attempts"], bool(row["stop_requested"]), parsed(row["result"]),
         row["error"], row["created_at"], row["started_at"], row["finished_at"])
-
-
-def _json(value: Any) -> str:
-    """JSON with null for NaN and infinity, which have no place in it."""
-    return to_json(_finite(value))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 class Jobs:
@@ -77,7 +62,7 @@ class Jobs:
 
     def set_resolved(self, job_id: int, resolved: Mapping[str, Any]) -> None:
         """Keep the full config that the job really runs with."""
-        self._set(job_id, resolved=_json(resolved))
+        self._set(job_id, resolved=to_json(finite(resolved)))
 
     def set_round(self, job_id: int, round_id: int) -> None:
         """Keep which round a job works for, so that it goes on with that one if it is resumed."""
@@ -94,7 +79,7 @@ class Jobs:
         with self._database.write() as db:
             db.conn.execute(
                 "INSERT OR REPLACE INTO job_metrics VALUES (?, ?, ?, ?)",
-                [job_id, step, _json(metrics), now()])
+                [job_id, step, to_json(finite(metrics)), now()])
 
     def metrics(self, job_id: int) -> list[dict[str, Any]]:
         """A job's metrics, one dict a step (with `step`), in order."""
@@ -104,7 +89,7 @@ class Jobs:
     def finish(self, job_id: int, result: Mapping[str, Any]) -> None:
         """Mark a job done."""
         self._set(job_id, status="done", progress=1.0, seconds_left=0.0, finished_at=now(),
-                  result=_json(result), error=None)
+                  result=to_json(finite(result)), error=None)
 
     def fail(self, job_id: int, error: str) -> None:
         """Mark a job failed, with the reason in one line."""

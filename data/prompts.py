@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Sequence
 from importlib.resources import files
 
-from data.database import Database, now, to_json
+from data.database import Database, now
 from data.errors import BadInput, NotFound
+from data.plain_json import to_json
 from data.records import SPLITS, Message, Prompt
 
 #: Share of prompts kept out of all training, so that accuracy and win rates mean something.

@@ -6,8 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from data.database import Database, now, to_json
+from data.database import Database, now
 from data.errors import NotFound
+from data.plain_json import to_json
 from data.records import NewResponse, Response
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from data.comparisons import Comparisons
-from data.database import Database, to_json
+from data.database import Database
 from data.errors import NotFound
 from data.jobs import Jobs
 from data.people import People
+from data.plain_json import to_json
 from data.prompts import Prompts
 from data.responses import Responses
 from data.rounds import Rounds

@@ -13,23 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from data.plain_json import finite
+
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 
 def print_json(document: Any) -> None:
     """The one document of a command with `--json`."""
-    print(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """The document with null for NaN and infinity, which are no JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    print(json.dumps(finite(document), ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def note(line: str) -> None:

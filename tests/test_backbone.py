@@ -164,7 +164,7 @@ def test_only_safetensors_are_read(tmp_path: Path) -> None:
     backbone = _with_adapters(tmp_path, "policy")
     save_adapter(backbone, "policy", tmp_path / "saved")
     (tmp_path / "saved" / WEIGHTS).rename(tmp_path / "saved" / "adapter_model.bin")
-    with pytest.raises(BadInput, match="pickled .bin weights are not read"):
+    with pytest.raises(BadInput, match=r"pickled \.bin weights are not read"):
         load_adapter(backbone, "again", tmp_path / "saved")
     (tmp_path / "saved" / WEIGHTS).write_bytes(b"not safetensors")
     with pytest.raises(BadInput, match="cannot be read"):
