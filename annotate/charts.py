@@ -25,6 +25,8 @@ MAIN_CURVES: Mapping[str, Sequence[str]] = {
     "best-of-n": ("loss", "reward"),
 }
 PER_ROW = 4
+#: More points than this are thinned out evenly; the last is always kept.
+MOST_POINTS = 400
 
 
 def series_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:
@@ -65,6 +67,8 @@ def _grid(job_id: int, series: Mapping[str, tuple[list[int], list[float]]]) -> N
 def _curve(job_id: int, name: str, steps: list[int], values: list[float]) -> None:
     """One metric: its last value as the title's second half, the curve below."""
     title = title_of(name)
+    stride = -(-len(steps) // MOST_POINTS)
+    steps, values = steps[::-stride][::-1], values[::-stride][::-1]
     figure = {
         "data": [{"type": "scatter", "mode": "lines+markers" if len(steps) < 40 else "lines",
                   "x": steps, "y": values, "line": {"width": 2, "color": "#3d8aae"},

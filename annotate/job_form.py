@@ -18,6 +18,8 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
     kind, common = entry["kind"], set(entry.get("common") or ())
     fields = entry["fields"]
     st.caption(entry["help"])
+    if kind == "sample" and (warning := _labels_missing()):
+        st.warning(warning)
     with st.form(f"job-{kind}", border=False):
         first = [field for field in fields if field["name"] in common]
         columns = st.columns(max(min(len(first), 4), 1))
@@ -33,6 +35,16 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
                         _widget(kind, field)
         st.form_submit_button(entry["title"], type="primary", disabled=disabled,
                               key=f"start-{kind}", on_click=_start, args=(entry,))
+
+
+def _labels_missing() -> str | None:
+    """What opening the next round would leave unfinished."""
+    current = store().rounds.current()
+    given, wanted = store().tasks.progress(current.id) if current else (0, 0)
+    if current is None or given >= wanted:
+        return None
+    return (f"Round {current.number} still waits for {wanted - given:,} of {wanted:,} labels. "
+            "Opening the next round closes it; the labels given stay.")
 
 
 def _widget(kind: str, field: Mapping[str, Any]) -> None:

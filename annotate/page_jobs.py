@@ -45,7 +45,8 @@ def page(labeler: Labeler) -> None:
     st.fragment(_jobs, run_every=REFRESH_SECONDS)()
 
 
-def _worker_state() -> None:
+@guarded("rounds")
+def _worker_state(labeler: Labeler) -> None:
     if not worker_alive(store().setting("worker")):
         st.warning("No worker is running, so queued jobs wait. Start one with "
                    f"`prefloop worker --workspace {workspace_of_environment()}`, or run "
@@ -64,7 +65,8 @@ def worker_alive(heartbeat: Mapping[str, Any] | None) -> bool:
     return (datetime.now(UTC) - seen).total_seconds() < WORKER_SILENCE_SECONDS
 
 
-def _jobs() -> None:
+@guarded("rounds")
+def _jobs(labeler: Labeler) -> None:
     jobs = store().jobs.all(limit=50)
     if not jobs:
         st.write("No job has been started yet.")
@@ -75,10 +77,7 @@ def _jobs() -> None:
         st.session_state["job-shown"] = busy[0] if busy else jobs[0].id
     st.selectbox("Job", list(by_id), key="job-shown",
                  format_func=lambda i: f"{i} · {title_of_kind(by_id[i].kind)} · {by_id[i].status}")
-    try:
-        _job(by_id[st.session_state["job-shown"]])
-    except PrefloopError as error:
-        st.error(str(error))
+    _job(by_id[st.session_state["job-shown"]])
 
 
 def title_of_kind(kind: str) -> str:

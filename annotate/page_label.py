@@ -23,19 +23,20 @@ def page(labeler: Labeler) -> None:
     if desk.question is None:
         desk.take()
     if desk.question is None:
-        waiting.show(desk, labeler)
+        waiting.show(desk)
     else:
-        _question_page(labeler.id)
+        _question_page()
 
 
 @st.fragment
-def _question_page(labeler_id: int) -> None:
+@guarded("answer")
+def _question_page(labeler: Labeler) -> None:
     """A fragment: an answer re-runs this much and nothing more."""
     desk: Desk = st.session_state["desk"]
     question = desk.question
     if question is None:
         st.rerun()
-    _progress(question, labeler_id)
+    _progress(question, labeler.id)
     # Our own script, from our own server: a new question starts at the top of the page.
     with st.container(key="to-top"):
         st.html(f'<script src="{TOP_SCRIPT}" data-question="{desk.submission_key}"></script>',
@@ -88,7 +89,7 @@ def _bar(desk: Desk, question: Question) -> None:
     elif len(question.texts) == 2:
         with st.container(key="answers"):
             for choice in PAIR_CHOICES:
-                st.button(choice.label, key=_key(desk, choice.name), shortcut=choice.key,
+                st.button(choice.label, key=choice.name, shortcut=choice.key,
                           on_click=_answer_pair, args=(desk, desk.submission_key, choice))
     else:
         with st.container(key="answers-ranked", horizontal=True):
@@ -98,9 +99,9 @@ def _bar(desk: Desk, question: Question) -> None:
             "Reason", height=68, max_chars=LONGEST_RATIONALE, key=_key(desk, "reason"),
             placeholder="Reason (optional)", label_visibility="collapsed",
             persist_state="session", on_change="ignore")
-        st.button("Skip", shortcut="S", width=110, key=_key(desk, "skip"),
+        st.button("Skip", shortcut="S", width=110, key="skip",
                   disabled=desk.skipping, on_click=_open_skip, args=(desk,))
-        st.button("Undo", shortcut="U", width=110, key=_key(desk, "undo"),
+        st.button("Undo", shortcut="U", width=110, key="undo",
                   on_click=desk.undo, args=(desk.submission_key,))
     status(desk)
 
@@ -115,9 +116,9 @@ def status(desk: Desk) -> None:
 def _skip_reasons(desk: Desk) -> None:
     with st.container(key="answers"):
         for number, reason in enumerate(SKIP_REASONS, 1):
-            st.button(reason.capitalize(), key=_key(desk, f"skip-{number}"), shortcut=str(number),
+            st.button(reason.capitalize(), key=f"skip-{number}", shortcut=str(number),
                       on_click=desk.skip, args=(desk.submission_key, reason))
-        st.button("Back", key=_key(desk, "back"), shortcut="Esc", type="tertiary",
+        st.button("Back", key="back", shortcut="Esc", type="tertiary",
                   on_click=_close_skip, args=(desk,))
 
 
@@ -151,5 +152,9 @@ def _close_skip(desk: Desk) -> None:
 
 
 def _key(desk: Desk, name: str) -> str:
-    """A widget's key: new for each question, and free of ids, which would tell who wrote what."""
+    """The key of a widget that holds a value: new for each question, so that it starts empty.
+
+    Buttons keep theirs, so that their shortcuts never go dead in between. No key holds an id of
+    the store, which would tell which response was sampled first.
+    """
     return f"{name}-{desk.submission_key}"

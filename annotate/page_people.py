@@ -8,6 +8,7 @@ from annotate import actions
 from annotate.figures import moment, table_html
 from annotate.session import guarded, store, token
 from data.errors import PrefloopError
+from data.people import CODE_LIFETIME
 from data.records import ROLES, Labeler
 
 _ROLE_HELP = {"labeler": "labeler: answers",
@@ -53,8 +54,8 @@ def _notice() -> None:
     if found := st.session_state.pop("people-link", None):
         name, code = found
         with st.container(border=True):
-            st.text(f"The sign-in link of {name}. It works once, for 7 days, and is shown only "
-                    "now:")
+            st.text(f"The sign-in link of {name}. It works once, for {CODE_LIFETIME.days} days, "
+                    "and is shown only now:")
             st.code(f"{_address()}/signin?code={code}", language=None, wrap_lines=True)
 
 

@@ -20,6 +20,8 @@ from data.agreement import (
 from data.records import STRENGTHS, Comparison, Labeler, Round
 
 REFRESH_SECONDS = 10
+#: A round with more labels is counted once a visit: the counting would slow the labelers down.
+LARGE = 5000
 
 
 @guarded("quality")
@@ -38,10 +40,13 @@ def page(labeler: Labeler) -> None:
     kept = whose.pills("Whose answers", kinds, selection_mode="multi", default=kinds,
                        key="quality-kinds")
     if chosen is not None:
-        st.fragment(_figures, run_every=REFRESH_SECONDS)(chosen, tuple(kept or ()))
+        large = store().tasks.progress(chosen.id)[0] > LARGE
+        st.fragment(_figures, run_every=None if large else REFRESH_SECONDS)(
+            chosen, tuple(kept or ()))
 
 
-def _figures(turn: Round, kinds: tuple[str, ...]) -> None:
+@guarded("quality")
+def _figures(labeler: Labeler, turn: Round, kinds: tuple[str, ...]) -> None:
     people = {person.id: person for person in store().people.all()}
     answers = [c for c in store().comparisons.current(round_id=turn.id)
                if people[c.labeler_id].kind in kinds]

@@ -33,7 +33,8 @@ def page(labeler: Labeler) -> None:
     st.fragment(_rounds, run_every=REFRESH_SECONDS)()
 
 
-def _rounds() -> None:
+@guarded("rounds")
+def _rounds(labeler: Labeler) -> None:
     st.subheader("Rounds")
     turns = store().rounds.all()
     if not turns:

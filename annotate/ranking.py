@@ -27,9 +27,9 @@ def rank_control(desk: Desk, position: int, count: int) -> None:
         with st.container(horizontal=True, gap=None, width="content", key=f"ranks-{position}"):
             for number in range(1, count + 1):
                 st.button(str(number), type="primary" if number == rank else "secondary",
-                          key=f"rank-{position}-{number}-{desk.submission_key}",
+                          key=f"rank-{position}-{number}",
                           on_click=_pick, args=(desk, desk.submission_key, position, number))
-        st.button("Next best", key=f"next-{position}-{desk.submission_key}",
+        st.button("Next best", key=f"next-{position}",
                   shortcut=str(position + 1), on_click=desk.place,
                   args=(desk.submission_key, position))
 
@@ -41,11 +41,11 @@ def buttons(desk: Desk, question: Question,
     missing = count - len(desk.ranks)
     st.button("Save ranking" if not missing else f"Save ranking ({missing} to go)",
               type="primary", shortcut="Enter", disabled=bool(missing),
-              key=f"save-{desk.submission_key}", on_click=answer,
+              key="save-ranking", on_click=answer,
               args=(desk, desk.submission_key, False))
-    st.button("All equally bad", shortcut="0", key=f"all-bad-{desk.submission_key}",
+    st.button("All equally bad", shortcut="0", key="all-bad",
               on_click=answer, args=(desk, desk.submission_key, True))
-    st.button("Clear ranks", shortcut="X", key=f"clear-{desk.submission_key}",
+    st.button("Clear ranks", shortcut="X", key="clear-ranks",
               on_click=desk.ranks.clear)
     st.caption("1 is best, equal numbers are ties")
 

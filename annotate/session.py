@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Concatenate, ParamSpec
 
 import streamlit as st
 
@@ -13,6 +14,8 @@ from annotate.permissions import Permission
 from annotate.signin import store
 from data.errors import PrefloopError
 from data.records import Labeler
+
+P = ParamSpec("P")
 
 __all__ = ["guarded", "me", "store", "token"]
 
@@ -29,13 +32,18 @@ def me() -> Labeler | None:
     return store().people.of_session(secret) if secret else None
 
 
-def guarded(permission: Permission) -> Callable[[Callable[[Labeler], None]], Callable[[], None]]:
-    """A page that renders only for those who hold a permission, and shows errors in one line."""
-    def decorate(page: Callable[[Labeler], None]) -> Callable[[], None]:
-        @wraps(page)
-        def checked() -> None:
+def guarded(permission: Permission) -> Callable[
+        [Callable[Concatenate[Labeler, P], None]], Callable[P, None]]:
+    """A page or fragment that renders only for who holds a permission, and errs in one line.
+
+    Fragments need it as much as pages: they refresh by themselves, long after the page was
+    allowed.
+    """
+    def decorate(render: Callable[Concatenate[Labeler, P], None]) -> Callable[P, None]:
+        @wraps(render)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                page(require(store(), token(), permission))
+                render(require(store(), token(), permission), *args, **kwargs)
             except PrefloopError as error:
                 st.error(str(error))
         return checked

@@ -62,7 +62,10 @@ async def show_signin(request: Request) -> Response:
     code = request.query_params.get("code", "")
     labeler = await run_in_threadpool(store().people.of_code, code)
     if labeler is None:
-        return _refused()
+        # People keep their link and open it again; who is signed in is taken to the app.
+        token = request.cookies.get(cookie_name())
+        known = await run_in_threadpool(store().people.of_session, token) if token else None
+        return RedirectResponse("/", status_code=303) if known else _refused()
     return HTMLResponse(_PAGE.format(body=(
         '<form method="post" action="/signin">'
         f'<input type="hidden" name="code" value="{html.escape(code)}">'

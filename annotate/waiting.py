@@ -7,18 +7,20 @@ import html
 import streamlit as st
 
 from annotate.desk import Desk
+from annotate.session import guarded
 from data.records import Job, Labeler
 from data.store import Store
 
 REFRESH_SECONDS = 1.5
 
 
-def show(desk: Desk, labeler: Labeler) -> None:
+def show(desk: Desk) -> None:
     """Say why, look again by itself, and go on as soon as there is a question."""
-    st.fragment(_wait, run_every=REFRESH_SECONDS)(desk, labeler)
+    st.fragment(_wait, run_every=REFRESH_SECONDS)(desk)
 
 
-def _wait(desk: Desk, labeler: Labeler) -> None:
+@guarded("answer")
+def _wait(labeler: Labeler, desk: Desk) -> None:
     from annotate.page_label import status
 
     desk.take()
@@ -34,7 +36,7 @@ def _wait(desk: Desk, labeler: Labeler) -> None:
         with st.container(horizontal_alignment="center"):
             status(desk)
     with st.container(horizontal_alignment="center"):
-        st.button("Undo", shortcut="U", key=f"undo-{labeler.id}", on_click=desk.undo,
+        st.button("Undo", shortcut="U", key="undo", on_click=desk.undo,
                   args=(desk.submission_key,), help="Take back your last answer or skip")
     desk.rendered()
 

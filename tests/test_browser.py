@@ -153,6 +153,8 @@ def test_a_link_signs_in_once(server: Server, person: Callable[..., Labeler],
     expect(button(one.page, "Tie")).to_be_visible()
     cookie = next(c for c in one.context.cookies() if c["name"].startswith("prefloop_"))
     assert cookie["httpOnly"] and cookie["sameSite"] == "Lax"
+    one.page.goto(link)  # who is signed in is taken to the app
+    expect(button(one.page, "Tie")).to_be_visible()
     two = window()
     answer = two.page.goto(link)
     assert answer is not None and answer.status == 403
@@ -199,9 +201,9 @@ def test_a_double_click_stores_once(server: Server, person: Callable[..., Labele
     read_for_a_moment(one.page)
     button(one.page, "A better").dblclick()
     expect(one.page.get_by_text("you 1")).to_be_visible()
+    read_for_a_moment(one.page)
     box = button(one.page, "B better").bounding_box()
     assert box is not None
-    read_for_a_moment(one.page)
     for _ in range(4):  # four impatient clicks in the same place, a tenth of a second apart
         one.page.mouse.click(box["x"] + 20, box["y"] + 10)
         one.page.wait_for_timeout(100)
@@ -279,7 +281,8 @@ def test_four_responses_are_ranked_with_ties(
         page.locator(f".st-key-ranks-{position}").get_by_role(
             "button", name=rank, exact=True).click()
         page.wait_for_timeout(250)
-    click(page, "Save ranking")
+    expect(button(page, "Save ranking")).to_be_enabled()
+    key(page, "Enter")  # saves, and does not press the button that has the focus
     expect(page.get_by_role("heading", name=re.compile("is complete"))).to_be_visible()
     assert [len(group) for group in stored(server, me)[1].answer.ranking] == [1, 2, 1]
 

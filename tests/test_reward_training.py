@@ -36,15 +36,16 @@ def test_learns_a_preference_and_says_so_on_prompts_it_never_saw(tmp_path: Path,
                                                                  pad_is_eos: bool) -> None:
     backbone = tiny_backbone(tmp_path, pad_is_eos=pad_is_eos)
     progress = Recorder()
-    config = replace(QUICK, epochs=6, responses_per_step=16)
-    found = run(backbone, good_wins(60, 40), config, progress=progress)
+    config = replace(QUICK, epochs=8, responses_per_step=16, learning_rate=1e-2)
+    # where pad == eos the score is read one token earlier, at a random word: harder to learn
+    found = run(backbone, good_wins(200 if pad_is_eos else 60, 40), config, progress=progress)
     accuracy = found.metrics["held_out_accuracy"]
     assert accuracy["n"] == 40 and accuracy["value"] > 0.9 and accuracy["low"] > 0.75
     assert found.metrics["cross_entropy"]["value"] < 0.5
     last = progress.steps[max(progress.steps)]
     assert last["loss"] < 0.5, "with pad == eos it must not stick at 0.693"
     assert last["held_out_accuracy"] == accuracy["value"]
-    assert sum("held_out_loss" in step for step in progress.steps.values()) == 6
+    assert sum("held_out_loss" in step for step in progress.steps.values()) == 8
     assert progress.fractions == sorted(progress.fractions) and progress.fractions[-1] <= 1
 
 
