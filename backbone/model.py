@@ -154,8 +154,8 @@ class Backbone:
         self.switch_to(adapter)
         with self.autocast():
             output = self.trunk(
-                input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions,
-                use_cache=False)
+                input_ids=batch.ids, attention_mask=batch.mask if batch.left else None,
+                position_ids=batch.positions if batch.left else None, use_cache=False)
         states: Tensor = output.last_hidden_state
         return states
 

@@ -26,6 +26,9 @@ class Batch:
     """[B, T] token ids; what stands at padded places does not matter."""
     mask: Tensor
     """[B, T] 1 at real tokens, 0 at padding."""
+    left: bool = False
+    """Whether the padding stands on the left. On the right it needs no attention mask at all:
+    under causal attention no real token sees what comes after it."""
 
     @property
     def positions(self) -> Tensor:
@@ -49,17 +52,7 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device,
         span = slice(width - len(sequence), width) if left else slice(0, len(sequence))
         ids[row, span] = torch.tensor(sequence, dtype=torch.long)
         mask[row, span] = 1
-    return Batch(ids.to(device), mask.to(device))
-
-
-def join(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int,
-         device: torch.device) -> tuple[Batch, Tensor]:
-    """Prompts padded on the left and responses on the right, so that all responses begin in one
-    column; and the [B, R] mask of the response tokens."""
-    left = pad(prompts, pad_id, device, left=True)
-    right = pad(responses, pad_id, device)
-    return (Batch(torch.cat([left.ids, right.ids], 1), torch.cat([left.mask, right.mask], 1)),
-            right.mask)
+    return Batch(ids.to(device), mask.to(device), left)
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message],

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from backbone.model import Backbone
-from backbone.text import join
 from policy.logprobs import response_logprobs
-from policy.rollout import by_length, trimmed
+from policy.responses import join
 
 
 @torch.no_grad()
@@ -20,11 +19,10 @@ def sampled_kl(backbone: Backbone, adapter: str | None, reference: str | None,
 
     Both at the temperature that the responses were sampled at.
     """
-    batch, mask = join(prompts, responses, backbone.pad_id, backbone.device)
+    texts = join(prompts, responses, backbone.pad_id, backbone.device)
     found = torch.zeros(len(prompts))
-    for rows in by_length(batch, torch.arange(len(prompts), device=backbone.device), batch_size):
-        part, part_mask = trimmed(batch, mask, rows)
-        new, old = (response_logprobs(backbone, name, part, part_mask, temperature).logprobs
+    for rows in texts.by_length(batch_size):
+        new, old = (response_logprobs(backbone, name, texts.select(rows), temperature).logprobs
                     for name in (adapter, reference))
         found[rows.cpu()] = (new - old).sum(1).cpu()
     return found.tolist()

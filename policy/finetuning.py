@@ -15,11 +15,11 @@ import torch
 
 from backbone.model import Backbone
 from backbone.resume import load_training, save_training
-from backbone.text import join
 from data.errors import PrefloopError
 from data.progress import Progress, Stopped
 from policy.config import BestOfNConfig
 from policy.logprobs import response_logprobs
+from policy.responses import join
 from policy.roles import POLICY
 
 
@@ -81,10 +81,10 @@ def _batch_of_step(examples: Sequence[Demonstration], size: int, seed: int,
 
 
 def _step(backbone: Backbone, examples: Sequence[Demonstration]) -> float:
-    batch, mask = join([e.prompt_ids for e in examples], [e.response_ids for e in examples],
-                       backbone.pad_id, backbone.device)
-    logprobs = response_logprobs(backbone, POLICY, batch, mask, 1.0).logprobs
-    loss = -logprobs.sum() / mask.sum()
+    texts = join([e.prompt_ids for e in examples], [e.response_ids for e in examples],
+                 backbone.pad_id, backbone.device)
+    logprobs = response_logprobs(backbone, POLICY, texts, 1.0).logprobs
+    loss = -logprobs.sum() / texts.mask.sum()
     loss.backward()  # type: ignore[no-untyped-call]
     if not torch.isfinite(loss):
         raise PrefloopError("the fine-tuning loss is no longer a number; lower --learning-rate")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbone.model import Backbone
-from backbone.text import Batch
+from policy.responses import Responses
 
 CHUNK_TOKENS = 512
 
@@ -30,24 +30,19 @@ class TokenLogprobs:
     """[B, R] entropy of the distribution the token was drawn from, nats; no gradient."""
 
 
-def response_logprobs(backbone: Backbone, adapter: str | None, batch: Batch, response_mask: Tensor,
+def response_logprobs(backbone: Backbone, adapter: str | None, texts: Responses,
                       temperature: float) -> TokenLogprobs:
-    """Log-probabilities of the last R tokens of each row.
+    """Log-probabilities of the response tokens of each text.
 
-    Args:
-        batch: [B, T] prompts padded on the left, responses on the right.
-        response_mask: [B, R] 1 at real response tokens; R ≤ T − 1.
-        temperature: divides the scores, as it did when the tokens were sampled.
+    `temperature` divides the scores, as it did when the tokens were sampled.
     """
-    width = response_mask.shape[1]
-    hidden = backbone.hidden(batch, adapter)[:, -width - 1:-1]  # position t − 1 predicts token t
-    chosen = response_mask.bool()
+    hidden = texts.before(backbone.hidden(texts.batch, adapter))
+    chosen = texts.mask.bool()
     head = backbone.language_model.lm_head
     # Under autocast the hidden states of a trained adapter may be fp32; the head has its own type.
     picked = hidden[chosen].to(head.weight.dtype)
     select: Any = _Selected.apply
-    logprobs, entropy = select(
-        picked, head.weight, head.bias, batch.ids[:, -width:][chosen], temperature)
+    logprobs, entropy = select(picked, head.weight, head.bias, texts.tokens[chosen], temperature)
     return TokenLogprobs(_scatter(logprobs, chosen), _scatter(entropy, chosen))
 
 

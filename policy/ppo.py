@@ -36,9 +36,7 @@ from policy.rollout import (
     PromptItem,
     Rollout,
     Score,
-    by_length,
     evaluate,
-    trimmed,
     value_hidden,
 )
 from policy.sampling import Sample, generate, uniform_draws
@@ -180,15 +178,15 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
     from the one that sampled (approximate KL a token)."""
     tokens = rollout.mask[minibatch].sum()
     moved = 0.0
-    for rows in by_length(rollout.batch, minibatch, config.microbatch_size):
-        batch, mask = trimmed(rollout.batch, rollout.mask, rows)
-        width = mask.shape[1]
-        new = response_logprobs(roles.policy, POLICY, batch, mask, config.temperature)
+    for rows in rollout.texts.by_length(config.microbatch_size, minibatch):
+        texts = rollout.texts.select(rows)
+        mask, width = texts.mask, texts.mask.shape[1]
+        new = response_logprobs(roles.policy, POLICY, texts, config.temperature)
         old = rollout.logprobs[rows, :width]
         policy_loss, clipped = clipped_policy_loss(
             new.logprobs, old, rollout.advantages[rows, :width], mask, config.clip_range, tokens)
         policy_loss.backward()  # type: ignore[no-untyped-call]
-        features = (value_hidden(roles, batch, mask) if rollout.value_features is None
+        features = (value_hidden(roles, texts) if rollout.value_features is None
                     else rollout.value_features[rows, :width])
         value_loss, value_clipped = clipped_value_loss(
             roles.value_head(features) * mask, rollout.values[rows, :width],

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from backbone.text import Batch, join
 from data.records import Message
 from policy.config import PPOConfig
 from policy.logprobs import response_logprobs
 from policy.losses import advantages_and_returns, kl_rewards, masked_whiten
+from policy.responses import Responses, join
 from policy.roles import POLICY, VALUE, Roles
 from policy.sampling import Sample
 
@@ -34,10 +34,7 @@ class PromptItem:
 class Rollout:
     """B responses of at most R tokens."""
 
-    batch: Batch
-    """[B, P + R] prompts padded on the left, responses on the right."""
-    mask: Tensor
-    """[B, R] 1 at real response tokens."""
+    texts: Responses
     logprobs: Tensor
     """[B, R] log π_old."""
     reference_logprobs: Tensor
@@ -58,25 +55,14 @@ class Rollout:
     """[B, R] what the value model is to predict."""
 
     @property
+    def mask(self) -> Tensor:
+        """[B, R] 1 at real response tokens."""
+        return self.texts.mask
+
+    @property
     def kl(self) -> Tensor:
         """[B] log π − log π_ref of each response: an unbiased estimate of the KL in nats."""
         return ((self.logprobs - self.reference_logprobs) * self.mask).sum(1)
-
-
-def trimmed(batch: Batch, mask: Tensor, rows: Tensor) -> tuple[Batch, Tensor]:
-    """Some rows of a batch, without the columns in which none of them has a token."""
-    ids, real, response = batch.ids[rows], batch.mask[rows], mask[rows]
-    columns = real.any(0).nonzero().squeeze(1)
-    start, end = int(columns[0]), int(columns[-1]) + 1
-    cut = ids.shape[1] - end
-    return (Batch(ids[:, start:end], real[:, start:end]),
-            response[:, :response.shape[1] - cut])
-
-
-def by_length(batch: Batch, rows: Tensor, size: int) -> list[Tensor]:
-    """Split rows into microbatches of like length, so that little of them is padding."""
-    lengths = batch.mask[rows].sum(1)
-    return list(torch.split(rows[lengths.argsort(stable=True)], size))
 
 
 @torch.no_grad()
@@ -84,23 +70,23 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
              score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
              kl_coefficient: float) -> Rollout:
     """Everything the four models say of sampled responses, and the advantages that follow."""
-    batch, mask = join([p.ids for p in prompts], [s.ids for s in samples], roles.policy.pad_id,
-                       roles.policy.device)
+    backbone = roles.policy
+    texts = join([p.ids for p in prompts], [s.ids for s in samples], backbone.pad_id,
+                 backbone.device)
+    mask = texts.mask
     logprobs, reference, entropy, values = (torch.zeros(mask.shape, device=mask.device)
                                             for _ in range(4))
     features = None if roles.trains_value_adapter else torch.zeros(
         *mask.shape, roles.value.hidden_size, device=mask.device)
-    everything = torch.arange(mask.shape[0], device=mask.device)
-    for rows in by_length(batch, everything, config.microbatch_size):
-        part, part_mask = trimmed(batch, mask, rows)
-        width = part_mask.shape[1]
-        new = response_logprobs(roles.policy, POLICY, part, part_mask, config.temperature)
-        old = response_logprobs(roles.policy, roles.reference_adapter, part, part_mask,
-                                config.temperature)
+    for rows in texts.by_length(config.microbatch_size):
+        part = texts.select(rows)
+        width = part.mask.shape[1]
+        new = response_logprobs(backbone, POLICY, part, config.temperature)
+        old = response_logprobs(backbone, roles.reference_adapter, part, config.temperature)
         logprobs[rows, :width], entropy[rows, :width] = new.logprobs, new.entropy
         reference[rows, :width] = old.logprobs
-        hidden = value_hidden(roles, part, part_mask)
-        values[rows, :width] = roles.value_head(hidden) * part_mask
+        hidden = value_hidden(roles, part)
+        values[rows, :width] = roles.value_head(hidden) * part.mask
         if features is not None:
             features[rows, :width] = hidden.float()
     scores = torch.tensor(list(score(
@@ -112,13 +98,13 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         token_rewards, values, mask, config.gamma, config.gae_lambda)
     if config.whiten_advantages:
         advantages = masked_whiten(advantages, mask)
-    return Rollout(batch, mask, logprobs, reference, entropy, values, features, scores, rewards,
+    return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,
                    advantages, returns)
 
 
-def value_hidden(roles: Roles, batch: Batch, mask: Tensor) -> Tensor:
+def value_hidden(roles: Roles, texts: Responses) -> Tensor:
     """[B, R, d] the value model's hidden states before each response token."""
-    return roles.value.hidden(batch, VALUE)[:, -mask.shape[1] - 1:-1]
+    return texts.before(roles.value.hidden(texts.batch, VALUE))
 
 
 def normalised(scores: Tensor, samples: Sequence[Sample], config: PPOConfig, mean: float,

@@ -40,8 +40,8 @@ def items(backbone: Backbone, words: Sequence[str] = WORDS) -> list[PromptItem]:
 
 
 def goodness(conversations: Sequence[Sequence[Message]]) -> list[float]:
-    """A reward that is easy to learn: how many words are "good"."""
-    return [float(c[-1]["content"].split().count("good")) for c in conversations]
+    """A reward that is easy to learn and never the same for all: letters e a letter."""
+    return [c[-1]["content"].count("e") / max(len(c[-1]["content"]), 1) for c in conversations]
 
 
 def randomise(backbone: Backbone, adapter: str, scale: float = 0.3, seed: int = 1) -> None:

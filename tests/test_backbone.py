@@ -14,7 +14,7 @@ from backbone.heads import ScalarHead, at_last_token
 from backbone.model import Backbone
 from backbone.resume import load_training, save_training
 from backbone.storage import CONFIG, WEIGHTS, copy_adapter, load_adapter, save_adapter
-from backbone.text import conversation_ids, join, pad, prompt_ids
+from backbone.text import conversation_ids, pad, prompt_ids
 from data.errors import BadInput
 from data.records import Message
 
@@ -98,13 +98,6 @@ def test_the_last_token_is_found_by_the_mask(tmp_path: Path) -> None:
         assert picked.tolist() == [7, backbone.pad_id]
         hidden = torch.randn(2, 5, 3)
         assert torch.equal(at_last_token(hidden, batch)[0], hidden[0, batch.last[0]])
-
-
-def test_prompts_and_responses_join_in_one_column(tmp_path: Path) -> None:
-    batch, mask = join([[1], [1, 2, 3]], [[7, 8], [9]], 0, torch.device("cpu"))
-    assert batch.ids.tolist() == [[0, 0, 1, 7, 8], [1, 2, 3, 9, 0]]
-    assert mask.tolist() == [[1, 1], [1, 0]]
-    assert batch.positions.tolist()[0] == [0, 0, 0, 1, 2]
 
 
 def test_over_long_conversations_lose_their_oldest_turns(tmp_path: Path) -> None:

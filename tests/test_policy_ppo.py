@@ -17,7 +17,7 @@ from policy.config import PPOConfig
 from policy.logprobs import response_logprobs
 from policy.ppo import train
 from policy.roles import POLICY, REFERENCE, VALUE, Roles, load_policy, load_value
-from policy.rollout import by_length, evaluate, trimmed
+from policy.rollout import evaluate
 from policy.sampling import Sample, generate, uniform_draws
 
 CONFIG = PPOConfig(steps=3, batch_size=8, minibatch_size=4, microbatch_size=4, epochs=2,
@@ -39,10 +39,10 @@ def test_step_zero_is_a_no_op(tmp_path: Path, setup: dict[str, bool]) -> None:
     samples = _samples(of)
     rollout = evaluate(of, items(of.policy), samples, goodness, CONFIG, 0.0, 1.0, 0.05)
     assert rollout.kl.abs().max() < 1e-4
-    for rows in by_length(rollout.batch, torch.arange(len(samples)), 3):
-        batch, mask = trimmed(rollout.batch, rollout.mask, rows)
-        new = response_logprobs(of.policy, POLICY, batch, mask, CONFIG.temperature)
-        ratio = (new.logprobs - rollout.logprobs[rows, :mask.shape[1]]).exp()
+    for rows in rollout.texts.by_length(3):
+        texts = rollout.texts.select(rows)
+        new = response_logprobs(of.policy, POLICY, texts, CONFIG.temperature)
+        ratio = (new.logprobs - rollout.logprobs[rows, :texts.mask.shape[1]]).exp()
         torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
 
 

@@ -9,8 +9,8 @@ from models import one_thread, tiny_backbone  # noqa: F401
 from policy_world import items, randomise
 
 from backbone.model import Backbone
-from backbone.text import join
 from policy.logprobs import response_logprobs
+from policy.responses import join
 from policy.roles import POLICY
 from policy.sampling import generate, uniform_draws
 
@@ -41,8 +41,8 @@ def test_sampled_and_trained_log_probabilities_are_the_same(tmp_path: Path,
     prompts = [item.ids for item in items(backbone)]
     samples = generate(backbone, POLICY, prompts,
                        uniform_draws([(2, r) for r in range(len(prompts))], 20), 0.7)
-    batch, mask = join(prompts, [s.ids for s in samples], backbone.pad_id, backbone.device)
-    found = response_logprobs(backbone, POLICY, batch, mask, 0.7).logprobs
+    texts = join(prompts, [s.ids for s in samples], backbone.pad_id, backbone.device)
+    found = response_logprobs(backbone, POLICY, texts, 0.7).logprobs
     for row, sample in enumerate(samples):
         np.testing.assert_allclose(found[row, :len(sample.ids)].detach().numpy(),
                                    sample.logprobs, atol=1e-4)
@@ -108,22 +108,41 @@ def test_log_probabilities_and_gradients_are_those_of_a_plain_softmax(tmp_path: 
     backbone = _backbone(tmp_path)
     prompts = [item.ids for item in items(backbone)]
     responses = [[4 + (row * 7 + t) % 30 for t in range(3 + row)] for row in range(len(prompts))]
-    batch, mask = join(prompts, responses, backbone.pad_id, backbone.device)
+    texts = join(prompts, responses, backbone.pad_id, backbone.device)
+    batch, mask = texts.batch, texts.mask
     weights = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
     parameters = backbone.adapter_parameters(POLICY)
 
     def gradients(logprobs: torch.Tensor) -> list[torch.Tensor]:
         return list(torch.autograd.grad((logprobs * weights * mask).sum(), parameters))
 
-    ours = response_logprobs(backbone, POLICY, batch, mask, 0.7)
+    ours = response_logprobs(backbone, POLICY, texts, 0.7)
     mine = gradients(ours.logprobs)
     hidden = backbone.hidden(batch, POLICY)
     table = (backbone.language_model.lm_head(hidden) / 0.7).log_softmax(-1)
-    width = mask.shape[1]
-    plain = table[:, :-1].gather(-1, batch.ids[:, 1:, None]).squeeze(-1)[:, -width:]
+
+    def at_responses(values: torch.Tensor) -> torch.Tensor:
+        """[B, R] of [B, T]: for each row, what stands one place before each response token."""
+        return torch.stack([torch.nn.functional.pad(
+            values[row, len(p) - 1:len(p) - 1 + len(r)], (0, mask.shape[1] - len(r)))
+            for row, (p, r) in enumerate(zip(prompts, responses, strict=True))])
+
+    plain = at_responses(table[:, :-1].gather(-1, batch.ids[:, 1:, None]).squeeze(-1))
     torch.testing.assert_close(ours.logprobs, plain * mask, atol=1e-5, rtol=1e-5)
     for a, b in zip(mine, gradients(plain), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
-    entropy = -(table.exp() * table).sum(-1)[:, -width - 1:-1] * mask
+    entropy = at_responses(-(table.exp() * table).sum(-1)) * mask
     torch.testing.assert_close(ours.entropy, entropy, atol=1e-4, rtol=1e-4)
     assert not ours.entropy.requires_grad
+
+
+def test_responses_are_found_behind_their_prompts() -> None:
+    texts = join([[1], [1, 2, 3], [4, 5]], [[7, 8, 9], [6], [7, 8]], 0, torch.device("cpu"))
+    assert texts.batch.ids.tolist() == [[1, 7, 8, 9], [1, 2, 3, 6], [4, 5, 7, 8]]
+    assert texts.mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert (texts.tokens * texts.mask).tolist() == [[7, 8, 9], [6, 0, 0], [7, 8, 0]]
+    hidden = texts.batch.ids[..., None].float()  # a "hidden state" that says its own token
+    assert (texts.before(hidden)[..., 0] * texts.mask).tolist() == [[1, 7, 8], [3, 0, 0], [5, 7, 0]]
+    part = texts.select(torch.tensor([2]))
+    assert part.mask.tolist() == [[1, 1]] and part.tokens.tolist() == [[7, 8]]
+    assert [rows.tolist() for rows in texts.by_length(2, torch.tensor([1, 2, 0]))] == [[1, 2], [0]]
