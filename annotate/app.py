@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from annotate import (
@@ -13,31 +15,42 @@ from annotate import (
     page_quality,
     page_rounds,
 )
-from annotate.permissions import permits
+from annotate.permissions import Permission, permits
 from annotate.session import me
 from annotate.signin import HOW_TO_GET_A_LINK
 from annotate.style import STYLE
 from data.errors import PrefloopError
 from data.records import Labeler
 
+_PAGES: tuple[tuple[str, str, Permission, Callable[[], None]], ...] = (
+    ("label", "Label", "answer", page_label.page),
+    ("answers", "My answers", "answer", page_mine.page),
+    ("quality", "Quality", "quality", page_quality.page),
+    ("people", "People", "people", page_people.page),
+    ("rounds", "Rounds", "rounds", page_rounds.page),
+    ("jobs", "Jobs", "rounds", page_jobs.page),
+    ("account", "Account", "answer", page_account.page),
+)
+
 
 def _pages(labeler: Labeler) -> list[st.Page]:
-    """The pages for a role, the labeling page first."""
-    pages = [st.Page(page_label.page, title="Label", url_path="label", default=True),
-             st.Page(page_mine.page, title="My answers", url_path="answers")]
-    if permits(labeler, "quality"):
-        pages.append(st.Page(page_quality.page, title="Quality", url_path="quality"))
-    if permits(labeler, "people"):
-        pages.append(st.Page(page_people.page, title="People", url_path="people"))
-    if permits(labeler, "rounds"):
-        pages += [st.Page(page_rounds.page, title="Rounds", url_path="rounds"),
-                  st.Page(page_jobs.page, title="Jobs", url_path="jobs")]
-    pages.append(st.Page(page_account.page, title="Account", url_path="account"))
-    return pages
+    """The pages, the labeling page first; those that a role may not see are not offered.
+
+    They keep their address, and refuse there by themselves (`annotate.session.guarded`).
+    """
+    return [st.Page(page, title=title, url_path=path, default=path == "label",
+                    visibility="visible" if permits(labeler, permission) else "hidden")
+            for path, title, permission, page in _PAGES]
 
 
 def _signed_out() -> None:
-    st.navigation([st.Page(lambda: None, title="Sign in", url_path="welcome")], position="hidden")
+    """The same note under every address, so that a reload after the session's end explains."""
+    st.navigation([st.Page(_signed_out_page, title="Sign in", url_path=path,
+                           default=path == "label") for path, *_ in _PAGES],
+                  position="hidden").run()
+
+
+def _signed_out_page() -> None:
     st.html('<div class="pf-note"><h2>You are not signed in</h2>'
             f"<p>{HOW_TO_GET_A_LINK}</p></div>")
 

@@ -35,9 +35,10 @@ def _wait(labeler: Labeler, desk: Desk) -> None:
     if desk.notice:
         with st.container(horizontal_alignment="center"):
             status(desk)
-    with st.container(horizontal_alignment="center"):
-        st.button("Undo", shortcut="U", key="undo", on_click=desk.undo,
-                  args=(desk.submission_key,), help="Take back your last answer or skip")
+    if desk.store.tasks.last_done(labeler.id) is not None:
+        st.container(horizontal_alignment="center").button(
+            "Undo", shortcut="U", key="undo", on_click=desk.undo,
+            args=(desk.submission_key,), help="Take back your last answer or skip")
     desk.rendered()
 
 

@@ -1,60 +1,97 @@
 """Training state on disk: everything that a killed run needs to end where it would have ended.
 
-Tensors (weights and optimizer state) as safetensors, the rest as JSON, in one folder that is
-replaced as a whole. Random numbers need no saving: every draw is made from (seed, step).
+A checkpoint is a folder `step-N` with tensors (weights and optimizer state) as safetensors and the
+rest as JSON. The newer one is whole on disk before the older goes, so a kill at any moment leaves
+one to go on from. Random numbers need no saving: every draw is made from (seed, step).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from backbone.storage import write_folder
+from data.errors import PrefloopError
 
 TENSORS, STATE = "training.safetensors", "state.json"
+WEIGHTS = "weights"
 
 
-def save_training(folder: Path, weights: Mapping[str, Tensor],
+def save_training(folder: Path, step: int, weights: Mapping[str, Tensor],
                   optimizers: Mapping[str, Optimizer], state: Mapping[str, Any]) -> None:
-    """Save weights, optimizers (by name) and a JSON state, all or nothing."""
-    tensors = {f"weights/{key}": value for key, value in weights.items()}
+    """Keep the state after `step` steps (a name a tensor, a name an optimizer, and JSON)."""
+    if step in _steps(folder):  # nothing has changed since: leave what is whole as it is
+        return
+    tensors = {f"{WEIGHTS}/{key}": value for key, value in weights.items()}
     for name, optimizer in optimizers.items():
         for index, entry in optimizer.state_dict()["state"].items():
-            tensors.update({f"optimizers/{name}/{index}/{key}": torch.as_tensor(value)
+            tensors.update({f"{name}/{index}/{key}": torch.as_tensor(value)
                             for key, value in entry.items()})
 
     def fill(partial: Path) -> None:
         save_file({key: value.detach().cpu().contiguous().clone()
                    for key, value in tensors.items()}, partial / TENSORS)
-        (partial / STATE).write_text(json.dumps(dict(state)))
+        (partial / STATE).write_text(json.dumps(dict(state)), "utf-8")
 
-    write_folder(folder, fill)
+    newest = folder / f"step-{step:08d}"
+    write_folder(newest, fill)
+    for old in _steps(folder).values():
+        if old != newest:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def load_training(folder: Path, optimizers: Mapping[str, Optimizer]
                   ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Restore optimizers and return (weights, state); None where there is no saved state."""
-    if not (folder / STATE).is_file():
+    """Restore optimizers from the newest checkpoint; returns (weights, state), None without one.
+
+    Raises:
+        PrefloopError: the checkpoint cannot be read.
+    """
+    steps = _steps(folder)
+    if not steps:
         return None
-    weights: dict[str, Tensor] = {}
-    found: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
-    with safe_open(folder / TENSORS, "pt") as file:
-        for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
-            kind, rest = key.split("/", 1)
-            if kind == "weights":
-                weights[rest] = file.get_tensor(key)
+    newest = steps[max(steps)]
+    with _plain_errors(newest):
+        weights: dict[str, Tensor] = {}
+        moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
+        for key, value in load_file(newest / TENSORS).items():
+            owner, rest = key.split("/", 1)
+            if owner == WEIGHTS:
+                weights[rest] = value
             else:
-                name, index, field = rest.split("/")
-                found[name].setdefault(int(index), {})[field] = file.get_tensor(key)
-    for name, optimizer in optimizers.items():
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": found[name], "param_groups": groups})
-    return weights, json.loads((folder / STATE).read_text())
+                index, name = rest.split("/")
+                moments[owner].setdefault(int(index), {})[name] = value
+        for owner, optimizer in optimizers.items():
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments[owner]})
+        return weights, json.loads((newest / STATE).read_text("utf-8"))
+
+
+def forget_training(folder: Path) -> None:
+    """Remove all checkpoints: the next run starts from the beginning."""
+    for old in _steps(folder).values():
+        shutil.rmtree(old)
+
+
+def _steps(folder: Path) -> dict[int, Path]:
+    return {int(path.name.removeprefix("step-")): path for path in folder.glob("step-*")
+            if (path / STATE).is_file()}
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Turns what reading a damaged checkpoint raises into one line that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        raise PrefloopError(f"{path}: the checkpoint cannot be read ({error}); remove "
+                            f"{path.parent} to train from the start") from error

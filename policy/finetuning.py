@@ -59,7 +59,8 @@ def finetune(backbone: Backbone, examples: Sequence[Demonstration], config: Best
             progress.update(begin + (1 - begin) * step / total,
                             f"fine-tuning on winners: step {step + 1} of {total}")
         except Stopped:
-            save_training(checkpoint, backbone.adapter_state(POLICY), {"policy": optimizer}, state)
+            save_training(checkpoint, step, backbone.adapter_state(POLICY),
+                          {"policy": optimizer}, state)
             raise
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / total)

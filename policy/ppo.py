@@ -257,7 +257,7 @@ def _save(roles: Roles, optimizers: dict[str, torch.optim.Optimizer], checkpoint
         **{f"policy/{k}": v for k, v in roles.policy.adapter_state(POLICY).items()},
         **{f"value/{k}": v for k, v in roles.value.adapter_state(VALUE).items()},
         **{f"head/{k}": v for k, v in roles.value_head.state_dict().items()}}
-    save_training(checkpoint, weights, optimizers, {
+    save_training(checkpoint, state.step, weights, optimizers, {
         "step": state.step, "kl_coefficient": state.kl_coefficient, "last": state.last})
 
 

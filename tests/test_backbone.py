@@ -221,7 +221,9 @@ def test_training_state_survives_the_disk(tmp_path: Path) -> None:
     assert load_training(tmp_path / "none", {}) is None
     whole, optimizer = fresh()
     run(3, whole, optimizer)
-    save_training(tmp_path / "state", whole.state_dict(), {"only": optimizer}, {"step": 3})
+    save_training(tmp_path / "state", 2, {}, {}, {})
+    save_training(tmp_path / "state", 3, whole.state_dict(), {"only": optimizer}, {"step": 3})
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-00000003"]
     again, again_optimizer = fresh()
     found = load_training(tmp_path / "state", {"only": again_optimizer})
     assert found is not None and found[1] == {"step": 3}

@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     data, checkpoint = good_wins(12), tmp_path / "run"
     run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
     (newest,) = checkpoint.glob("step-*")
-    (newest / "weights.safetensors").write_bytes(b"not this")
+    (newest / "training.safetensors").write_bytes(b"not this")
     with pytest.raises(PrefloopError, match=r"cannot be read .* remove"):
         run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
 
