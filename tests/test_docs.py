@@ -1,0 +1,309 @@
+"""The documentation is tested: commands parse, links lead somewhere, examples are accepted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from data_world import World
+
+from data import exporting
+from data.agreement import REFERENCE_FIGURES
+from data.importing import import_file
+from data.reading import read_rows
+from data.records import Answer
+from data.store import Store
+from loop import cli
+from loop.cli import COMMANDS
+from loop.exchange_commands import _conversation
+from loop.fields import fields_of
+from loop.settings import SECTIONS, SETTINGS_NAME, read_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ENGINEERS = ROOT / "docs" / "engineers.md"
+_SHELL = ("bash", "sh", "console")
+_FENCE = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+                    re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `mark` is the comment in front of it that says what it is."""
+
+    page: str
+    language: str
+    mark: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(page.name, m["language"], m["mark"] or "", m["text"])
+            for m in _FENCE.finditer(page.read_text("utf-8"))]
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text("utf-8"))
+
+
+def spans(page: Path) -> list[str]:
+    """Inline code, which may be broken over two lines."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
+
+
+def calls(text: str) -> list[list[str]]:
+    """Every call of prefloop in shell lines, as its arguments."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        call: list[str] | None = None
+        for word in lexer:
+            if set(word) <= set("();<>|&"):
+                call = None
+            elif call is not None:
+                call.append(word)
+            elif Path(word).name == "prefloop":
+                call = []
+                found.append(call)
+    return found
+
+
+def split_name(arguments: list[str]) -> tuple[str, list[str]]:
+    words = 2 if arguments[:1] == ["labeler"] else 1
+    return " ".join(arguments[:words]), arguments[words:]
+
+
+@cache
+def help_of(name: str) -> str:
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.run([*name.split(), "--help"]) == 0
+    return out.getvalue()
+
+
+@cache
+def flags_of(name: str) -> set[str]:
+    return set(re.findall(r"--[a-z][a-z-]*", help_of(name)))
+
+
+CALLS = [(block.page, call) for block in ALL if block.language in _SHELL
+         for call in calls(block.text)]
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(CALLS) > 25
+    assert {name for name, _ in (split_name(call) for _, call in CALLS)} >= {"ppo", "labeler add"}
+
+
+@pytest.mark.parametrize(("page", "call"), CALLS, ids=lambda v: v if isinstance(v, str)
+                         else " ".join(v))
+def test_every_command_line_parses(page: str, call: list[str], tmp_path: Path,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no workspace's settings stand between the line and the parser
+    name, rest = split_name(call)
+    assert name in COMMANDS, f"{page}: there is no command {name!r}"
+    try:
+        cli.parse(name, rest)
+    except SystemExit as error:
+        assert error.code == 0, f"{page}: {' '.join(call)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_and_flag_in_the_text_exists(page: Path) -> None:
+    known = set().union(*(flags_of(name) for name in COMMANDS))
+    known |= {"--quick"} if page.name == "benchmarks.md" else set()
+    for span in spans(page):
+        words = span.split()
+        if words[0] == "prefloop" and len(words) > 1 and words[1] not in ("COMMAND", "--help"):
+            name, rest = split_name(words[1:])
+            assert name in COMMANDS, f"{page.name}: `{span}`"
+            strangers = {w for w in rest if w.startswith("--")} - flags_of(name)
+            assert not strangers, f"{page.name}: `{span}`"
+        elif words[0].startswith("--"):
+            assert words[0].split("=")[0] in known, f"{page.name}: `{span}`"
+
+
+def test_the_engineers_page_shows_every_command_with_an_example() -> None:
+    shown = {split_name(call)[0] for block in blocks(ENGINEERS) for call in calls(block.text)
+             if block.language in _SHELL}
+    assert shown >= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_and_image_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not re.match(r"[a-z]+:", target):
+            path, _, heading = target.partition("#")
+            assert (page.parent / path).exists() if path else True, f"{page.name}: {target}"
+            if heading:
+                text = ((page.parent / path) if path else page).read_text("utf-8")
+                names = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+                assert heading in {re.sub(r"[^\w\- ]", "", n.lower()).replace(" ", "-")
+                                   for n in names}, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_file_named_is_there(page: Path) -> None:
+    for span in spans(page):
+        if re.fullmatch(r"(data|annotate|backbone|reward|policy|loop|tests|docs)/[\w./]*", span):
+            assert (ROOT / span).exists(), f"{page.name}: {span}"
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.language == "toml"], ids=lambda b: b.page)
+def test_settings_in_the_text_are_accepted(block: Block, tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_NAME).write_text(block.text, "utf-8")
+    read_settings(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_section_named_exists(page: Path) -> None:
+    named = {m[1] for span in spans(page) if (m := re.fullmatch(r"\[([a-z-]+)\]", span))}
+    assert named <= SECTIONS.keys()
+    if page == ENGINEERS:
+        assert named == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_key_that_is_given_a_value_exists(page: Path) -> None:
+    keys = {field.name for config in SECTIONS.values() for field in fields_of(config)}
+    for span in spans(page):
+        if m := re.fullmatch(r"([a-z_]+) = \S+", span):
+            assert m[1] in keys | {"synchronous"}, f"{page.name}: `{span}`"
+
+
+def test_every_snake_case_name_of_the_guides_is_a_setting_or_a_figure() -> None:
+    """A renamed setting, column or metric would leave its old name behind here."""
+    sources = [*(ROOT / "policy").glob("*.py"), *(ROOT / "reward").glob("*.py"),
+               *(ROOT / "data").glob("*.py"), *(ROOT / "backbone").glob("config.py")]
+    code = "\n".join(path.read_text("utf-8") for path in sources)
+    for page in PAGES:
+        if page.name == "benchmarks.md":
+            continue
+        for span in spans(page):
+            if re.fullmatch(r"[a-z]+(_[a-z]+)+", span):
+                parts = span.split("_", 1)
+                laps = parts[0] == "seconds" and f'lap("{parts[1]}")' in code
+                assert laps or re.search(rf"\b{span}\b", code), f"{page.name}: `{span}`"
+
+
+def test_the_metrics_of_ppo_are_all_explained() -> None:
+    """Read from the source: a step takes a model, and the names are what matters here."""
+    source = (ROOT / "policy" / "ppo.py").read_text("utf-8")
+    body = source[source.index("def _metrics"):source.index("def _sampling_gap")]
+    names = set(re.findall(r'"([a-z_]+)":', body)) - {"prompt", "text"}
+    assert len(names) > 15
+    assert names <= set(spans(ENGINEERS))
+
+
+SQL = [block for block in ALL if block.language == "sql"]
+
+
+@pytest.mark.parametrize("number", range(len(SQL)))
+def test_sql_runs_on_an_empty_store(number: int, tmp_path: Path) -> None:
+    store = Store(tmp_path / "prefloop.db")
+    assert store.database.rows(SQL[number].text) == []
+
+
+def test_lineage_leads_back_to_the_labelers(tmp_path: Path) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    ada, *_ = world.people(1)
+    comparison = world.choose(ada, world.task(purpose="evaluate"), 1)
+    model = world.store.versions.add_reward_model(
+        name="reward-1", base="tiny", path="adapters/reward-1",
+        comparisons={comparison.id: "train"}, round_id=world.round.id)
+    world.store.versions.add_policy(name="ppo-2", base="tiny", method="ppo",
+                                    parent_id=world.policy, reward_model_id=model.id)
+    origin, behind, wins = (world.store.database.rows(block.text) for block in SQL[:3])
+    assert [row["name"] for row in origin] == ["ppo-2", "better", "reference"]
+    assert origin[0]["reward_model"] == "reward-1"
+    assert {(row["labeler"], row["written_by"], row["comparisons"]) for row in behind} == {
+        (ada.name, "reference", 1), (ada.name, "better", 1)}
+    assert [tuple(row) for row in wins] == [(0, 1, 1.0)]
+
+
+def test_json_examples_parse() -> None:
+    for block in ALL:
+        if block.language == "json":
+            json.loads(block.text)
+        elif block.language == "jsonl":
+            for line in block.text.splitlines():
+                json.loads(line)
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.mark.startswith("file: ")],
+                         ids=lambda b: b.mark)
+def test_examples_of_files_are_imported(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / block.mark.removeprefix("file: ")
+    path.write_text(block.text, "utf-8")
+    report = import_file(Store(tmp_path / "prefloop.db"), path)
+    assert report.what == path.stem
+    assert report.added == sum(1 for _ in read_rows(path)) > 0
+    assert not report.skipped
+
+
+def test_examples_of_rows_to_score_are_taken(tmp_path: Path) -> None:
+    found = [block for block in ALL if block.mark.startswith("score: ")]
+    assert found
+    for block in found:
+        path = tmp_path / block.mark.removeprefix("score: ")
+        path.write_text(block.text, "utf-8")
+        assert all(_conversation(row)[-1]["role"] == "assistant" for row in read_rows(path))
+
+
+@pytest.mark.parametrize("kind", exporting.KINDS)
+def test_examples_of_exports_have_the_fields_of_exports(kind: str, tmp_path: Path) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    task = world.task()
+    first, second = task.response_ids
+    world.answer(world.people(1)[0], task, Answer(((first,), (second,)), 3))
+    exporting.export(world.store, tmp_path / "out.jsonl", kind)
+    real = json.loads((tmp_path / "out.jsonl").read_text("utf-8").splitlines()[0])
+    block, = (b for b in ALL if b.mark == f"exported: {kind}")
+    shown = json.loads(block.text)
+    assert list(shown) == list(real)
+    # logprob is unknown for the response that the test made up.
+    assert {k: type(v) for k, v in shown.items() if k != "logprob"} == {
+        k: type(v) for k, v in real.items() if k != "logprob"}
+
+
+def test_the_readme_names_exactly_the_two_set_up_commands() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    section = text[text.index("## Set up"):text.index("## Try it")]
+    lines = [line for m in _FENCE.finditer(section) for line in m["text"].splitlines()]
+    assert lines == ["make up", "make test"]
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for page in PAGES:
+        for block in blocks(page):
+            assert set(re.findall(r"^make (\S+)", block.text, re.MULTILINE)) <= set(targets)
+        for span in spans(page):
+            if m := re.match(r"make ([a-z-]+)", span):
+                assert m[1] in targets, f"{page.name}: `{span}`"
+
+
+def test_published_figures_are_those_that_the_page_shows() -> None:
+    text = (ROOT / "docs" / "leads.md").read_text("utf-8")
+    for where, figure in REFERENCE_FIGURES:
+        assert f"| {where} | {figure} |" in text
+
+
+def test_labelers_keys_are_those_of_the_buttons() -> None:
+    from annotate.choices import FLAGS, PAIR_CHOICES
+    from data.records import SKIP_REASONS
+
+    text = " ".join((ROOT / "docs" / "labelers.md").read_text("utf-8").split())
+    for choice in PAIR_CHOICES:
+        assert f"| {choice.label} | `{choice.key}` |" in text
+    assert all(f"**{flag}**" in text for flag in FLAGS)
+    assert ", ".join(SKIP_REASONS) in text
