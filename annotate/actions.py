@@ -96,7 +96,7 @@ def set_disabled(store: Store, token: str | None, labeler_id: int, disabled: boo
 
 
 def start_job(store: Store, token: str | None, kind: str,
-              config: Mapping[str, Any] | None = None, round_id: int | None = None) -> Job:
+              config: Mapping[str, Any] | None = None) -> Job:
     """Queue a job for the worker.
 
     Raises:
@@ -109,7 +109,7 @@ def start_job(store: Store, token: str | None, kind: str,
     strangers = set(config or {}) - {field["name"] for field in known[kind]["fields"]}
     if strangers:
         raise BadInput(f"job: {kind} has no field {sorted(strangers)[0]!r}")
-    return store.jobs.add(kind, config, me.id, round_id)
+    return store.jobs.add(kind, config, me.id)
 
 
 def stop_job(store: Store, token: str | None, job_id: int) -> None:

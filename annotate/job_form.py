@@ -69,9 +69,7 @@ def _start(entry: Mapping[str, Any]) -> None:
             value = parse(field, st.session_state.get(_key(entry["kind"], field)))
             if value != field["default"]:
                 config[field["name"]] = value
-        current = store().rounds.current()
-        job = actions.start_job(store(), token(), entry["kind"], config,
-                                current.id if current else None)
+        job = actions.start_job(store(), token(), entry["kind"], config)
         st.session_state["jobs-notice"] = f"Job {job.id} is queued."
         st.session_state["job-shown"] = job.id
     except PrefloopError as error:

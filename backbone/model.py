@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbone.checkpoint import load_model, load_tokenizer, resolve
 from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
+from backbone.packing import Packed
 from backbone.text import Batch
 
 #: No adapter is ever called this: what the checkpoint last ran with is not known.
@@ -158,6 +159,24 @@ class Backbone:
                 position_ids=batch.positions if batch.left else None, use_cache=False)
         states: Tensor = output.last_hidden_state
         return states
+
+    def hidden_of_packed(self, packed: Packed, adapter: str | None) -> Tensor:
+        """[B, T, d] last hidden states of packed rows, with one adapter on (or none)."""
+        self.switch_to(adapter)
+        with self.autocast():
+            output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention,
+                                position_ids=packed.positions, use_cache=False)
+        states: Tensor = output.last_hidden_state
+        return states
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether every layer attends to all that its mask allows, as packed rows need."""
+        config = self.language_model.config.get_text_config()
+        layers = getattr(config, "layer_types", None) or []
+        return (bool(getattr(self.language_model, "_supports_sdpa", False))
+                and not getattr(config, "sliding_window", None)
+                and all(kind == "full_attention" for kind in layers))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., V] vocabulary scores of hidden states, fp32."""

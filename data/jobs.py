@@ -31,11 +31,11 @@ class Jobs:
         self._database = database
 
     def add(self, kind: str, config: Mapping[str, Any] | None = None,
-            requested_by: int | None = None, round_id: int | None = None) -> Job:
+            requested_by: int | None = None) -> Job:
         """Queue a job; `config` holds what differs from the workspace's settings."""
         return self.get(self._database.insert("jobs", {
             "kind": kind, "config": dict(config or {}), "requested_by": requested_by,
-            "round_id": round_id, "created_at": now()}))
+            "created_at": now()}))
 
     def get(self, job_id: int) -> Job:
         """One job. Raises NotFound."""

@@ -240,6 +240,7 @@ class Job:
     config: dict[str, Any]
     resolved: dict[str, Any] | None
     round_id: int | None
+    """The round it works for, once it has begun: a sampling job opens its own."""
     requested_by: int | None
     progress: float
     message: str

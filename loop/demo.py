@@ -19,6 +19,7 @@ from loop.output import note, print_json
 if TYPE_CHECKING:
     from data.store import Store
 
+LABELERS = 4  # each answers every task
 _PROGRESS = "demo"  # setting: which job runs which step, and what was asked for
 
 
@@ -33,17 +34,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything."""
+    """How much of everything, in the two labeled rounds."""
 
-    prompts: tuple[int, int] = (192, 160)
-    """Prompts of the two labeled rounds."""
-    max_new_tokens: int = 40
-    ppo_steps: int = 12
+    prompts: tuple[int, int] = (224, 112)
+    responses: int = 4
+    max_new_tokens: int = 32
+    reward_epochs: int = 2
+    ppo_steps: int = 10
     ppo_batch: int = 32
-    epochs: int = 2
+    kl_stop: tuple[float, float] = (4.0, 8.0)
+    """KL at which PPO ends, nats: the second round goes on from where the first one ended. The
+    update of the step that notices comes on top."""
 
 
-TINY = Sizes(prompts=(40, 32), max_new_tokens=10, ppo_steps=3, ppo_batch=8, epochs=1)
+TINY = Sizes((40, 32), 4, 10, 1, 3, 8, (4.0, 8.0))
 
 
 def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
@@ -71,24 +75,27 @@ def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
 
 
 def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
-    sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": 2, "batch_size": 32, "seed": seed}
-    reward = {"epochs": sizes.epochs, "seed": seed}
+    sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": LABELERS, "batch_size": 64,
+              "responses": sizes.responses, "seed": seed}
+    reward = {"epochs": sizes.reward_epochs, "learning_rate": 1e-3, "responses_per_step": 8,
+              "seed": seed}
     ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
            "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
            "max_new_tokens": sizes.max_new_tokens, "learning_rate": 1e-3,
-           "value_learning_rate": 1e-3, "kl_coefficient": 0.05, "kl_stop": 12.0, "seed": seed}
+           "value_learning_rate": 1e-3, "seed": seed}
     steps = []
     for number, prompts in enumerate(sizes.prompts):
         steps += [
-            Step("sample", f"round {number}: sample responses",
-                 {**sample, "prompts": min(prompts, 4 * held_out)}),
-            Step("simulate", f"round {number}: simulated labelers compare them", {"seed": seed}),
+            Step("sample", f"round {number}: sample responses", {**sample, "prompts": prompts}),
+            Step("simulate", f"round {number}: simulated labelers rank them",
+                 {"labelers": LABELERS, "seed": seed}),
             Step("train-reward", f"round {number}: train the reward model", reward),
-            Step("ppo", f"round {number}: improve the policy (PPO)", ppo)]
+            Step("ppo", f"round {number}: improve the policy (PPO)",
+                 {**ppo, "kl_stop": sizes.kl_stop[number]})]
     return [*steps,
             Step("sample", "final head-to-head on held-out prompts",
                  {**sample, "prompts": held_out, "evaluate_share": 1.0}),
-            Step("simulate", "simulated labelers judge it", {"seed": seed})]
+            Step("simulate", "simulated labelers judge it", {"labelers": LABELERS, "seed": seed})]
 
 
 def _workspace(workspace: Path, tiny: bool, seed: int) -> Store:

@@ -304,6 +304,7 @@ def _set_stage(context: JobContext, stage: str) -> None:
     round_id = _round_id(context)
     if round_id is not None:
         context.store.rounds.set_stage(round_id, stage)
+        context.store.jobs.set_round(context.job.id, round_id)
 
 
 def _forget_checkpoints(context: JobContext) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from backbone.heads import ScalarHead, at_last_token
 from backbone.model import Backbone
+from backbone.packing import pack
 from backbone.storage import load_adapter, save_adapter
 from backbone.text import pad
 from data.errors import BadInput
@@ -53,11 +54,20 @@ class RewardModel:
         """The adapter's trainable tensors, in a fixed order."""
         return self.backbone.adapter_parameters(self.adapter)
 
-    def scores_of(self, sequences: Sequence[Sequence[int]], left: bool = False) -> Tensor:
-        """[B] scores of token id sequences, in one forward pass; gradients flow."""
-        batch = pad(sequences, self.backbone.pad_id, self.backbone.device, left)
-        hidden = self.backbone.hidden(batch, self.adapter)  # [B, T, d]
-        scores: Tensor = self.head(at_last_token(hidden, batch))
+    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """[B] scores of token id sequences, in one forward pass; gradients flow.
+
+        The beginning that responses to one prompt share is encoded once, where the checkpoint's
+        attention allows it.
+        """
+        backbone = self.backbone
+        if backbone.can_pack and len(sequences) > 1:
+            packed = pack(sequences, backbone.pad_id, backbone.device)
+            states = backbone.hidden_of_packed(packed, self.adapter)[packed.rows, packed.last]
+        else:
+            batch = pad(sequences, backbone.pad_id, backbone.device)
+            states = at_last_token(backbone.hidden(batch, self.adapter), batch)
+        scores: Tensor = self.head(states)
         return scores
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from reward_world import example, good_wins, text
 from torch import Tensor
 
 from backbone.model import Backbone
-from backbone.text import Batch
+from backbone.packing import Packed
 from reward.batches import Encoder, by_length, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
@@ -68,18 +69,25 @@ def test_by_length_keeps_within_the_tokens_asked_for() -> None:
 def test_one_forward_for_each_response(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = tiny_backbone(tmp_path)
     seen: list[tuple[int, ...]] = []
-    original = Backbone.hidden
+    tokens: list[int] = []
+    original, forward = RewardModel.scores_of, Backbone.hidden_of_packed
 
-    def counted(self: Backbone, batch: Batch, adapter: str | None) -> Tensor:
+    def counted(self: RewardModel, sequences: Sequence[Sequence[int]]) -> Tensor:
         if torch.is_grad_enabled():
-            seen.extend(tuple(row[mask.bool()].tolist())
-                        for row, mask in zip(batch.ids, batch.mask, strict=True))
-        return original(self, batch, adapter)
+            seen.extend(tuple(sequence) for sequence in sequences)
+        return original(self, sequences)
 
-    monkeypatch.setattr(Backbone, "hidden", counted)
+    def encoded(self: Backbone, packed: Packed, adapter: str | None) -> Tensor:
+        if torch.is_grad_enabled():
+            tokens.append(int((packed.segments >= 0).sum()))
+        return forward(self, packed, adapter)
+
+    monkeypatch.setattr(RewardModel, "scores_of", counted)
+    monkeypatch.setattr(Backbone, "hidden_of_packed", encoded)
     data = PreferenceData(tuple(rankings(4, 5)), ())
     train(backbone, data, RewardConfig(epochs=1), backbone.new_lora_config(2, 4))
     assert len(seen) == 20 and len(set(seen)) == 20, "20 responses in 40 pairs"
+    assert sum(tokens) < sum(map(len, seen)), "a prompt's tokens once for its responses"
 
 
 def gradients(backbone: Backbone, examples: list[Example], tokens: int) -> tuple[float, Any, int]:

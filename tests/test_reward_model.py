@@ -11,8 +11,11 @@ from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from peft import AutoPeftModelForSequenceClassification
 from reward_world import text
 
+from backbone.heads import at_last_token
 from backbone.model import Backbone
+from backbone.packing import pack
 from backbone.storage import SCORE_KEY, WEIGHTS, save_adapter
+from backbone.text import pad
 from data.errors import BadInput
 from data.records import Message
 from reward.batches import encode
@@ -56,7 +59,42 @@ def test_alone_batched_and_padded_either_way(backbone: Backbone) -> None:
     ids = [encode(backbone, one, 1024)[0] for one in asked]
     with torch.no_grad():
         for left in (False, True):
-            assert model.scores_of(ids, left).tolist() == pytest.approx(alone, abs=2e-5)
+            batch = pad(ids, backbone.pad_id, backbone.device, left)
+            scores = model.head(at_last_token(backbone.hidden(batch, model.adapter), batch))
+            assert scores.tolist() == pytest.approx(alone, abs=2e-5)
+
+
+def test_responses_that_share_a_prompt_score_as_if_they_did_not(backbone: Backbone) -> None:
+    model = moved(backbone)
+    asked = [[*prompt, Message(role="assistant", content=" ".join(["good", "cat"][:n % 3] * n))]
+             for prompt in ([Message(role="user", content="tell me about the cat and the dog")],
+                            [Message(role="user", content="one two three four five six")])
+             for n in range(1, 6)]
+    ids = [encode(backbone, one, 1024)[0] for one in asked]
+    packed = pack(ids, backbone.pad_id, backbone.device)
+    assert packed.ids.shape[0] == 2, "five responses a row"
+    assert packed.ids.numel() < sum(map(len, ids))
+    alone = [model.score([one])[0] for one in asked]
+    scores = model.scores_of(ids)
+    assert scores.tolist() == pytest.approx(alone, abs=2e-5)
+    weights = torch.arange(len(ids)) - 4.5
+    parameters = [*model.adapter_parameters, *model.head.parameters()]
+    together = torch.autograd.grad((scores * weights).sum(), parameters)
+    singly = torch.autograd.grad(sum(
+        model.scores_of([one])[0] * weight for one, weight in zip(ids, weights, strict=True)),
+        parameters)
+    for one, other in zip(together, singly, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_packing_takes_any_texts(backbone: Backbone) -> None:
+    texts = [[5, 6, 7], [5, 6, 7], [5, 6, 7, 8], [9], [5, 6, 8, 8, 8, 8, 8]]
+    packed = pack(texts, 0, backbone.device)
+    for number, one in enumerate(texts):
+        row, last = int(packed.rows[number]), int(packed.last[number])
+        seen = packed.attention[row, 0, last]
+        assert packed.ids[row][seen].tolist() == one
+        assert packed.positions[row][seen].tolist() == list(range(len(one)))
 
 
 def test_other_tools_load_it_and_give_the_same_scores(backbone: Backbone, tmp_path: Path) -> None:
