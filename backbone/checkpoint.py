@@ -55,14 +55,15 @@ def resolve(checkpoint: str) -> str:
     return checkpoint
 
 
-def load_tokenizer(checkpoint: str) -> Any:
-    """The checkpoint's tokenizer.
+def load_tokenizer(checkpoint: str, chat_template: str | None = None) -> Any:
+    """The checkpoint's tokenizer; `chat_template` serves where it has none of its own.
 
     Raises:
-        BadInput: unknown checkpoint, or one without a chat template.
+        BadInput: unknown checkpoint, or no chat template at all.
     """
     with _plain_errors(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(resolve(checkpoint))
+    tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
         raise BadInput(f"--checkpoint {checkpoint}: its tokenizer has no chat template; take an "
                        "instruction-tuned checkpoint, or add chat_template.jinja to the folder")

@@ -34,22 +34,24 @@ class Backbone:
     under autocast.
     """
 
-    def __init__(self, checkpoint: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, checkpoint: str, device: torch.device, dtype: torch.dtype,
+                 chat_template: str | None = None) -> None:
         self.checkpoint = checkpoint
         self.folder = resolve(checkpoint)
         self.device = device
         self.dtype = dtype
-        self.tokenizer = load_tokenizer(checkpoint)
+        self.tokenizer = load_tokenizer(checkpoint, chat_template)
         self.language_model = load_model(checkpoint, device, dtype)
         self.trunk: nn.Module = self.language_model.get_decoder()
         self._peft: PeftModel | None = None
         self._running_with: str | None = UNKNOWN
 
     @classmethod
-    def load(cls, checkpoint: str, config: ModelConfig) -> Backbone:
+    def load(cls, checkpoint: str, config: ModelConfig,
+             chat_template: str | None = None) -> Backbone:
         """Load a checkpoint on the device and in the precision that the config asks for."""
         device = choose_device(config.device)
-        return cls(checkpoint, device, choose_dtype(config.precision, device))
+        return cls(checkpoint, device, choose_dtype(config.precision, device), chat_template)
 
     @property
     def hidden_size(self) -> int:

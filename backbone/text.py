@@ -79,10 +79,13 @@ def conversation_ids(tokenizer: Any, messages: Sequence[Message], longest: int,
     classifiers read it.
     """
     kept, cut = list(messages), 0
+    first = 1 if kept[0]["role"] == "system" else 0
     ids = _template(tokenizer, kept)
-    while len(ids) > longest and len(kept) > (2 if kept[0]["role"] == "system" else 1):
-        del kept[1 if kept[0]["role"] == "system" else 0]
-        cut += 1
+    while len(ids) > longest and len(kept) > first + 2:
+        # Templates want a conversation to begin with the user: an answer goes with its question.
+        turns = 2 if kept[first + 1]["role"] == "assistant" and len(kept) > first + 3 else 1
+        del kept[first:first + turns]
+        cut += turns
         ids = _template(tokenizer, kept)
     if len(ids) > longest:
         ids, cut = ids[-longest:], cut + 1

@@ -57,13 +57,13 @@ class ImportReport:
         return "; ".join(parts)
 
 
-def sniff(path: Path) -> str:
+def sniff(path: Path, format: str | None = None) -> str:
     """`prompts` or `preferences`, by the fields of the first row.
 
     Raises:
         BadInput: neither, or a file that cannot be read.
     """
-    row = next(read_rows(path), None)
+    row = next(read_rows(path, format), None)
     if row is None:
         raise BadInput(f"{path}: the file holds no rows")
     if {"chosen", "rejected"} & row.values.keys():
@@ -74,21 +74,22 @@ def sniff(path: Path) -> str:
                     "(to import prompts), or chosen and rejected (to import preferences)")
 
 
-def import_file(store: Store, path: Path) -> ImportReport:
+def import_file(store: Store, path: Path, format: str | None = None) -> ImportReport:
     """Import whatever the file holds, prompts or preferences. Raises BadInput."""
-    if sniff(path) == "preferences":
-        return import_preferences(store, path)
-    return import_prompts(store, path)
+    if sniff(path, format) == "preferences":
+        return import_preferences(store, path, format)
+    return import_prompts(store, path, format=format)
 
 
-def import_prompts(store: Store, path: Path, source: str | None = None) -> ImportReport:
+def import_prompts(store: Store, path: Path, source: str | None = None,
+                   format: str | None = None) -> ImportReport:
     """Add a file's prompts; `source` names where they come from (the file's name if left out).
 
     Raises:
         BadInput: the file, line and field that are wrong; then no prompt was added.
     """
     entries: list[tuple[list[Message], list[str]]] = []
-    for row in _rows(path):
+    for row in _rows(path, format):
         try:
             entries.append((prompt_from(row.values), tags_from(row.values)))
         except BadInput as error:
@@ -99,21 +100,22 @@ def import_prompts(store: Store, path: Path, source: str | None = None) -> Impor
     return ImportReport("prompts", added, len(entries) - added)
 
 
-def import_preferences(store: Store, path: Path) -> ImportReport:
+def import_preferences(store: Store, path: Path, format: str | None = None) -> ImportReport:
     """Add a file's preferences as comparisons of a labeler of kind `imported`.
 
     Raises:
         BadInput: the file, line and field that are wrong, or no line that can be used; then
             nothing was added.
     """
-    pairs, skipped = read_pairs(path)
+    pairs, skipped = read_pairs(path, format)
     with store.database.write():
         labeler = _labeler(store, path)
         added = sum(_add(store, pair, labeler.id, path.name) for pair in pairs)
     return ImportReport("preferences", added, len(pairs) - added, skipped)
 
 
-def read_pairs(path: Path) -> tuple[list[Pair], dict[str, int]]:
+def read_pairs(path: Path,
+               format: str | None = None) -> tuple[list[Pair], dict[str, int]]:
     """A file's preferences, and how many rows say nothing to learn from, by reason.
 
     Raises:
@@ -121,7 +123,7 @@ def read_pairs(path: Path) -> tuple[list[Pair], dict[str, int]]:
     """
     pairs: list[Pair] = []
     skipped: Counter[str] = Counter()
-    for row in _rows(path):
+    for row in _rows(path, format):
         try:
             pairs.append(pair_from(row.values))
         except Unusable as reason:
@@ -134,8 +136,8 @@ def read_pairs(path: Path) -> tuple[list[Pair], dict[str, int]]:
     return pairs, dict(skipped)
 
 
-def _rows(path: Path) -> list[Row]:
-    rows = list(read_rows(path))
+def _rows(path: Path, format: str | None = None) -> list[Row]:
+    rows = list(read_rows(path, format))
     if not rows:
         raise BadInput(f"{path}: the file holds no rows")
     return rows

@@ -38,8 +38,12 @@ class Row:
         return BadInput(f"{self.path}, line {self.line}: {message}")
 
 
-def format_of(path: Path) -> str:
-    """One of FORMATS, by the suffix (before a `.gz`). Raises BadInput for any other."""
+def format_of(path: Path, named: str | None = None) -> str:
+    """One of FORMATS: the one named, else by the suffix (before a `.gz`). Raises BadInput."""
+    if named is not None:
+        if named not in FORMATS:
+            raise BadInput(f"--format: {named!r} is none of {', '.join(FORMATS)}")
+        return named
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
@@ -51,7 +55,7 @@ def format_of(path: Path) -> str:
     return name
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     """The rows of a file, in order; blank lines are passed over.
 
     Plain text gives one row a line, with the field `prompt`.
@@ -59,7 +63,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         BadInput: missing, unreadable or empty file, unknown format, wrong encoding, malformed.
     """
-    kind = format_of(path)
+    kind = format_of(path, format)
     text = read_text(path)
     if not text.strip():
         raise BadInput(f"{path}: the file is empty")

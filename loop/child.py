@@ -17,6 +17,9 @@ from pathlib import Path
 from loop.context import Handlers
 from loop.jobs import run_job
 
+#: Added to the process's nice value (Unix).
+NICENESS = 5
+
 
 def serve(workspace: Path, handlers: Handlers) -> None:
     """Run jobs until the worker goes away or says that it is enough."""
@@ -52,6 +55,8 @@ def main() -> None:
     """`python -m loop.child WORKSPACE`"""
     from loop.stages import HANDLERS
 
+    # Labelers who click go before a job that takes minutes, on a machine that both share.
+    os.nice(NICENESS)
     serve(Path(sys.argv[1]), HANDLERS)
 
 

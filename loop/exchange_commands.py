@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Import(Common):
-    """Import prompts or preferences from a file; the format follows from its name."""
+    """Import prompts or preferences from a file."""
 
     file: Positional[Path]
     """JSON Lines, JSON, CSV or text, also with .gz: prompts (`prompt` or `messages`), or
@@ -29,13 +29,17 @@ class Import(Common):
     what: Literal["auto", "prompts", "preferences"] = "auto"
     """What the file holds; auto: told by its fields."""
 
+    format: Literal["auto", "jsonl", "json", "csv", "txt"] = "auto"
+    """How it is written; auto: told by its name."""
+
     def run(self) -> None:
         """Import all of the file, or nothing."""
         from data.importing import import_preferences, import_prompts, sniff
 
-        store = self.store()
-        what = sniff(self.file) if self.what == "auto" else self.what
-        report = (import_preferences if what == "preferences" else import_prompts)(store, self.file)
+        store, written = self.store(), None if self.format == "auto" else self.format
+        what = sniff(self.file, written) if self.what == "auto" else self.what
+        report = (import_preferences(store, self.file, written) if what == "preferences"
+                  else import_prompts(store, self.file, format=written))
         self.show(report.as_dict(), str(report))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from backbone.checkpoint import load_tokenizer
 from backbone.config import ModelConfig
 from backbone.model import Backbone
 from data.errors import BadInput
@@ -21,7 +22,10 @@ def backbone_of(checkpoint: str, config: ModelConfig) -> Backbone:
     """The checkpoint in memory, loaded on first use; the same object for the same checkpoint."""
     key = (checkpoint, config.device, config.precision)
     if key not in _loaded:
-        _loaded[key] = Backbone.load(checkpoint, config)
+        # A pretrained checkpoint often has no chat template: it is read in the policy's.
+        template = (None if checkpoint == config.checkpoint
+                    else load_tokenizer(config.checkpoint).chat_template)
+        _loaded[key] = Backbone.load(checkpoint, config, template)
     return _loaded[key]
 
 

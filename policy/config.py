@@ -109,9 +109,6 @@ class PPOConfig:
     value_clip_range: float = 0.2
     """New values are clipped to the old ones ± this."""
 
-    value_coefficient: float = 0.1
-    """Weight of the value loss."""
-
     kl_coefficient: float = 0.05
     """Beta of the per-token KL reward; where adaptive it is the start."""
 
@@ -154,7 +151,7 @@ class PPOConfig:
         _above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
-                  "missing_eos_penalty", "reward_clip", "value_coefficient")
+                  "missing_eos_penalty", "reward_clip")
         if self.value_training not in ("adapter", "head"):
             raise BadInput(f"--value-training: {self.value_training!r} is not adapter or head")
         for name in ("gamma", "gae_lambda"):
@@ -198,9 +195,13 @@ class BestOfNConfig:
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
 
+    checkpoint_every: int = 20
+    """Fine-tuning steps between checkpoints that a killed run resumes from."""
+
     def __post_init__(self) -> None:
         if self.n < 2:
             raise BadInput(f"--n: best of {self.n} is no choice; give at least 2")
         _at_least(self, 0, "prompts")
-        _at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size")
+        _at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size",
+                  "checkpoint_every")
         _above_zero(self, "temperature", "learning_rate", "max_grad_norm")

@@ -59,8 +59,7 @@ def finetune(backbone: Backbone, examples: Sequence[Demonstration], config: Best
             progress.update(begin + (1 - begin) * step / total,
                             f"fine-tuning on winners: step {step + 1} of {total}")
         except Stopped:
-            save_training(checkpoint, step, backbone.adapter_state(POLICY),
-                          {"policy": optimizer}, state)
+            _save(checkpoint, backbone, optimizer, state)
             raise
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / total)
@@ -71,7 +70,15 @@ def finetune(backbone: Backbone, examples: Sequence[Demonstration], config: Best
         state["losses"].append(loss)
         state["step"] += 1
         progress.metrics(step, {"loss": loss})
+        if state["step"] % config.checkpoint_every == 0:
+            _save(checkpoint, backbone, optimizer, state)
     return {"loss": float(np.mean(state["losses"][-per_epoch:]))}
+
+
+def _save(checkpoint: Path, backbone: Backbone, optimizer: torch.optim.Optimizer,
+          state: dict[str, Any]) -> None:
+    save_training(checkpoint, state["step"], backbone.adapter_state(POLICY),
+                  {"policy": optimizer}, state)
 
 
 def _batch_of_step(examples: Sequence[Demonstration], size: int, seed: int,

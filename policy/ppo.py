@@ -191,7 +191,7 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
         value_loss, value_clipped = clipped_value_loss(
             roles.value_head(features) * mask, rollout.values[rows, :width],
             rollout.returns[rows, :width], mask, config.value_clip_range, tokens)
-        (config.value_coefficient * value_loss).backward()  # type: ignore[no-untyped-call]
+        value_loss.backward()  # type: ignore[no-untyped-call]
         divergence = float(approximate_kl(new.logprobs.detach(), old, mask))
         moved += divergence / float(tokens)
         if not torch.isfinite(policy_loss + value_loss):

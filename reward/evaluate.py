@@ -34,7 +34,7 @@ def evaluate(model: RewardModel, data: PreferenceData, *, encoder: Encoder | Non
     Keys: `held_out_accuracy`, `cross_entropy`, `baselines` (`longer`: the longer response wins, in
     characters; `chance`), `calibration` (`error`, `n`, `bins`), `length_correlation` (`pearson`,
     `spearman`), `by_strength`, `pairs`, `ties`, `cut_responses` and, over training responses that
-    policies wrote, `score_mean`, `score_std` and `score_n`.
+    the reference wrote, `score_mean`, `score_std` and `score_n`.
     """
     encoder = encoder or Encoder(model.backbone, model.max_length)
     scores = score_responses(model, data.held_out, encoder, on_batch)
@@ -56,8 +56,8 @@ def score_statistics(model: RewardModel, examples: Sequence[Example], encoder: E
                      seed: int = 0) -> dict[str, Any]:
     """Mean and standard deviation of scores, for whoever centres and scales rewards.
 
-    Over up to `SCORED_RESPONSES` responses that policies wrote, or where none did (imported
-    preferences only) over any.
+    Over up to `SCORED_RESPONSES` responses of the reference, so that those average 0 (Stiennon et
+    al. 2020), or where it wrote none (imported preferences only) over any.
     """
     written = [(e, i) for e in examples for i in e.sampled]
     written = written or [(e, i) for e in examples for i in e.texts]

@@ -51,7 +51,7 @@ class Example:
     """Every compared response, by its id."""
     pairs: tuple[Pair, ...]
     sampled: tuple[int, ...] = ()
-    """Those responses (ids) that a policy version wrote; the others came with imported files."""
+    """Those responses (ids) that the reference wrote, by whose scores rewards are centred."""
 
     def conversation(self, response_id: int) -> list[Message]:
         """The prompt with one response as the assistant's turn, which is what is scored."""
@@ -100,6 +100,8 @@ def from_store(store: Store, round_ids: Collection[int] | None = None) -> Prefer
     pairs: dict[int, list[Pair]] = defaultdict(list)
     for pair in _weighted(told_apart):
         pairs[pair.prompt_id].append(pair)
+    versions = store.versions.policies()
+    reference = versions[0].id if versions else 0
     splits: dict[str, list[Example]] = {"train": [], "held_out": []}
     for prompt in store.prompts.all():
         if prompt.id not in pairs:
@@ -108,7 +110,7 @@ def from_store(store: Store, round_ids: Collection[int] | None = None) -> Prefer
         splits[prompt.split].append(Example(
             prompt.id, prompt.messages, {i: responses[i].text for i in members},
             tuple(pairs[prompt.id]),
-            tuple(i for i in members if responses[i].policy_version_id is not None)))
+            tuple(i for i in members if responses[i].policy_version_id == reference)))
     return PreferenceData(tuple(splits["train"]), tuple(splits["held_out"]),
                           len(preferences) - len(told_apart))
 

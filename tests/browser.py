@@ -7,6 +7,7 @@ and every page records what it asked the network for.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -27,14 +28,16 @@ from data.records import Labeler, Message, NewResponse
 from data.store import DATABASE_NAME, Store
 
 START_SECONDS = 60
+#: As `install_browser.sh` looks for them.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Above the pages' own `QUIET_SECONDS`: before that a press is taken for an echo of the last.
 PAUSE_MS = 1000
 
 
 def browser_executable(playwright: Playwright) -> str:
     """Chromium on this machine; without one, tests are skipped, but in CI they fail."""
-    for path in (os.environ.get("PREFLOOP_CHROMIUM", ""), "/usr/bin/chromium",
-                 "/usr/bin/chromium-browser", playwright.chromium.executable_path):
+    named = (shutil.which(name) for name in BROWSERS)
+    for path in (os.environ.get("PREFLOOP_CHROMIUM"), *named, playwright.chromium.executable_path):
         if path and Path(path).is_file():
             return path
     missing = "no Chromium: install chromium, or run `playwright install chromium`"

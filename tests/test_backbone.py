@@ -241,3 +241,35 @@ def test_safetensors_of_wrong_shape_are_refused(tmp_path: Path) -> None:
               tmp_path / "saved" / WEIGHTS)
     with pytest.raises(BadInput, match="does not fit"):
         load_adapter(backbone, "again", tmp_path / "saved")
+
+
+def test_a_pretrained_checkpoint_is_read_in_another_template(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    template = load_tokenizer(str(folder)).chat_template
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_tokenizer(str(folder), template).chat_template == template
+
+
+def test_a_cut_conversation_begins_with_the_user(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_checkpoint(tmp_path)))
+    turns = [Message(role="system", content="be red"), *LONG,
+             Message(role="assistant", content="four five"), *ASK,
+             Message(role="assistant", content="yes")]
+    whole, _ = conversation_ids(tokenizer, turns, 100, None)
+    cut, number = conversation_ids(tokenizer, turns, len(whole) - 1, None)
+    assert number == 2
+    assert cut == conversation_ids(tokenizer, [turns[0], *turns[3:]], 100, None)[0]
+
+
+def test_other_tools_load_a_policys_adapter(tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    backbone = _with_adapters(tmp_path, "policy")
+    save_adapter(backbone, "policy", tmp_path / "saved")
+    theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    batch = pad([prompt_ids(backbone.tokenizer, ASK)], backbone.pad_id, backbone.device)
+    ours = backbone.logits(backbone.hidden(batch, "policy"))
+    torch.testing.assert_close(theirs(input_ids=batch.ids).logits, ours, atol=1e-5, rtol=1e-5)
