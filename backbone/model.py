@@ -25,6 +25,8 @@ from backbone.text import Batch
 
 #: No adapter is ever called this: what the checkpoint last ran with is not known.
 UNKNOWN = ""
+#: Above this many scores a head, plain attention would take gigabytes to train.
+PLAIN_ATTENTION_SCORES = 1_000_000
 
 
 class Backbone:
@@ -155,6 +157,7 @@ class Backbone:
     def hidden(self, batch: Batch, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of a batch, with one adapter on (or none)."""
         self.switch_to(adapter)
+        self._choose_attention(*batch.ids.shape)
         with self.autocast():
             output = self.trunk(
                 input_ids=batch.ids, attention_mask=batch.mask if batch.left else None,
@@ -165,6 +168,7 @@ class Backbone:
     def hidden_of_packed(self, packed: Packed, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of packed rows, with one adapter on (or none)."""
         self.switch_to(adapter)
+        self._choose_attention(*packed.ids.shape)
         with self.autocast():
             output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention,
                                 position_ids=packed.positions, use_cache=False)
@@ -185,6 +189,14 @@ class Backbone:
         with self.autocast():
             scores: Tensor = self.language_model.lm_head(hidden.to(self.dtype))
         return scores.float()
+
+    def _choose_attention(self, rows: int, width: int) -> None:
+        """Fused attention, but on a CPU plain matrix products where their [B, T, T] scores are
+        few: there they train up to one and a half times as fast (see docs/benchmarks.md)."""
+        plain = self.device.type == "cpu" and rows * width * width <= PLAIN_ATTENTION_SCORES
+        wanted = "eager" if plain else "sdpa"
+        if self.language_model.config._attn_implementation != wanted:
+            self.language_model.set_attn_implementation(wanted)
 
     def autocast(self) -> Any:
         """The context that matrix products run in."""

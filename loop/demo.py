@@ -42,12 +42,14 @@ class Sizes:
     reward_epochs: int = 2
     ppo_steps: int = 10
     ppo_batch: int = 32
+    learning_rates: tuple[float, float] = (1e-3, 5e-4)
+    """Of policy and value: the second round takes smaller steps, near the KL where it ends."""
     kl_stop: tuple[float, float] = (4.0, 8.0)
     """KL at which PPO ends, nats: the second round goes on from where the first one ended. The
     update of the step that notices comes on top."""
 
 
-TINY = Sizes((40, 32), 4, 10, 1, 3, 8, (4.0, 8.0))
+TINY = Sizes((40, 32), max_new_tokens=10, reward_epochs=1, ppo_steps=3, ppo_batch=8)
 
 
 def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
@@ -81,8 +83,7 @@ def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
               "seed": seed}
     ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
            "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
-           "max_new_tokens": sizes.max_new_tokens, "learning_rate": 1e-3,
-           "value_learning_rate": 1e-3, "seed": seed}
+           "max_new_tokens": sizes.max_new_tokens, "seed": seed}
     steps = []
     for number, prompts in enumerate(sizes.prompts):
         steps += [
@@ -91,7 +92,9 @@ def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
                  {"labelers": LABELERS, "seed": seed}),
             Step("train-reward", f"round {number}: train the reward model", reward),
             Step("ppo", f"round {number}: improve the policy (PPO)",
-                 {**ppo, "kl_stop": sizes.kl_stop[number]})]
+                 {**ppo, "kl_stop": sizes.kl_stop[number],
+                  "learning_rate": sizes.learning_rates[number],
+                  "value_learning_rate": sizes.learning_rates[number]})]
     return [*steps,
             Step("sample", "final head-to-head on held-out prompts",
                  {**sample, "prompts": held_out, "evaluate_share": 1.0}),
