@@ -170,7 +170,7 @@ class Backbone:
         self.switch_to(adapter)
         self._choose_attention(*packed.ids.shape)
         with self.autocast():
-            output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention,
+            output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention(self.dtype),
                                 position_ids=packed.positions, use_cache=False)
         states: Tensor = output.last_hidden_state
         return states

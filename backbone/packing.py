@@ -36,13 +36,18 @@ class Packed:
     """[N] column of each text's last token."""
 
     @property
-    def attention(self) -> Tensor:
-        """[B, 1, T, T] whether the token (3rd axis) sees the other (4th)."""
+    def sees(self) -> Tensor:
+        """[B, T, T] whether the token (2nd axis) sees the other (3rd)."""
         width = self.ids.shape[1]
         causal = torch.ones(width, width, dtype=torch.bool, device=self.ids.device).tril()
         mine, its = self.segments[:, :, None], self.segments[:, None, :]
         # Padding sees itself, or its softmax would be over nothing.
-        return (causal & ((its == SHARED) | (its == mine)))[:, None]
+        return causal & ((its == SHARED) | (its == mine))
+
+    def attention(self, dtype: torch.dtype) -> Tensor:
+        """[B, 1, T, T] what is added to attention scores: 0, or the least number there is."""
+        hidden = torch.finfo(dtype).min
+        return torch.zeros_like(self.sees, dtype=dtype).masked_fill(~self.sees, hidden)[:, None]
 
 
 def pack(texts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Packed:

@@ -237,7 +237,7 @@ def test_a_job_that_ends_its_worker_again_and_again_is_given_up(
     job = store.jobs.add("ppo")
     for _ in range(3):
         assert store.jobs.claim(job.id)
-        store.jobs.requeue(job.id, "")
+        store.jobs.requeue(job.id, "", died=True)
     with store.database.write() as db:
         db.conn.execute("UPDATE jobs SET status = 'running'")
     run_queue(workspace)

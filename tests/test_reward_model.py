@@ -92,7 +92,7 @@ def test_packing_takes_any_texts(backbone: Backbone) -> None:
     packed = pack(texts, 0, backbone.device)
     for number, one in enumerate(texts):
         row, last = int(packed.rows[number]), int(packed.last[number])
-        seen = packed.attention[row, 0, last]
+        seen = packed.sees[row, last]
         assert packed.ids[row][seen].tolist() == one
         assert packed.positions[row][seen].tolist() == list(range(len(one)))
 
