@@ -271,9 +271,11 @@ def test_four_responses_are_ranked_with_ties(
     sign_in(one, server, me)
     page = one.page
     shown = sides(page)
-    for place in ("3", "1", "2", "4"):
+    for left, place in zip(("(3 to go)", "(2 to go)", "(1 to go)", ""), ("3", "1", "2", "4"),
+                           strict=True):
         page.keyboard.press(place)
-        page.wait_for_timeout(250)
+        expect(page.get_by_role("button", name=f"Save ranking {left}".strip())).to_be_visible()
+    expect(button(page, "Save ranking")).to_be_enabled()
     key(page, "Enter")
     expect(status(page)).to_have_text("Saved: C > A > B > D.")
     first = stored(server, me)[0]
@@ -282,7 +284,7 @@ def test_four_responses_are_ranked_with_ties(
     for position, rank in enumerate(("2", "1", "2", "4")):
         page.locator(f".st-key-ranks-{position}").get_by_role(
             "button", name=rank, exact=True).click()
-        page.wait_for_timeout(250)
+        page.wait_for_timeout(400)
     expect(button(page, "Save ranking")).to_be_enabled()
     key(page, "Enter")  # saves, and does not press the button that has the focus
     expect(page.get_by_role("heading", name=re.compile("is complete"))).to_be_visible()
