@@ -28,9 +28,10 @@ def sample(context: JobContext) -> dict[str, Any]:
 
     versions = Versions(context.store, context.workspace, context.settings.models)
     config, seed = context.settings.sample, context.seed
+    current = versions.policy(context.options["policy"])
     context.progress.update(0.0, "loading the policy")
     backbone = policy_backbone(context.settings.models)
-    round_ = _round_to_sample(context, versions.policy(context.options["policy"]).id)
+    round_ = _round_to_sample(context, current.id)
     plan = plan_round(context.store, backbone, round_, config, seed)
     adapters = _adapters_of(context, round_)
     collected = collect(context.store, backbone, adapters, plan, round_, config, seed,

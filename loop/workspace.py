@@ -99,7 +99,8 @@ def checked(models: ModelConfig) -> ModelConfig:
 
 def _checkpoint(flag: str, name: str) -> str:
     """A folder is checked now; a hub id only when it is loaded, for that needs the network."""
-    looks_like_folder = name.startswith((".", "/", "~")) or Path(name).expanduser().is_dir()
+    looks_like_folder = (name.startswith((".", "/", "~")) or name.count("/") > 1
+                         or Path(name).expanduser().is_dir())
     if name in ("", EMBEDDED) or not looks_like_folder:
         return name
     return _folder(flag, name, "config.json")
