@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
 from annotate import ranking, waiting
@@ -103,14 +101,7 @@ def _bar(desk: Desk, question: Question) -> None:
                   disabled=desk.skipping, on_click=_open_skip, args=(desk,))
         st.button("Undo", shortcut="U", width=110, key="undo",
                   on_click=desk.undo, args=(desk.submission_key,))
-    status(desk)
-
-
-def status(desk: Desk) -> None:
-    """What became of the last press, always in the same place."""
-    bad = " pf-bad" if desk.failed else ""
-    st.html(f'<div class="pf-status{bad}" role="status">{html.escape(desk.notice) or "&nbsp;"}'
-            "</div>")
+    waiting.status(desk)
 
 
 def _skip_reasons(desk: Desk) -> None:

@@ -21,8 +21,6 @@ def show(desk: Desk) -> None:
 
 @guarded("answer")
 def _wait(labeler: Labeler, desk: Desk) -> None:
-    from annotate.page_label import status
-
     desk.take()
     if desk.question is not None:
         st.rerun()
@@ -86,3 +84,10 @@ def _samples_on_their_way(job: Job) -> tuple[str, str, float | None]:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def status(desk: Desk) -> None:
+    """What became of the last press, always in the same place."""
+    bad = " pf-bad" if desk.failed else ""
+    st.html(f'<div class="pf-status{bad}" role="status">{html.escape(desk.notice) or "&nbsp;"}'
+            "</div>")

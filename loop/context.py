@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # the store takes half a second to import, and `--help` needs
     from data.progress import Progress
     from data.records import Job
     from data.store import Store
+    from loop.models import Versions
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,29 @@ class JobContext:
     def checkpoints(self) -> Path:
         """The folder for what this job resumes from; the job's own, whoever runs it."""
         return self.workspace / "checkpoints" / f"job-{self.job.id}"
+
+    def forget_checkpoints(self) -> None:
+        """Remove what the job would resume from, once its result is stored."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @property
+    def versions(self) -> Versions:
+        """Picks policy and reward model versions of the workspace."""
+        from loop.models import Versions
+
+        return Versions(self.store, self.workspace, self.settings.models)
+
+    @property
+    def round_id(self) -> int | None:
+        """The open round, if there is one."""
+        current = self.store.rounds.current()
+        return None if current is None else current.id
+
+    def enter_stage(self, stage: str) -> None:
+        """Say that the open round is at this stage, and that this job works for it."""
+        if (round_id := self.round_id) is not None:
+            self.store.rounds.set_stage(round_id, stage)
+            self.store.jobs.set_round(self.job.id, round_id)
 
 
 Handler = Callable[[JobContext], dict[str, Any]]

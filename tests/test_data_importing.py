@@ -19,7 +19,7 @@ from data.importing import (
 )
 from data.store import Store
 
-HH = Path("/work/shared/data/hh_harmless.jsonl.gz")
+HH = Path(__file__).resolve().parents[2] / "shared/data/hh_harmless.jsonl.gz"
 OTHERS = [HH.with_name(f"{name}.jsonl.gz") for name in ("pandalm", "oasst1_kwise")]
 
 

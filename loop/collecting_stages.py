@@ -1,0 +1,118 @@
+"""The stages that labelers see: sampling opens a round, simulated labelers answer it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from data.errors import BadInput
+from loop.context import JobContext
+
+if TYPE_CHECKING:
+    from data.records import Round
+
+
+def sample(context: JobContext) -> dict[str, Any]:
+    """Open the next round: responses of a policy version, and tasks for labelers."""
+    from loop.models import policy_backbone
+    from policy.collecting import collect, plan_round
+
+    versions = context.versions
+    config, seed = context.settings.sample, context.seed
+    current = versions.policy(context.options["policy"])
+    context.progress.update(0.0, "loading the policy")
+    backbone = policy_backbone(context.settings.models)
+    round_ = _round_to_sample(context, current.id)
+    plan = plan_round(context.store, backbone, round_, config, seed)
+    adapters = _adapters_of(context, round_)
+    collected = collect(context.store, backbone, adapters, plan, round_, config, seed,
+                        context.progress)
+    context.store.rounds.set_stage(round_.id, "labeling")
+    return {"round": round_.number, "responses": collected.responses,
+            "tasks": len(context.store.tasks.of_round(round_.id)),
+            "identical": collected.identical, "too_long": len(plan.too_long),
+            "kl": _kl_of_round(context, round_, adapters)}
+
+
+def simulate(context: JobContext) -> dict[str, Any]:
+    """Let simulated labelers, recorded as such, answer the open tasks."""
+    from annotate.simulated import answer_open_tasks, ensure_labelers
+
+    config = context.settings.simulate
+    noise = _noise(context)
+    labelers = ensure_labelers(context.store, config.labelers, config.preference, noise)
+    answered = answer_open_tasks(context.store, labelers, context.seed,
+                                 progress=context.progress)
+    return {"answers": answered, "labelers": [labeler.name for labeler in labelers],
+            "noise": noise, "preference": config.preference}
+
+
+def _noise(context: JobContext) -> float:
+    """The noise at which simulated labelers agree as often as wanted, from the open tasks.
+
+    Found once a workspace and kept: a labeler who became more careful from round to round would
+    look like a better policy.
+    """
+    from annotate.simulated import PREFERENCES, noise_for_agreement
+
+    config = context.settings.simulate
+    key = f"noise/{config.preference}/{config.agreement}"
+    kept = context.store.setting(key)
+    if kept is not None:
+        return float(kept)
+    value = PREFERENCES[config.preference]
+    differences = [value(a) - value(b) for a, b in context.store.tasks.open_pairs()]
+    if not differences:
+        raise BadInput("there are no open tasks to answer: `prefloop sample` opens a round")
+    noise = noise_for_agreement(differences, config.agreement)
+    context.store.put_setting(key, noise)
+    return noise
+
+
+def _round_to_sample(context: JobContext, policy_version_id: int) -> Round:
+    """The round this job works for; opened on its first run."""
+    if context.job.round_id is not None:
+        return context.store.rounds.get(context.job.round_id)
+    reference = context.versions.reference
+    with context.store.database.write():
+        round_ = context.store.rounds.open(policy_version_id, reference.id)
+        context.store.jobs.set_round(context.job.id, round_.id)
+    return round_
+
+
+def _adapters_of(context: JobContext, round_: Round) -> dict[int, str | None]:
+    """Put the round's policy and the reference on the backbone; which adapter each one is."""
+    from loop.models import policy_backbone
+    from policy.roles import POLICY, load_policy
+
+    versions = context.versions
+    current = context.store.versions.policy(round_.policy_version_id)
+    reference = load_policy(
+        policy_backbone(context.settings.models), context.settings.models,
+        versions.folder(current), versions.folder(versions.reference), context.seed)
+    if current.path is None or current.id == versions.reference.id:
+        return {current.id: reference, versions.reference.id: reference}
+    return {current.id: POLICY, versions.reference.id: reference}
+
+
+def _kl_of_round(context: JobContext, round_: Round,
+                 adapters: dict[int, str | None]) -> dict[str, Any] | None:
+    """KL of the round's policy to the reference, from its responses to held-out prompts."""
+    from backbone.text import prompt_ids
+    from data.statistics import mean
+    from loop.models import policy_backbone
+    from policy.divergence import sampled_kl
+
+    if round_.policy_version_id == round_.reference_id:
+        return None
+    prompts = {p.id: p.messages for p in context.store.prompts.all(split="held_out")}
+    responses = [r for r in context.store.responses.of_round(round_.id, round_.policy_version_id)
+                 if r.prompt_id in prompts]
+    if not responses:
+        return None
+    context.progress.update(0.99, "measuring the KL to the reference")
+    backbone = policy_backbone(context.settings.models)
+    found = mean(sampled_kl(
+        backbone, adapters[round_.policy_version_id], adapters[round_.reference_id],
+        [prompt_ids(backbone.tokenizer, prompts[r.prompt_id]) for r in responses],
+        [r.token_ids for r in responses], context.settings.sample.temperature))
+    return None if found is None else found.as_dict()
