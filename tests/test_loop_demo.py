@@ -1,0 +1,79 @@
+"""The demonstration on a tiny model: all of it, its table, its page, and going on after a kill."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data.errors import BadInput
+from data.store import Store
+from loop import cli
+
+FIGURES = ("agreement", "accuracy", "kl", "gold", "win_rate")
+
+
+def run(*arguments: str) -> int:
+    return cli.run(["demo", *arguments])
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "workspace"
+    assert run("--tiny", "--workspace", str(folder)) == 0
+    return folder
+
+
+def test_every_figure_has_its_n_and_interval(workspace: Path) -> None:
+    report = json.loads((workspace / "report.json").read_text())
+    assert report["claims"].startswith("none")
+    assert [entry["round"] for entry in report["rounds"]] == [0, 1, 2]
+    assert report["rounds"][0]["win_rate"] is None and report["rounds"][0]["kl"] is None
+    assert report["rounds"][2]["accuracy"] is None
+    for entry in report["rounds"]:
+        assert isinstance(entry["comparisons"], int) and entry["comparisons"] > 0
+        for name in FIGURES:
+            figure = entry[name]
+            if figure is not None:
+                assert figure.keys() == {"value", "n", "low", "high"}
+                assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] > 0
+    assert all(entry["win_rate"] for entry in report["rounds"][1:])
+
+
+def test_everything_simulated_says_so_and_the_lineage_has_no_gap(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    assert {labeler.kind for labeler in store.people.all()} == {"simulated"}
+    last = store.versions.policies()[-1]
+    assert last.name == "ppo-2" and last.parent_id is not None
+    assert len(store.versions.labelers_behind(last.id)) == 4
+    final = store.rounds.all()[-1]
+    assert final.policy_version_id == last.id
+    for task in store.tasks.of_round(final.id, "evaluate"):
+        assert store.prompts.get(task.prompt_id).split == "held_out"
+
+
+def test_the_page_is_whole_and_loads_nothing(workspace: Path) -> None:
+    page = (workspace / "report.html").read_text()
+    assert ("claims nothing" in page and "simulated" in page.lower()) or "tiny" in page
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)\s*=", page)
+    assert "plotly" in page and "<table>" in page
+
+
+def test_a_second_run_has_nothing_left_to_do(workspace: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = len(Store.of_workspace(workspace).jobs.all())
+    capsys.readouterr()
+    assert run("--tiny", "--workspace", str(workspace), "--json") == 0
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["rounds"]) == 3
+    assert len(Store.of_workspace(workspace).jobs.all()) == jobs
+
+
+def test_other_flags_want_another_folder(workspace: Path, tmp_path: Path) -> None:
+    from loop import demo
+
+    with pytest.raises(BadInput, match="with other flags"):
+        demo.run(workspace, tiny=True, seed=5, json=False)
+    Store(tmp_path / "prefloop.db")
+    with pytest.raises(BadInput, match="not a demonstration's"):
+        demo.run(tmp_path, tiny=True, seed=0, json=False)

@@ -1,0 +1,99 @@
+"""Best-of-n: the winners are the best, they are learned, and a killed run ends the same."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from models import one_thread, tiny_backbone  # noqa: F401
+from policy_world import Recorder, goodness, items
+
+from backbone.model import Backbone
+from data.progress import Stopped
+from policy.best_of_n import train
+from policy.config import BestOfNConfig
+from policy.logprobs import response_logprobs
+from policy.responses import join
+from policy.roles import POLICY
+from policy.sampling import generate, uniform_draws
+
+CONFIG = BestOfNConfig(n=6, max_new_tokens=8, temperature=1.0, batch_size=16, epochs=6,
+                       learning_rate=1e-2, microbatch_size=4, checkpoint_every=2)
+
+
+def _backbone(folder: Path) -> Backbone:
+    backbone = tiny_backbone(folder)
+    backbone.add_adapter(POLICY, backbone.new_lora_config(4, 8))
+    return backbone
+
+
+def _weights(backbone: Backbone) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in backbone.adapter_parameters(POLICY)]
+
+
+def test_the_best_are_learned(tmp_path: Path) -> None:
+    backbone, record = _backbone(tmp_path), Recorder()
+    prompts = items(backbone)
+    found = train(backbone, prompts, goodness, CONFIG, 0, record, tmp_path / "checkpoint")
+    assert found["best_score"] > found["mean_score"]
+    assert found["kl_bound"] == pytest.approx(math.log(6) - 5 / 6)
+    assert record.steps[-1]["loss"] < record.steps[0]["loss"]
+    draws = uniform_draws([(9, row) for row in range(200)], 8)
+    before, after = (
+        sum(goodness([[*prompts[0].messages, {"role": "assistant", "content": s.text}]])[0]
+            for s in generate(backbone, adapter, [prompts[0].ids] * 200, draws, 1.0))
+        for adapter in (None, POLICY))
+    assert after > before
+
+
+def test_the_winner_of_each_prompt_is_the_one_that_scores_best(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    seen: list[list[float]] = []
+
+    def score(conversations: object) -> list[float]:
+        seen.append(goodness(conversations))  # type: ignore[arg-type]
+        return seen[-1]
+
+    found = train(backbone, items(backbone), score, replace(CONFIG, epochs=1), 0, Recorder(),
+                  tmp_path / "checkpoint")
+    rows = [seen[0][i:i + 6] for i in range(0, len(seen[0]), 6)]
+    assert found["best_score"] == pytest.approx(sum(map(max, rows)) / len(rows))
+
+
+@pytest.mark.parametrize("calls", [3, 5, 8, 11])
+def test_a_stopped_run_ends_where_it_would_have_ended(tmp_path: Path, calls: int) -> None:
+    class StopAt(Recorder):
+        left = calls
+
+        def update(self, fraction: float, message: str) -> None:
+            """Count down."""
+            self.left -= 1
+            if self.left < 0:
+                raise Stopped
+
+    whole = _backbone(tmp_path)
+    prompts = items(whole)
+    train(whole, prompts, goodness, CONFIG, 4, Recorder(), tmp_path / "whole")
+    wanted = _weights(whole)
+    with pytest.raises(Stopped):
+        train(_backbone(tmp_path), prompts, goodness, CONFIG, 4, StopAt(), tmp_path / "cut")
+    again = _backbone(tmp_path)
+    train(again, prompts, goodness, CONFIG, 4, Recorder(), tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(wanted, _weights(again), strict=True))
+
+
+def test_fine_tuning_is_the_mean_negative_log_likelihood_a_token(tmp_path: Path) -> None:
+    backbone, record = _backbone(tmp_path), Recorder()
+    prompts = items(backbone)[:3]
+    config = replace(CONFIG, n=2, epochs=1, microbatch_size=3)
+    samples = [generate(backbone, POLICY, [p.ids] * 2, uniform_draws(
+        [(5, p.id, index) for index in range(2)], 8), 1.0) for p in prompts]
+    # Scores that let the second response of each prompt win.
+    train(backbone, prompts, lambda c: [0.0, 1.0] * (len(c) // 2), config, 5, record,
+          tmp_path / "checkpoint")
+    winners = [pair[1].ids for pair in samples]
+    texts = join([p.ids for p in prompts], winners, backbone.pad_id, backbone.device)
+    plain = response_logprobs(backbone, None, texts, 1.0).logprobs
+    assert record.steps[0]["loss"] == pytest.approx(
+        float(-plain.sum() / sum(map(len, winners))), rel=1e-4)

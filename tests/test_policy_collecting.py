@@ -1,0 +1,152 @@
+"""Sampling for labelers: the right tasks, blind to when it was killed, nothing lost or doubled."""
+
+from pathlib import Path
+
+import pytest
+from models import one_thread, tiny_backbone  # noqa: F401
+from policy_world import randomise
+
+from backbone.model import Backbone
+from data.errors import BadInput
+from data.progress import Silent, Stopped
+from data.records import Message, NewResponse, Response, Round
+from data.store import DATABASE_NAME, Store
+from policy.collecting import Collected, collect, plan_round
+from policy.config import SampleConfig
+from policy.divergence import sampled_kl
+from policy.roles import POLICY
+
+CONFIG = SampleConfig(responses=3, prompts=12, evaluate_share=0.25, wanted=2, max_new_tokens=8,
+                      batch_size=8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store(tmp_path / DATABASE_NAME)
+    for number in range(24):
+        words = f"tell me about the cat {'one ' * number}"
+        found.prompts.add([Message(role="user", content=words)], "test",
+                          split="held_out" if number % 3 == 0 else "train")
+    base = found.versions.add_policy(name="base", base="tiny", method="base")
+    found.versions.add_policy(name="ppo-1", base="tiny", method="ppo", parent_id=base.id)
+    return found
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Backbone:
+    made = tiny_backbone(tmp_path)
+    made.add_adapter(POLICY, made.new_lora_config(4, 8))
+    randomise(made, POLICY)
+    return made
+
+
+def run(store: Store, backbone: Backbone, round_: Round, config: SampleConfig = CONFIG,
+        progress: Silent | None = None) -> Collected:
+    plan = plan_round(store, backbone, round_, config, seed=3)
+    adapters = {round_.policy_version_id: POLICY, round_.reference_id: None}
+    return collect(store, backbone, adapters, plan, round_, config, 3, progress or Silent())
+
+
+def texts(store: Store, round_: Round) -> list[tuple[int, int | None, int, str]]:
+    def key(r: Response) -> tuple[int, int | None, int, str]:
+        return r.prompt_id, r.policy_version_id, r.sample_index, r.text
+    return sorted(map(key, store.responses.of_round(round_.id)))
+
+
+def test_a_first_round_compares_the_reference_with_itself(store: Store,
+                                                          backbone: Backbone) -> None:
+    round_ = store.rounds.open(1, 1)
+    plan = plan_round(store, backbone, round_, CONFIG, 3)
+    done = collect(store, backbone, {1: None}, plan, round_, CONFIG, 3, Silent())
+    tasks = store.tasks.of_round(round_.id)
+    assert len(tasks) == done.tasks == 12 - done.identical and done.responses == 36
+    assert {t.purpose for t in tasks} == {"train"} and {t.wanted for t in tasks} == {2}
+    assert all(len(t.response_ids) == 3 for t in tasks)
+    stored = store.responses.of_round(round_.id)[0]
+    assert stored.sampling == {"temperature": 0.7, "max_new_tokens": 8, "stop": []}
+    assert stored.token_ids and stored.logprob is not None and stored.seed == 3
+
+
+def test_later_rounds_set_the_policy_against_the_reference_on_held_out_prompts(
+        store: Store, backbone: Backbone) -> None:
+    round_ = store.rounds.open(2, 1)
+    run(store, backbone, round_)
+    evaluate = store.tasks.of_round(round_.id, "evaluate")
+    assert len(evaluate) == 3
+    for task in evaluate:
+        assert store.prompts.get(task.prompt_id).split == "held_out"
+        assert {r.policy_version_id for r in store.responses.get(task.response_ids)} == {1, 2}
+    for task in store.tasks.of_round(round_.id, "train"):
+        assert {r.policy_version_id for r in store.responses.get(task.response_ids)} == {2}
+
+
+def test_prompts_that_were_asked_least_come_first(store: Store, backbone: Backbone) -> None:
+    seen = []
+    for _ in range(2):
+        round_ = store.rounds.open(1, 1)
+        plan = plan_round(store, backbone, round_, CONFIG, 3)
+        for task in plan.tasks:  # whatever comes out the same gives no task, so make one of each
+            ids = store.responses.add([_blank(task.prompt.id, n) for n in range(2)])
+            store.tasks.add(task.prompt.id, ids, round_id=round_.id)
+        seen.append({task.prompt.id for task in plan.tasks})
+    assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 24
+
+
+def _blank(prompt_id: int, number: int) -> NewResponse:
+    return NewResponse(prompt_id, str(number), source="import")
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4])
+def test_a_killed_round_goes_on_where_it_was(store: Store, backbone: Backbone, tmp_path: Path,
+                                             calls: int) -> None:
+    class StopAt(Silent):
+        left = calls
+
+        def update(self, fraction: float, message: str) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise Stopped
+
+    round_ = store.rounds.open(2, 1)
+    with pytest.raises(Stopped):
+        run(store, backbone, round_, progress=StopAt())
+    part = len(store.responses.of_round(round_.id))
+    assert part < 3 * 9 + 2 * 3
+    run(store, backbone, round_)
+    again = store.rounds.open(2, 1)
+    fresh = Store(tmp_path / "other.db")
+    for prompt in store.prompts.all():
+        fresh.prompts.add(prompt.messages, "test", split=prompt.split)
+    for version in ("base", "ppo-1"):
+        fresh.versions.add_policy(name=version, base="tiny", method="base")
+    assert again.number == round_.number + 1
+    whole = fresh.rounds.open(2, 1)
+    run(fresh, backbone, whole)
+    assert texts(store, round_) == texts(fresh, whole)
+    assert (sorted(t.prompt_id for t in store.tasks.of_round(round_.id))
+            == sorted(t.prompt_id for t in fresh.tasks.of_round(whole.id)))
+
+
+def test_prompts_that_do_not_fit_are_left_out_and_counted(store: Store, tmp_path: Path) -> None:
+    small = tiny_backbone(tmp_path / "small", context=32)
+    store.prompts.add([Message(role="user", content="cat " * 40)], "test", split="train")
+    round_ = store.rounds.open(1, 1)
+    plan = plan_round(store, small, round_, SampleConfig(prompts=0, max_new_tokens=8), 0)
+    assert plan.too_long and all(len(t.ids) + 8 <= 32 for t in plan.tasks)
+    with pytest.raises(BadInput, match="none of the 25 prompts leaves room"):
+        plan_round(store, small, round_, SampleConfig(max_new_tokens=30), 0)
+
+
+def test_the_kl_of_sampled_responses(backbone: Backbone, store: Store) -> None:
+    round_ = store.rounds.open(2, 1)
+    run(store, backbone, round_)
+    mine = store.responses.of_round(round_.id, 2)
+    prompts = [[1, 5, 7, 8]] * len(mine)
+    same = sampled_kl(backbone, POLICY, POLICY, prompts, [r.token_ids for r in mine], 0.7)
+    assert max(map(abs, same)) < 1e-5
+    moved = sampled_kl(backbone, POLICY, None, prompts, [r.token_ids for r in mine], 0.7)
+    one_by_one = [sampled_kl(backbone, POLICY, None, [p], [r.token_ids], 0.7)[0]
+                  for p, r in zip(prompts, mine, strict=True)]
+    assert moved == pytest.approx(one_by_one, abs=1e-4) and max(map(abs, moved)) > 0.1
+
+
