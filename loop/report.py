@@ -172,7 +172,8 @@ def _plots(report: Mapping[str, Any]) -> str:
                 legendgroup=str(number), showlegend=column == 1, mode="lines+markers",
                 line={"color": ("#3366cc", "#dc3912")[number % 2]}), row=1, col=column)
     figure.update_xaxes(title_text="step")
-    figure.update_layout(template="plotly_white", height=340, margin={"l": 40, "r": 20})
+    figure.update_layout(template="plotly_white", height=300,
+                         margin={"l": 40, "r": 20, "t": 40, "b": 40})
     plots: str = figure.to_html(full_html=False, include_plotlyjs=True)
     return plots
 
