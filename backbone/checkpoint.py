@@ -24,6 +24,8 @@ from backbone.config import EMBEDDED
 from data.errors import BadInput, PrefloopError
 
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
+#: Config fields that alter the vocabulary scores after the head, which we read by ourselves.
+SCALED_SCORES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -75,6 +77,12 @@ def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any
     with _plain_errors(checkpoint):
         model = AutoModelForCausalLM.from_pretrained(
             resolve(checkpoint), dtype=dtype, use_safetensors=True, attn_implementation="sdpa")
+    config = model.config.get_text_config()
+    altered = next((name for name in SCALED_SCORES if getattr(config, name, None) not in
+                    (None, 1, 1.0)), None)
+    if altered is not None:
+        raise BadInput(f"--checkpoint {checkpoint}: its config sets {altered}, and scores that are "
+                       "altered after the head are not supported yet")
     model.requires_grad_(False)
     return model.eval().to(device)
 

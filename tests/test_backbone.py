@@ -273,3 +273,11 @@ def test_other_tools_load_a_policys_adapter(tmp_path: Path) -> None:
     batch = pad([prompt_ids(backbone.tokenizer, ASK)], backbone.pad_id, backbone.device)
     ours = backbone.logits(backbone.hidden(batch, "policy"))
     torch.testing.assert_close(theirs(input_ids=batch.ids).logits, ours, atol=1e-5, rtol=1e-5)
+
+
+def test_scores_that_are_altered_after_the_head_are_refused(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "final_logit_softcapping": 30.0}))
+    with pytest.raises(BadInput, match="sets final_logit_softcapping"):
+        Backbone(str(folder), torch.device("cpu"), torch.float32)
