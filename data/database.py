@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,7 @@ class Database:
         self._local = threading.local()
         with self._plain_errors():
             db = self.connection
-            db.enable_wal()
+            _enable_wal(db)
             self._refuse_newer(db)
             if migrations.pending(db):
                 with self.write() as db:
@@ -144,6 +145,20 @@ class Database:
             raise PrefloopError(f"{self.path}: {_in_words(error)}") from error
         except OSError as error:
             raise PrefloopError(f"{self.path}: {error.strerror or error}") from error
+
+
+def _enable_wal(db: SqliteUtils) -> None:
+    """Switch to write-ahead logging. SQLite does not wait by itself where another connection is
+    switching the same new file at the same moment, so we do."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.enable_wal()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _in_words(error: sqlite3.DatabaseError) -> str:
