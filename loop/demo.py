@@ -44,7 +44,7 @@ class Sizes:
     ppo_batch: int = 32
     learning_rates: tuple[float, float] = (1e-3, 5e-4)
     """Of policy and value: the second round takes smaller steps, near the KL where it ends."""
-    kl_stop: tuple[float, float] = (4.0, 8.0)
+    kl_stop: tuple[float, float] = (4.0, 12.0)
     """KL at which PPO ends, nats: the second round goes on from where the first one ended. The
     update of the step that notices comes on top."""
 
