@@ -192,7 +192,7 @@ class Backbone:
 
     def _choose_attention(self, rows: int, width: int) -> None:
         """Fused attention, but on a CPU plain matrix products where their [B, T, T] scores are
-        few: there they train up to one and a half times as fast (see docs/benchmarks.md)."""
+        few: there they train a fifth to two fifths faster (see docs/benchmarks.md)."""
         plain = self.device.type == "cpu" and rows * width * width <= PLAIN_ATTENTION_SCORES
         wanted = "eager" if plain else "sdpa"
         if self.language_model.config._attn_implementation != wanted:
