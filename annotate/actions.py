@@ -32,7 +32,7 @@ def require(store: Store, token: str | None, permission: Permission) -> Labeler:
 def next_task(store: Store, token: str | None) -> Assignment | None:
     """Lease the next task to the person; None when nothing is left for them."""
     me = require(store, token, "answer")
-    return store.tasks.next_for(me.id)
+    return store.assignments.next_for(me.id)
 
 
 def submit(store: Store, token: str | None, task_id: int, answer: Answer, submission_key: str,
@@ -47,7 +47,7 @@ def skip(store: Store, token: str | None, task_id: int, reason: str) -> None:
     """Give a task back, with a reason."""
     me = require(store, token, "answer")
     _shown_to(store, me, task_id)
-    store.tasks.skip(task_id, me.id, reason)
+    store.assignments.skip(task_id, me.id, reason)
 
 
 def undo(store: Store, token: str | None, submission_key: str) -> Assignment:
@@ -57,15 +57,15 @@ def undo(store: Store, token: str | None, submission_key: str) -> Assignment:
         BadInput: there is nothing to take back.
     """
     me = require(store, token, "answer")
-    last = store.tasks.last_done(me.id)
+    last = store.assignments.last_done(me.id)
     if last is None:
         raise BadInput("there is nothing to undo")
     task_id, was_skipped = last
     if was_skipped:
-        store.tasks.unskip(task_id, me.id)
+        store.assignments.unskip(task_id, me.id)
     else:
         store.comparisons.undo_last(me.id, store.tasks.get(task_id), submission_key)
-    assignment = store.tasks.assignment(task_id, me.id)
+    assignment = store.assignments.get(task_id, me.id)
     assert assignment is not None  # only what was assigned can have been done
     return assignment
 
@@ -127,7 +127,7 @@ def sign_out(store: Store, token: str | None) -> None:
 
 def _shown_to(store: Store, me: Labeler, task_id: int) -> Task:
     """A task that was assigned to this person, which is all they may touch."""
-    assignment = store.tasks.assignment(task_id, me.id)
+    assignment = store.assignments.get(task_id, me.id)
     if assignment is None:
         raise NotAllowed("this task was not given to you")
     return assignment.task

@@ -123,7 +123,7 @@ def answer_open_tasks(store: Store, labelers: Sequence[Labeler], seed: int,
     waiting, done = list(labelers), 0
     while waiting and (limit is None or done < limit):
         labeler = min(waiting, key=lambda each: given[each.id])
-        assignment = store.tasks.next_for(labeler.id)
+        assignment = store.assignments.next_for(labeler.id)
         if assignment is None:
             waiting.remove(labeler)
             continue

@@ -33,7 +33,7 @@ def _wait(labeler: Labeler, desk: Desk) -> None:
     if desk.notice:
         with st.container(horizontal_alignment="center"):
             status(desk)
-    if desk.store.tasks.last_done(labeler.id) is not None:
+    if desk.store.assignments.last_done(labeler.id) is not None:
         st.container(horizontal_alignment="center").button(
             "Undo", shortcut="U", key="undo", on_click=desk.undo,
             args=(desk.submission_key,), help="Take back your last answer or skip")
@@ -57,7 +57,7 @@ def why_nothing(store: Store, labeler: Labeler) -> tuple[str, str, float | None]
         return (f"Round {current.number} is complete",
                 f"All {wanted:,} labels are in. Thank you! This page goes on by itself "
                 "when the next round opens.", None)
-    if store.tasks.open_for(labeler.id):
+    if store.assignments.open_for(labeler.id):
         return ("Others have the last pairs",
                 f"{given:,} of {wanted:,} labels of round {current.number} are in, and the rest "
                 "are with other labelers right now. If one comes free, it appears here.", None)

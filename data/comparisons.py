@@ -10,17 +10,22 @@ from typing import Any
 
 from data.database import Database, now
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
-from data.records import STRENGTHS, Answer, Comparison, Preference, Task
+from data.questions import SCORES
+from data.records import STRENGTHS, Answer, Comparison, Preference, Rewrite, Task
 
 LONGEST_RATIONALE = 4000
+LONGEST_REWRITE = 40_000
 LONGEST_SECONDS = 24 * 3600.0
 
 
 def comparison_of(row: sqlite3.Row) -> Comparison:
-    """A record from a row of the comparisons table."""
+    """A record from a row of the comparisons table; a rewrite stays where it is (`rewrite_of`)."""
     flags = {int(k): tuple(v) for k, v in json.loads(row["flags"]).items()}
     answer = Answer(tuple(tuple(group) for group in json.loads(row["ranking"])), row["strength"],
-                    row["verdict"], flags, row["rationale"], row["seconds"])
+                    row["verdict"], flags, row["rationale"], row["seconds"],
+                    row["active_seconds"],
+                    {int(k): v for k, v in json.loads(row["scores"]).items()}, None,
+                    row["question_version"], row["guidelines_version"])
     return Comparison(row["id"], row["task_id"], row["labeler_id"], row["revision"], answer,
                       tuple(json.loads(row["shown"])), row["submission_key"], row["created_at"])
 
@@ -38,7 +43,8 @@ def pairs_of(answer: Answer) -> list[tuple[int, int, int]]:
     return pairs + ties
 
 
-def _check(answer: Answer, task: Task) -> None:
+def check_answer(answer: Answer, task: Task) -> None:
+    """Raise BadInput, naming the field, unless the answer fits the task."""
     if sorted(i for group in answer.ranking for i in group) != sorted(task.response_ids):
         raise BadInput(f"ranking: must name each of the task's responses "
                        f"{list(task.response_ids)} once, not {answer.ranking}")
@@ -48,10 +54,25 @@ def _check(answer: Answer, task: Task) -> None:
         raise BadInput("verdict: both_bad goes with a ranking of one group")
     if not set(answer.flags) <= set(task.response_ids):
         raise BadInput("flags: name a response that is not in the task")
-    if not math.isfinite(answer.seconds):
-        raise BadInput(f"seconds: {answer.seconds} is no time")
+    if not set(answer.scores) <= set(task.response_ids):
+        raise BadInput("scores: name a response that is not in the task")
+    if not set(answer.scores.values()) <= set(SCORES):
+        raise BadInput(f"scores: {list(answer.scores.values())} must lie from {SCORES[0]} to "
+                       f"{SCORES[-1]}")
+    for name in ("seconds", "active_seconds"):
+        if not math.isfinite(getattr(answer, name) or 0.0):
+            raise BadInput(f"{name}: {getattr(answer, name)} is no time")
+    if answer.rewrite is not None:
+        if answer.rewrite.response_id not in task.response_ids:
+            raise BadInput("rewrite: is of a response that is not in the task")
+        if not 0 < len(answer.rewrite.text.strip()) <= LONGEST_REWRITE:
+            raise BadInput(f"rewrite: must be 1 to {LONGEST_REWRITE:,} characters")
     if len(answer.rationale) > LONGEST_RATIONALE:
         raise BadInput(f"rationale: at most {LONGEST_RATIONALE} characters")
+
+
+def _clipped(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_SECONDS)
 
 
 class Comparisons:
@@ -75,7 +96,7 @@ class Comparisons:
             AlreadyAnswered: there is a current answer and `replaces` is not given.
             Conflict: `replaces` is not the current revision.
         """
-        _check(answer, task)
+        check_answer(answer, task)
         with self._database.write() as db:
             again = self._database.row(
                 "SELECT * FROM comparisons WHERE submission_key = ?", [submission_key])
@@ -103,7 +124,11 @@ class Comparisons:
                 "strength": answer.strength,
                 "flags": {str(k): v for k, v in answer.flags.items() if v},
                 "rationale": answer.rationale,
-                "seconds": min(max(answer.seconds, 0.0), LONGEST_SECONDS),
+                "seconds": _clipped(answer.seconds),
+                "active_seconds": _clipped(answer.active_seconds),
+                "scores": {str(k): v for k, v in answer.scores.items()},
+                "question_version": answer.question_version,
+                "guidelines_version": answer.guidelines_version,
                 "shown": json.loads(shown), "submission_key": submission_key,
                 "created_at": now()})
             for chosen, rejected, strength in pairs_of(answer):
@@ -111,6 +136,11 @@ class Comparisons:
                     "comparison_id": comparison_id, "task_id": task.id,
                     "prompt_id": task.prompt_id, "labeler_id": labeler_id, "chosen_id": chosen,
                     "rejected_id": rejected, "strength": strength})
+            if answer.rewrite is not None:
+                self._database.insert("demonstrations", {
+                    "comparison_id": comparison_id, "prompt_id": task.prompt_id,
+                    "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
+                    "text": answer.rewrite.text.strip(), "created_at": now()})
             db.conn.execute(
                 "UPDATE tasks SET labels = (SELECT count(*) FROM current_comparisons c "
                 "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])
@@ -136,14 +166,21 @@ class Comparisons:
         return comparison_of(row)
 
     def current(self, *, round_id: int | None = None, labeler_id: int | None = None,
-                purpose: str | None = None) -> list[Comparison]:
-        """The answers that stand (of a round, a labeler, a purpose), oldest first."""
+                purpose: str | None = None, decisions: bool = False) -> list[Comparison]:
+        """The answers that stand (of a round, a labeler, a purpose), oldest first.
+
+        Without `decisions` only what was answered blind: a lead decides with the others' answers
+        in view, which is nothing to measure agreement by.
+        """
         return [comparison_of(row) for row in self._database.rows("""
             SELECT c.* FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
             WHERE (:round IS NULL OR t.round_id = :round)
             AND (:labeler IS NULL OR c.labeler_id = :labeler)
-            AND (:purpose IS NULL OR t.purpose = :purpose) ORDER BY c.id""",
-            {"round": round_id, "labeler": labeler_id, "purpose": purpose})]
+            AND (:purpose IS NULL OR t.purpose = :purpose)
+            AND (:decisions OR NOT EXISTS (
+                SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)) ORDER BY c.id""",
+            {"round": round_id, "labeler": labeler_id, "purpose": purpose,
+             "decisions": decisions})]
 
     def count(self, labeler_id: int, round_id: int | None = None) -> int:
         """How many standing answers a labeler has given (in a round)."""
@@ -173,6 +210,17 @@ class Comparisons:
             {**values, "limit": limit, "offset": offset})
         return ([comparison_of(row) for row in found],
                 int(self._database.value(f"SELECT count(*) {where}", values)))
+
+    def of_task(self, task_id: int) -> list[Comparison]:
+        """Everybody's answers to one task that stand, oldest first, decisions included."""
+        return [comparison_of(row) for row in self._database.rows(
+            "SELECT * FROM current_comparisons WHERE task_id = ? ORDER BY id", [task_id])]
+
+    def rewrite_of(self, comparison_id: int) -> Rewrite | None:
+        """The rewrite that came with a comparison, if one did."""
+        row = self._database.row(
+            "SELECT * FROM demonstrations WHERE comparison_id = ?", [comparison_id])
+        return None if row is None else Rewrite(row["response_id"], row["text"])
 
     def history(self, task_id: int, labeler_id: int) -> list[Comparison]:
         """Every revision of one labeler's answer to one task, first to last."""

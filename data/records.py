@@ -141,6 +141,35 @@ class Task:
     priority: float
     response_ids: tuple[int, ...]
     created_at: str
+    repeat_of: int | None = None
+    """The earlier task that this one asks again, of the same labeler."""
+    only_for: int | None = None
+    """The one labeler who gets it, for repeats."""
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """The right answer to a task of purpose `gold`, hidden among others or (`practice`) shown."""
+
+    task_id: int
+    practice: bool
+    answer: Answer
+    explanation: str
+    created_by: int | None
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A lead's last word on a task (a comparison of theirs), and whose answers it overrides."""
+
+    comparison_id: int
+    task_id: int
+    labeler_id: int
+    overrides: tuple[int, ...]
+    """Ids of the comparisons that said otherwise."""
+    note: str
+    created_at: str
 
 
 @dataclass(frozen=True)
@@ -154,11 +183,21 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Rewrite:
+    """A labeler's better version of one response: a demonstration."""
+
+    response_id: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a labeler says of a task, before it is stored.
 
     `ranking` lists groups of response ids from best to worst; a group of several is a tie. A
-    verdict of `both_bad` keeps a ranking with all of them in one group.
+    verdict of `both_bad` keeps a ranking with all of them in one group. `seconds` is since the
+    task was on the page, `active_seconds` without the time when nobody was at the page (None
+    where that was not measured). The versions are those of `data.questions`.
     """
 
     ranking: tuple[tuple[int, ...], ...]
@@ -167,6 +206,11 @@ class Answer:
     flags: dict[int, tuple[str, ...]] = field(default_factory=dict)
     rationale: str = ""
     seconds: float = 0.0
+    active_seconds: float | None = None
+    scores: dict[int, int] = field(default_factory=dict)
+    rewrite: Rewrite | None = None
+    question_version: int | None = None
+    guidelines_version: int | None = None
 
     @property
     def is_tie(self) -> bool:

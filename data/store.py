@@ -10,13 +10,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data.assignments import Assignments
+from data.audit import Audit
 from data.comparisons import Comparisons
 from data.database import Database
+from data.decisions import Decisions
 from data.errors import NotFound
 from data.jobs import Jobs
+from data.known import KnownAnswers
 from data.people import People
 from data.plain_json import to_json
 from data.prompts import Prompts
+from data.questions import Questions
 from data.responses import Responses
 from data.rounds import Rounds
 from data.tasks import Tasks
@@ -38,10 +43,15 @@ class Store:
         self.prompts = Prompts(self.database)
         self.responses = Responses(self.database)
         self.tasks = Tasks(self.database)
+        self.assignments = Assignments(self.database, self.tasks)
         self.comparisons = Comparisons(self.database)
+        self.questions = Questions(self.database)
+        self.known = KnownAnswers(self.database, self.tasks)
+        self.decisions = Decisions(self.database, self.tasks, self.assignments, self.comparisons)
         self.versions = Versions(self.database)
         self.rounds = Rounds(self.database)
         self.jobs = Jobs(self.database)
+        self.audit = Audit(self.database)
 
     @classmethod
     def of_workspace(cls, workspace: Path) -> Store:

@@ -49,7 +49,7 @@ class World:
 
     def answer(self, labeler: Labeler, task: Task, answer: Answer, key: str = "") -> Comparison:
         """Show a task to a labeler and store what they say."""
-        self.store.tasks.assign(task.id, labeler.id)
+        self.store.assignments.assign(task.id, labeler.id)
         return self.store.comparisons.submit(labeler.id, task, answer,
                                              key or f"{task.id}/{labeler.id}")
 

@@ -394,7 +394,7 @@ def test_a_lead_sees_the_figures_and_adds_people(
     robot = server.store.people.add(f"robot {next(_names)}", kind="simulated")
     for who in (lead, robot):
         for number in made:
-            task = server.store.tasks.assign(number, who.id).task
+            task = server.store.assignments.assign(number, who.id).task
             better, worse = sorted(task.response_ids)
             server.store.comparisons.submit(who.id, task, Answer(((better,), (worse,))),
                                             f"{who.id}-{number}")

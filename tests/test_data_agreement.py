@@ -129,7 +129,7 @@ def test_first_shown_and_longer_wins(world: World) -> None:
     firsts = longer = 0
     for i in range(30):
         task = world.task(("short", "much longer"))
-        shown = world.store.tasks.assign(task.id, ann.id).shown
+        shown = world.store.assignments.assign(task.id, ann.id).shown
         winner = 0 if i % 3 else 1
         world.choose(ann, task, winner)
         firsts += task.response_ids[winner] == shown[0]

@@ -59,7 +59,7 @@ def test_labelers_in_parallel_lose_nothing_while_a_trainer_reads(world: World) -
         try:
             rng = random.Random(index)
             for _ in range(ANSWERS):
-                assignment = world.store.tasks.next_for(people[index].id)
+                assignment = world.store.assignments.next_for(people[index].id)
                 assert assignment is not None
                 ranking = tuple((i,) for i in rng.sample(assignment.shown, 2))
                 key = f"{index}/{assignment.task.id}"
@@ -123,7 +123,7 @@ from data.records import Answer
 from data.store import Store
 store = Store(Path(sys.argv[1]))
 me = store.people.named("Labeler 0").id
-while assignment := store.tasks.next_for(me):
+while assignment := store.assignments.next_for(me):
     first, second = assignment.shown
     stored = store.comparisons.submit(me, assignment.task, Answer(((first,), (second,))),
                                       f"key {assignment.task.id}")
@@ -158,7 +158,7 @@ def test_killed_in_mid_writing_keeps_every_acknowledged_answer_once(world: World
 def test_a_full_disk_leaves_nothing_half_written(world: World) -> None:
     (ann,) = world.people(1)
     task = world.task()
-    world.store.tasks.assign(task.id, ann.id)
+    world.store.assignments.assign(task.id, ann.id)
     pages = world.store.database.value("PRAGMA page_count")
     world.store.database.value(f"PRAGMA max_page_count = {pages}")
     first, second = task.response_ids
@@ -181,7 +181,7 @@ def test_a_read_only_database_gives_one_line(world: World) -> None:
     """As root every file can be written, so the connection itself is told to refuse."""
     (ann,) = world.people(1)
     task = world.task()
-    world.store.tasks.assign(task.id, ann.id)
+    world.store.assignments.assign(task.id, ann.id)
     world.store.database.value("PRAGMA query_only = ON")
     first, second = task.response_ids
     with pytest.raises(PrefloopError) as caught:
@@ -269,7 +269,7 @@ def test_a_backup_of_a_live_database_is_consistent(world: World, tmp_path: Path)
 
     def label() -> None:
         try:
-            while not stop.is_set() and (assignment := world.store.tasks.next_for(ann.id)):
+            while not stop.is_set() and (assignment := world.store.assignments.next_for(ann.id)):
                 world.choose(ann, assignment.task, 0)
         except BaseException as error:
             failures.append(error)

@@ -131,7 +131,7 @@ def test_a_preference_has_its_whole_lineage(store: Store, tmp_path: Path) -> Non
     assert (comparison.answer.strength, comparison.shown) == (3, ())
     assert {(r.source, r.policy_version_id) for r in store.responses.all()} == {("import", None)}
     assert store.tasks.labels_missing() == 0
-    assert store.tasks.next_for(store.people.add("Ann").id) is None
+    assert store.assignments.next_for(store.people.add("Ann").id) is None
     # Nobody knows on which side they stood, so they say nothing about sides.
     assert comparison.first_shown_won is None
     assert first_shown_wins([comparison]) is None

@@ -48,10 +48,10 @@ def test_comparisons_cannot_be_changed_or_deleted(world: World) -> None:
 def test_a_revision_cannot_flip_a_winner_by_swapped_sides(world: World) -> None:
     (ann,) = world.people(1)
     task = world.task(wanted=2)
-    sides = {world.store.tasks.assign(task.id, p.id).shown for p in world.people(12)}
+    sides = {world.store.assignments.assign(task.id, p.id).shown for p in world.people(12)}
     assert len(sides) == 2  # both orders occur
     first = world.choose(ann, task, 1)
-    assert world.store.tasks.assign(task.id, ann.id).shown == first.shown
+    assert world.store.assignments.assign(task.id, ann.id).shown == first.shown
     second = world.store.comparisons.submit(
         ann.id, task, Answer(first.answer.ranking, 1, rationale="still"), "edit", 1)
     assert (second.winner, second.shown, second.revision) == (first.winner, first.shown, 2)
@@ -68,8 +68,8 @@ def test_sides_are_drawn_once_and_evenly(world: World) -> None:
     with world.store.database.write():
         for _ in range(200):
             task = world.task()
-            shown = world.store.tasks.assign(task.id, ann.id).shown
-            assert world.store.tasks.assign(task.id, ann.id).shown == shown
+            shown = world.store.assignments.assign(task.id, ann.id).shown
+            assert world.store.assignments.assign(task.id, ann.id).shown == shown
             firsts += shown[0] == task.response_ids[0]
     assert 70 < firsts < 130
 
@@ -104,14 +104,14 @@ def test_undo_gives_the_task_back_and_takes_the_preference_out(world: World) -> 
     (ann,) = world.people(1)
     task = world.task()
     world.choose(ann, task, 0)
-    assert world.store.tasks.next_for(ann.id) is None
+    assert world.store.assignments.next_for(ann.id) is None
     withdrawn = world.store.comparisons.undo_last(ann.id, task, "undo")
     assert withdrawn.answer.verdict == "withdrawn"
     assert world.store.comparisons.current() == world.store.comparisons.preferences() == []
     assert world.store.tasks.progress(world.round.id) == (0, 1)
     with pytest.raises(NotFound):
         world.store.comparisons.undo_last(ann.id, task, "undo again")
-    again = world.store.tasks.next_for(ann.id)
+    again = world.store.assignments.next_for(ann.id)
     assert again is not None and again.task == task
     first, second = task.response_ids
     world.store.comparisons.submit(ann.id, task, Answer(((second,), (first,))), "anew")
@@ -123,7 +123,7 @@ def test_answers_that_do_not_fit_are_refused(world: World) -> None:
     (ann,) = world.people(1)
     task, other = world.task(), world.task()
     a, b = task.response_ids
-    world.store.tasks.assign(task.id, ann.id)
+    world.store.assignments.assign(task.id, ann.id)
     for wrong in (Answer(((a,),)), Answer(((a,), (a,))), Answer(((a,), (other.response_ids[0],))),
                   Answer(((a, b),), 3), Answer(((a,), (b,)), 0), Answer(((a,), (b,)), 5),
                   Answer(((a,), (b,)), 3, "both_bad"), Answer(((a,), (b,)), flags={99: ("x",)}),
@@ -167,14 +167,14 @@ def test_each_labeler_gets_each_task_once_and_no_task_too_often(world: World) ->
     seen: list[tuple[int, int]] = []
     for turn in range(30):
         labeler = people[turn % 3]
-        assignment = world.store.tasks.next_for(labeler.id)
+        assignment = world.store.assignments.next_for(labeler.id)
         if assignment is not None:
             seen.append((labeler.id, assignment.task.id))
             world.choose(labeler, assignment.task, 0)
     assert len(seen) == len(set(seen)) == 12
     assert {task for _, task in seen} == tasks
     assert world.store.tasks.progress(world.round.id) == (12, 12)
-    assert all(world.store.tasks.open_for(p.id) == 0 for p in people)
+    assert all(world.store.assignments.open_for(p.id) == 0 for p in people)
 
 
 def test_what_fewer_have_answered_comes_first_after_priority(world: World) -> None:
@@ -183,7 +183,7 @@ def test_what_fewer_have_answered_comes_first_after_priority(world: World) -> No
                              world.task(wanted=3, priority=1.0))
     world.choose(ann, first, 0)
     order = []
-    while assignment := world.store.tasks.next_for(bob.id):
+    while assignment := world.store.assignments.next_for(bob.id):
         order.append(assignment.task.id)
         world.choose(bob, assignment.task, 0)
     assert order == [urgent.id, second.id, first.id]
@@ -192,13 +192,13 @@ def test_what_fewer_have_answered_comes_first_after_priority(world: World) -> No
 def test_a_leased_task_is_not_handed_out_twice_until_the_lease_ends(world: World) -> None:
     ann, bob = world.people(2)
     task = world.task()
-    taken = world.store.tasks.next_for(ann.id)
+    taken = world.store.assignments.next_for(ann.id)
     assert taken is not None and taken.task == task
-    assert world.store.tasks.next_for(bob.id) is None
-    again = world.store.tasks.next_for(ann.id)  # a reload: the same task, the same sides
+    assert world.store.assignments.next_for(bob.id) is None
+    again = world.store.assignments.next_for(ann.id)  # a reload: the same task, the same sides
     assert again is not None and again.shown == taken.shown
     age_leases(world, 16)
-    assert world.store.tasks.next_for(bob.id) is not None
+    assert world.store.assignments.next_for(bob.id) is not None
     # Whoever comes back late is still heard.
     world.choose(ann, task, 0)
     world.choose(bob, task, 1)
@@ -210,40 +210,40 @@ def test_fetching_ahead_gives_another_task(world: World) -> None:
     (ann,) = world.people(1)
     world.task()
     world.task()
-    here = world.store.tasks.next_for(ann.id)
+    here = world.store.assignments.next_for(ann.id)
     assert here is not None
-    ahead = world.store.tasks.next_for(ann.id, skip_task=here.task.id)
+    ahead = world.store.assignments.next_for(ann.id, skip_task=here.task.id)
     assert ahead is not None and ahead.task.id != here.task.id
     world.choose(ann, here.task, 0)
-    following = world.store.tasks.next_for(ann.id)
+    following = world.store.assignments.next_for(ann.id)
     assert following is not None and following.task.id == ahead.task.id
 
 
 def test_a_skipped_task_goes_to_somebody_else(world: World) -> None:
     ann, bob = world.people(2)
     task = world.task()
-    assert world.store.tasks.next_for(ann.id) is not None
+    assert world.store.assignments.next_for(ann.id) is not None
     with pytest.raises(BadInput):
-        world.store.tasks.skip(task.id, ann.id, "bored")
-    world.store.tasks.skip(task.id, ann.id, "upsetting")
-    assert world.store.tasks.next_for(ann.id) is None
-    assert world.store.tasks.open_for(ann.id) == 0
-    given_to = world.store.tasks.next_for(bob.id)
+        world.store.assignments.skip(task.id, ann.id, "bored")
+    world.store.assignments.skip(task.id, ann.id, "upsetting")
+    assert world.store.assignments.next_for(ann.id) is None
+    assert world.store.assignments.open_for(ann.id) == 0
+    given_to = world.store.assignments.next_for(bob.id)
     assert given_to is not None and given_to.task == task
-    world.store.tasks.unskip(task.id, ann.id)
-    assert world.store.tasks.next_for(ann.id) is not None
+    world.store.assignments.unskip(task.id, ann.id)
+    assert world.store.assignments.next_for(ann.id) is not None
     with pytest.raises(NotFound):
-        world.store.tasks.skip(task.id, 99, "other")
+        world.store.assignments.skip(task.id, 99, "other")
 
 
 def test_a_closed_round_hands_out_nothing(world: World) -> None:
     ann, bob = world.people(2)
     world.task(wanted=2)
-    assert world.store.tasks.next_for(ann.id) is not None
+    assert world.store.assignments.next_for(ann.id) is not None
     world.store.rounds.open(world.policy, world.reference)
-    assert world.store.tasks.next_for(ann.id) is None  # not even the one she had open
-    assert world.store.tasks.next_for(bob.id) is None
-    assert world.store.tasks.labels_missing() == world.store.tasks.open_for(bob.id) == 0
+    assert world.store.assignments.next_for(ann.id) is None  # not even the one she had open
+    assert world.store.assignments.next_for(bob.id) is None
+    assert world.store.tasks.labels_missing() == world.store.assignments.open_for(bob.id) == 0
 
 
 def test_a_task_needs_two_different_responses_of_its_prompt(world: World) -> None:

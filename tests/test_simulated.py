@@ -143,7 +143,7 @@ def test_stopped_and_run_again_gives_the_same_answers(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         simulated.answer_open_tasks(parts.store, labelers, 3, progress=StopAt(8))
     # Killed between taking a task and answering it:
-    parts.store.tasks.next_for(labelers[8 % 3].id)
+    parts.store.assignments.next_for(labelers[8 % 3].id)
     assert simulated.answer_open_tasks(parts.store, labelers, 3, limit=11) == 11
     watch = StopAt(1000)
     simulated.answer_open_tasks(parts.store, labelers, 3, progress=watch)

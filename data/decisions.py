@@ -1,0 +1,84 @@
+"""A lead's last word on tasks that labelers disagree on, recorded with whose answers it overrides.
+
+A decision is a comparison of the lead's own, so it has revisions and a display order like any
+other; `current_preferences` lets it stand for its task alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from data.assignments import Assignments
+from data.comparisons import Comparisons, pairs_of
+from data.database import Database, now
+from data.records import Answer, Decision
+from data.tasks import Tasks
+
+
+def _decision(row: sqlite3.Row) -> Decision:
+    return Decision(row["comparison_id"], row["task_id"], row["labeler_id"],
+                    tuple(json.loads(row["overrides"])), row["note"], row["created_at"])
+
+
+def _outcomes(answer: Answer) -> set[tuple[int, int, bool]]:
+    """What an answer says of each pair, whatever order the responses are named in."""
+    return {(min(a, b), max(a, b), False) if strength == 0 else (a, b, True)
+            for a, b, strength in pairs_of(answer)}
+
+
+class Decisions:
+    """The leads' decisions."""
+
+    def __init__(self, database: Database, tasks: Tasks, assignments: Assignments,
+                 comparisons: Comparisons) -> None:
+        self._database = database
+        self._tasks = tasks
+        self._assignments = assignments
+        self._comparisons = comparisons
+
+    def decide(self, labeler_id: int, task_id: int, answer: Answer, submission_key: str,
+               note: str = "") -> Decision:
+        """Record a decision on a task; whoever's current answer says otherwise is overridden.
+
+        Raises:
+            BadInput: the answer does not fit the task.
+            NotFound: there is no such task.
+        """
+        task = self._tasks.get(task_id)
+        with self._database.write():
+            self._assignments.assign(task_id, labeler_id)
+            history = self._comparisons.history(task_id, labeler_id)
+            stored = self._comparisons.submit(
+                labeler_id, task, answer, submission_key,
+                history[-1].revision if history else None)
+            known = self.get(stored.id)
+            if known is not None:
+                return known
+            others = [c for c in self.answers(task_id)
+                      if c[1] != labeler_id and _outcomes(c[2]) != _outcomes(answer)]
+            self._database.insert("decisions", {
+                "comparison_id": stored.id, "task_id": task_id,
+                "overrides": [comparison_id for comparison_id, _, _ in others],
+                "note": note.strip(), "created_at": now()})
+        found = self.get(stored.id)
+        assert found is not None  # it was written just above
+        return found
+
+    def answers(self, task_id: int) -> Sequence[tuple[int, int, Answer]]:
+        """(comparison id, labeler id, answer) of every answer to a task that stands."""
+        return [(c.id, c.labeler_id, c.answer) for c in self._comparisons.of_task(task_id)]
+
+    def get(self, comparison_id: int) -> Decision | None:
+        """The decision that a comparison is, if it is one."""
+        row = self._database.row(
+            "SELECT d.*, c.labeler_id FROM decisions d JOIN comparisons c "
+            "ON c.id = d.comparison_id WHERE d.comparison_id = ?", [comparison_id])
+        return None if row is None else _decision(row)
+
+    def of_task(self, task_id: int) -> Decision | None:
+        """The decision that stands for a task: the newest."""
+        row = self._database.row("SELECT * FROM current_decisions WHERE task_id = ? "
+                                 "ORDER BY comparison_id DESC LIMIT 1", [task_id])
+        return None if row is None else _decision(row)

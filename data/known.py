@@ -1,0 +1,71 @@
+"""Tasks with a known answer: `gold` ones hidden among the others, and practice with feedback."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from data.comparisons import check_answer
+from data.database import Database, now
+from data.errors import BadInput, NotFound
+from data.records import Answer, KnownAnswer
+from data.tasks import Tasks
+
+
+def _known(row: sqlite3.Row) -> KnownAnswer:
+    ranking = tuple(tuple(group) for group in json.loads(row["ranking"]))
+    return KnownAnswer(row["task_id"], bool(row["practice"]),
+                       Answer(ranking, row["strength"], row["verdict"]), row["explanation"],
+                       row["created_by"], row["created_at"])
+
+
+class KnownAnswers:
+    """What a lead knows to be right, to measure labelers by or to train them with."""
+
+    def __init__(self, database: Database, tasks: Tasks) -> None:
+        self._database = database
+        self._tasks = tasks
+
+    def add(self, prompt_id: int, response_ids: Sequence[int], answer: Answer, *,
+            practice: bool = False, explanation: str = "", by: int | None = None) -> int:
+        """Add a task with its right answer; returns the task's id.
+
+        Raises:
+            BadInput: the answer does not fit the responses, or is withdrawn.
+        """
+        if answer.verdict == "withdrawn":
+            raise BadInput("verdict: a known answer cannot be withdrawn")
+        with self._database.write():
+            task_id = self._tasks.add(prompt_id, response_ids, purpose="gold")
+            check_answer(answer, self._tasks.get(task_id))
+            self._database.insert("known_answers", {
+                "task_id": task_id, "practice": int(practice), "verdict": answer.verdict,
+                "ranking": answer.ranking, "strength": answer.strength,
+                "explanation": explanation.strip(), "created_by": by, "created_at": now()})
+            return task_id
+
+    def get(self, task_id: int) -> KnownAnswer | None:
+        """The right answer to a task, if it is known."""
+        row = self._database.row("SELECT * FROM known_answers WHERE task_id = ?", [task_id])
+        return None if row is None else _known(row)
+
+    def all(self, practice: bool | None = None) -> list[KnownAnswer]:
+        """Every known answer in use, oldest first."""
+        return [_known(row) for row in self._database.rows(
+            "SELECT * FROM known_answers WHERE NOT retired AND (:practice IS NULL "
+            "OR practice = :practice) ORDER BY task_id", {"practice": practice})]
+
+    def retire(self, task_id: int) -> None:
+        """Hand a task out no more; what was answered stays. Raises NotFound."""
+        with self._database.write() as db:
+            changed = db.conn.execute("UPDATE known_answers SET retired = 1 WHERE task_id = ?",
+                                      [task_id]).rowcount
+        if not changed:
+            raise NotFound(f"task {task_id} has no known answer")
+
+    def practice_done(self, labeler_id: int) -> int:
+        """How many practice tasks a labeler has answered."""
+        return int(self._database.value(
+            "SELECT count(*) FROM current_comparisons c JOIN known_answers k "
+            "ON k.task_id = c.task_id WHERE c.labeler_id = ? AND k.practice", [labeler_id]))
