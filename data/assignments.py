@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
@@ -155,7 +157,7 @@ class Assignments:
             AND NOT EXISTS (SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)""", {"me": labeler_id}))
 
-    def _left_open(self, values: dict[str, object]) -> int | None:
+    def _left_open(self, values: Mapping[str, Any]) -> int | None:
         found: int | None = self._database.value("""
             SELECT t.id FROM assignments a JOIN tasks t ON t.id = a.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
@@ -167,7 +169,7 @@ class Assignments:
             ORDER BY a.leased_at LIMIT 1""", values)
         return found
 
-    def _practice(self, values: dict[str, object], needed: int) -> int | None:
+    def _practice(self, values: Mapping[str, Any], needed: int) -> int | None:
         """The next practice task, until `needed` were handed out (or there are no more)."""
         handed = self._database.value(
             "SELECT count(*) FROM known_answers k WHERE k.practice AND (k.task_id IS :skip "
@@ -181,7 +183,7 @@ class Assignments:
             "ORDER BY t.id LIMIT 1", values)
         return found
 
-    def _open(self, values: dict[str, object]) -> int | None:
+    def _open(self, values: Mapping[str, Any]) -> int | None:
         """The best ordinary task: by priority, then fewest labels, then oldest.
 
         One query an open round, so that each walks the index of open tasks in its order and ends
@@ -202,7 +204,7 @@ class Assignments:
                    default=None)
         return None if best is None else int(best["id"])
 
-    def _hidden(self, values: dict[str, object], rules: AssignmentRules) -> int | None:
+    def _hidden(self, values: Mapping[str, Any], rules: AssignmentRules) -> int | None:
         """Sometimes a gold task or a repeat; drawn once for each task handed out."""
         handed = self._database.value(
             "SELECT count(*) FROM assignments WHERE labeler_id = ?", [values["me"]])
@@ -219,7 +221,7 @@ class Assignments:
             return self._repeat(values, draw)
         return None
 
-    def _repeat(self, values: dict[str, object], draw: random.Random) -> int | None:
+    def _repeat(self, values: Mapping[str, Any], draw: random.Random) -> int | None:
         """A task anew, for this labeler alone, of one they answered a while ago."""
         earlier = [row["task_id"] for row in self._database.rows("""
             SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
@@ -232,7 +234,7 @@ class Assignments:
         task = self._tasks.get(draw.choice(earlier))
         return self._tasks.add(task.prompt_id, task.response_ids, round_id=task.round_id,
                                purpose="repeat", repeat_of=task.id,
-                               only_for=int(str(values["me"])))
+                               only_for=values["me"])
 
     def _lease(self, task_id: int, labeler_id: int) -> Assignment:
         task = self._tasks.get(task_id)

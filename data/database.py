@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,25 +80,25 @@ class Database:
                     db.conn.execute("ROLLBACK")
                 raise
 
-    def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._plain_errors():
             found: list[sqlite3.Row] = self.connection.conn.execute(sql, values).fetchall()
             return found
 
     def each(self, sql: str,
-             values: Sequence[Any] | dict[str, Any] = ()) -> Iterator[sqlite3.Row]:
+             values: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query one by one, all of the same moment, without holding them all."""
         with self._plain_errors():
             yield from self.connection.conn.execute(sql, values)
 
-    def row(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Row | None:
+    def row(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
         """The first row of a query, or None."""
         with self._plain_errors():
             found: sqlite3.Row | None = self.connection.conn.execute(sql, values).fetchone()
             return found
 
-    def value(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+    def value(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """The first column of the first row, or None."""
         row = self.row(sql, values)
         return None if row is None else row[0]
