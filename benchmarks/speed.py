@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -118,6 +119,7 @@ def main() -> None:
     repeats = 3 if asked.quick else 5
     figures: dict[str, dict[str, float]] = {}
     for stage in (sampling, reward, ppo):
+        print(f"measuring {stage.__name__} ...", file=sys.stderr, flush=True)
         figures |= _alone(stage, repeats)
     show(figures, UNITS, asked.json)
 
