@@ -1,18 +1,26 @@
-"""What every benchmark shares: flags, repeated timing, the machine, and how figures are shown."""
+"""What every benchmark shares: flags, repeated timing, percentiles, the machine, and how figures
+are shown. Imports nothing heavy: what a benchmark does not need is not loaded beside it."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+#: A figure: its value, the ends of its interval (or of its spread), and how many runs it is of.
+Figure = dict[str, float]
+#: What the stages that train and sample stand on; other benchmarks name their own.
+MODEL_PACKAGES = ("torch", "transformers", "peft")
 
 
 def flags(description: str) -> argparse.Namespace:
@@ -21,6 +29,11 @@ def flags(description: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="end within 8 minutes on 2 cores")
     parser.add_argument("--json", action="store_true", help="one flat JSON document instead")
     return parser.parse_args()
+
+
+def say(text: str) -> None:
+    """One line of progress, apart from the figures."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def seconds(work: Callable[[], object], repeats: int) -> list[float]:
@@ -34,20 +47,52 @@ def seconds(work: Callable[[], object], repeats: int) -> list[float]:
     return found
 
 
-def rate(amount: float, timings: Sequence[float]) -> dict[str, float]:
+def rate(amount: float, timings: Sequence[float]) -> Figure:
     """Median, fastest and slowest of `amount` a second: with so few repeats that is the spread."""
     return {"value": amount / statistics.median(timings), "low": amount / max(timings),
             "high": amount / min(timings), "n": len(timings)}
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what the figures were measured."""
-    import torch
+def percentile(values: Sequence[float], share: float) -> Figure:
+    """The value below which a share (0 to 1) of the values lie, with its 95 % interval.
 
+    The interval is made of order statistics, whatever the distribution: the number of values below
+    the true percentile is binomial, here in its normal approximation. Where the sample is too
+    small to bound it, its own smallest or largest value stands there.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    ordered, n = sorted(values), len(values)
+    if not ordered:
+        raise ValueError("no values, so no percentile")
+    spread = 1.96 * math.sqrt(n * share * (1 - share))
+
+    def at(rank: float) -> float:
+        """The value of a rank that counts from 1."""
+        return ordered[min(max(math.ceil(rank), 1), n) - 1]
+
+    return {"value": at(n * share), "low": at(n * share - spread),
+            "high": at(n * share + spread + 1), "n": n}
+
+
+def exact(value: float, n: int = 1) -> Figure:
+    """A figure that is counted, not sampled: it has no spread."""
+    return {"value": value, "low": value, "high": value, "n": n}
+
+
+def machine(packages: Sequence[str] = MODEL_PACKAGES) -> dict[str, Any]:
+    """Where and with what (versions of which packages) the figures were measured."""
     return {"date": datetime.now(UTC).date().isoformat(), "processor": _processor(),
             "cores": os.cpu_count(), "python": platform.python_version(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            **{name: version(name) for name in ("torch", "transformers", "peft")}}
+            "gpu": _gpu() if "torch" in packages else None,
+            **{name: version(name) for name in packages}}
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _processor() -> str:
@@ -60,9 +105,9 @@ def _processor() -> str:
 
 
 def show(figures: Mapping[str, Mapping[str, float]], units: Mapping[str, str],
-         as_json: bool) -> None:
+         as_json: bool, packages: Sequence[str] = MODEL_PACKAGES) -> None:
     """A table for people, or one flat JSON document (KEY, KEY_low, KEY_high, KEY_n)."""
-    about = machine()
+    about = machine(packages)
     if as_json:
         flat: dict[str, Any] = {}
         for key, figure in figures.items():
@@ -70,8 +115,14 @@ def show(figures: Mapping[str, Mapping[str, float]], units: Mapping[str, str],
             flat.update({f"{key}_{end}": figure[end] for end in ("low", "high", "n")})
         print(json.dumps({**flat, **about}, indent=2))
         return
-    print(f"{'':28}{'median':>10}{'slowest':>10}{'fastest':>10}{'n':>4}")
+    width = max([28, *(len(text) + 2 for text in units.values())])
+    print(f"{'':{width}}{'value':>10}{'low':>10}{'high':>10}{'n':>8}")
     for key, figure in figures.items():
-        print(f"{units[key]:28}{figure['value']:10.3g}{figure['low']:10.3g}"
-              f"{figure['high']:10.3g}{figure['n']:4.0f}")
+        cells = "".join(f"{_short(figure[end]):>10}" for end in ("value", "low", "high"))
+        print(f"{units[key]:{width}}{cells}{figure['n']:8.0f}")
     print(", ".join(f"{key} {value}" for key, value in about.items() if value is not None))
+
+
+def _short(number: float) -> str:
+    """Three digits, but whole numbers whole."""
+    return f"{number:,.0f}" if number == int(number) or abs(number) >= 1000 else f"{number:.3g}"
