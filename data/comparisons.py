@@ -185,8 +185,8 @@ class Comparisons:
     def count(self, labeler_id: int, round_id: int | None = None) -> int:
         """How many standing answers a labeler has given (in a round)."""
         return int(self._database.value(
-            "SELECT count(*) FROM current_comparisons c JOIN tasks t ON t.id = c.task_id "
-            "WHERE c.labeler_id = :me AND (:round IS NULL OR t.round_id = :round)",
+            "SELECT coalesce(sum(answers), 0) FROM answer_counts "
+            "WHERE labeler_id = :me AND (:round IS NULL OR round_id = :round)",
             {"me": labeler_id, "round": round_id}))
 
     def search(self, labeler_id: int, text: str = "", limit: int = 20,

@@ -1,0 +1,111 @@
+"""Counts that triggers keep say what counting anew would say, whatever happens in between."""
+
+import sqlite3
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from data_world import World
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from data.records import Answer
+from data.schema import migrations
+from data.store import Store
+
+PEOPLE = 2
+_STEPS = st.lists(st.tuples(st.sampled_from(("task", "answer", "revise", "undo", "want")),
+                            st.integers(0, 5), st.integers(0, PEOPLE - 1)), max_size=30)
+
+
+def counted_anew(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
+    """Progress of each round, and the answers of each labeler in each round."""
+    return ({tuple(row) for row in store.database.rows(
+                "SELECT round_id, sum(min(labels, wanted)), sum(wanted) FROM tasks WHERE round_id "
+                "IS NOT NULL AND purpose IN ('train', 'evaluate') GROUP BY round_id")},
+            {tuple(row) for row in store.database.rows(
+                "SELECT c.labeler_id, coalesce(t.round_id, 0), count(*) FROM current_comparisons c "
+                "JOIN tasks t ON t.id = c.task_id GROUP BY 1, 2")})
+
+
+def kept(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
+    """The same from the tables of counts."""
+    return ({tuple(row) for row in store.database.rows("SELECT * FROM round_progress")},
+            {tuple(row) for row in store.database.rows(
+                "SELECT * FROM answer_counts WHERE answers <> 0")})
+
+
+def step(world: World, what: str, which: int, who: int) -> None:
+    """One thing that happens to a workspace; what is not possible just now does not."""
+    tasks = world.store.tasks.of_round(world.round.id)
+    me = world.store.people.all()[who].id
+    if what == "task" or not tasks:
+        world.task(purpose=("train", "gold", "evaluate")[which % 3], wanted=1 + which % 2)
+        return
+    task = tasks[which % len(tasks)]
+    if what == "want":
+        with world.store.database.write() as db:
+            db.conn.execute("UPDATE tasks SET wanted = ? WHERE id = ?", [1 + which, task.id])
+        return
+    history = world.store.comparisons.history(task.id, me)
+    key = f"{task.id}/{me}/{len(history)}"
+    last = history[-1] if history else None
+    if what == "undo":
+        if last is not None and last.answer.verdict != "withdrawn":
+            world.store.comparisons.undo_last(me, task, key)
+        return
+    stands = last is not None and last.answer.verdict != "withdrawn"
+    if stands != (what == "revise"):
+        return
+    world.store.assignments.assign(task.id, me)
+    world.store.comparisons.submit(me, task, Answer(tuple((i,) for i in task.response_ids)), key,
+                                   last.revision if last and stands else None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(_STEPS)
+def test_counts_follow_every_change(steps: list[tuple[str, int, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        world = World.make(Path(folder) / "prefloop.db")
+        world.people(PEOPLE)
+        for one in steps:
+            step(world, *one)
+            assert kept(world.store) == counted_anew(world.store)
+        for person in world.store.people.all():
+            assert world.store.comparisons.count(person.id) == len(
+                world.store.comparisons.current(labeler_id=person.id))
+
+
+def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    world.people(PEOPLE)
+    for number in range(6):
+        step(world, "task", number, 0)
+        step(world, "answer", number, number % PEOPLE)
+    old = tmp_path / "old.db"
+    db = sqlite3.connect(old)
+    older = Migrations("prefloop")
+    for migration in migrations._migrations[:2]:
+        older()(migration.fn)
+    older.apply(Database(db))
+    db.execute("ATTACH ? AS new", [str(world.store.database.path)])
+    for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
+                  "task_responses", "assignments", "comparisons", "preferences"):
+        db.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+    db.commit()
+    db.close()
+    opened = Store(old)
+    assert kept(opened) == counted_anew(opened) == counted_anew(world.store)
+    assert kept(opened)[1]
+
+
+def test_a_task_keeps_its_round_and_its_purpose(tmp_path: Path) -> None:
+    """The counts depend on it."""
+    world = World.make(tmp_path / "prefloop.db")
+    world.task()
+    for change in ("round_id = NULL", "purpose = 'gold'"):
+        with pytest.raises(sqlite3.IntegrityError, match="keeps its"), \
+                world.store.database.write() as db:
+            db.conn.execute(f"UPDATE tasks SET {change}")
