@@ -8,15 +8,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from annotate.launch import command, health_url
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
-_LOG = "server.log"
 
 
 def free_port() -> int:
@@ -27,19 +27,34 @@ def free_port() -> int:
 
 
 class AppServer:
-    """The server over one workspace, at one port, through any number of starts and ends."""
+    """A server at one port, through any number of starts and ends.
 
-    def __init__(self, workspace: Path, port: int | None = None,
-                 argv: list[str] | None = None) -> None:
-        self.workspace, self.port = workspace, port or free_port()
-        self._argv, self._environment = command(workspace, HOST, self.port)
-        if argv is not None:
-            self._argv = [*argv, str(self.port)]
+    Args:
+        argv: its command line.
+        port: where it will answer.
+        environment: what to add to ours.
+        health: the address, below its own, that answers once it is up.
+        log: where what it prints is appended.
+    """
+
+    def __init__(self, argv: Sequence[str], port: int, environment: Mapping[str, str],
+                 health: str, log: Path) -> None:
+        self.port = port
+        self._argv, self._environment = list(argv), dict(environment)
+        self._health, self._log = f"{self.url}{health}", log
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of_workspace(cls, workspace: Path) -> AppServer:
+        """The app over a workspace, as `prefloop up` starts it, at a port of its own."""
+        port = free_port()
+        argv, environment = command(workspace, HOST, port)
+        return cls(argv, port, environment, urlsplit(health_url(HOST, port)).path,
+                   workspace / "logs" / "server.log")
 
     @property
     def url(self) -> str:
-        """The app's address."""
+        """Its address."""
         return f"http://{HOST}:{self.port}"
 
     def start(self) -> float:
@@ -49,14 +64,14 @@ class AppServer:
             RuntimeError: it ended by itself, or did not come up; with what it said.
         """
         began = time.perf_counter()
-        with (self.workspace / _LOG).open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._argv, env={**os.environ, **self._environment}, stdout=log, stderr=log)
         while not self._healthy():
             if self._process.poll() is not None or time.perf_counter() - began > START_SECONDS:
                 self.kill()
                 raise RuntimeError("the server did not come up:\n"
-                                   + (self.workspace / _LOG).read_text("utf-8")[-4000:])
+                                   + self._log.read_text("utf-8")[-4000:])
             time.sleep(0.01)
         return time.perf_counter() - began
 
@@ -93,16 +108,15 @@ class AppServer:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(health_url(HOST, self.port), timeout=2):
+            with urllib.request.urlopen(self._health, timeout=2):
                 return True
         except (urllib.error.URLError, OSError):
             return False
 
 
 @contextmanager
-def serving(workspace: Path) -> Iterator[AppServer]:
-    """The server, up when the block begins and gone when it ends."""
-    server = AppServer(workspace)
+def running(server: AppServer) -> Iterator[AppServer]:
+    """A server that is up when the block begins and gone when it ends."""
     server.start()
     try:
         yield server
