@@ -28,6 +28,8 @@ from loop.workspace import Plan, make_workspace
 WORDS = 60
 #: Answers on each old question: enough to have something to agree about.
 ANSWERS_EACH = 4
+#: What the prompt of a new question ends with: which one it is, wherever it is shown.
+MARK = re.compile(r"\((\d+/\d+)\)")
 #: Rounds that are closed; the open one holds as much as all of them together.
 CLOSED_ROUNDS = 5
 PEOPLE_BEFORE = 20
