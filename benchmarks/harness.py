@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -21,6 +22,7 @@ from typing import Any
 Figure = dict[str, float]
 #: What the stages that train and sample stand on; other benchmarks name their own.
 MODEL_PACKAGES = ("torch", "transformers", "peft")
+BOOTSTRAPS = 2000
 
 
 def flags(description: str) -> argparse.Namespace:
@@ -74,6 +76,22 @@ def percentile(values: Sequence[float], share: float) -> Figure:
 
     return {"value": at(n * share), "low": at(n * share - spread),
             "high": at(n * share + spread + 1), "n": n}
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> Figure:
+    """How many times the median of one sample is that of another, with a 95 % bootstrap interval.
+
+    n is the size of the smaller sample.
+    """
+    rng = random.Random(0)
+
+    def drawn(values: Sequence[float]) -> float:
+        return statistics.median(rng.choices(values, k=len(values)))
+
+    ratios = sorted(drawn(above) / drawn(below) for _ in range(BOOTSTRAPS))
+    return {"value": statistics.median(above) / statistics.median(below),
+            "low": ratios[round(0.025 * BOOTSTRAPS)], "high": ratios[round(0.975 * BOOTSTRAPS)],
+            "n": min(len(above), len(below))}
 
 
 def exact(value: float, n: int = 1) -> Figure:
