@@ -18,7 +18,7 @@ from typing import Any
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
-from data.records import SKIP_REASONS, Assignment
+from data.records import SKIP_REASONS, Assignment, Task
 from data.tasks import Tasks
 
 #: So many answers of one's own lie between a task and its repeat.
@@ -113,6 +113,12 @@ class Assignments:
         return None if row is None else Assignment(
             self._tasks.get(task_id), labeler_id, tuple(json.loads(row["shown"])),
             row["leased_at"])
+
+    def order_for(self, task: Task, labeler_id: int) -> tuple[int, ...]:
+        """The order in which a task is shown to a labeler, or would be."""
+        given = self.get(task.id, labeler_id)
+        return given.shown if given else tuple(self._order(
+            task.repeat_of, task.id, labeler_id, list(task.response_ids)))
 
     def skip(self, task_id: int, labeler_id: int, reason: str) -> None:
         """Give a task back, for somebody else; this labeler does not see it again."""
