@@ -1,7 +1,7 @@
 """Labelers without browsers: each a real session over the app's websocket, as light as it gets.
 
-What a labeler sees of a question here is the mark that `labeling_world` ends its prompt with, so
-that the same clients do for any look of the page; afterwards the marks tell which task it was.
+They do what `annotate/static/desk.js` does: an act stays in the outbox until the server has
+acknowledged it by its key, and is sent again after a lost connection.
 """
 
 from __future__ import annotations
@@ -9,27 +9,39 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from streamlit_client import Tab, Visitor
-from streamlit_page import ends_a_run
+from streamlit_page import Placed, ends_a_run
 
 from benchmarks.labeling_check import Side
 from benchmarks.labeling_world import MARK
 
 PATIENCE_SECONDS = 30.0
 SIDES: tuple[Side, ...] = (0, 1, None)
-_LABELS: dict[Side, str] = {0: "A better", 1: "B better", None: "Tie"}
+_COMPONENT, _EVENT = "desk", "send"
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of one press: what the page said, and after how many seconds."""
+    """What became of one answer: whether and how the page said that it is saved, and how many
+    seconds after it was sent. The same message brings the question after the next."""
 
     mark: str
+    side: Side
     saved: bool
-    said: str
-    next_after: float
-    said_after: float
+    words: str
+    after: float
+
+
+@dataclass
+class Act:
+    """An answer in the outbox."""
+
+    mark: str
+    side: Side
+    entry: dict[str, Any]
+    sent_at: float
 
 
 class Labeler:
@@ -37,13 +49,15 @@ class Labeler:
 
     Attributes:
         person: their id in the store.
-        mark: of the question on the page; None where there is none.
+        outbox: what the server has not acknowledged yet, by key.
     """
 
-    def __init__(self, person: int, visitor: Visitor, tab: Tab) -> None:
+    def __init__(self, person: int, visitor: Visitor, tab: Tab,
+                 outbox: dict[str, Act] | None = None) -> None:
         self.person = person
+        self.outbox = {} if outbox is None else outbox
         self._visitor, self._tab = visitor, tab
-        self.mark = self._mark()
+        self._read: tuple[Placed | None, dict[str, Any]] = (None, {})
 
     @classmethod
     async def sign_in(cls, url: str, code: str, person: int) -> Labeler:
@@ -59,36 +73,79 @@ class Labeler:
         return cls(person, visitor, await visitor.tab())
 
     async def second_tab(self) -> Labeler:
-        """The same person in another tab; also what is left after a lost connection."""
+        """The same person in another tab, with an outbox of its own."""
         return type(self)(self.person, self._visitor, await self._visitor.tab())
+
+    async def back(self) -> Labeler:
+        """This tab once its connection is lost: a new one, with what was not acknowledged."""
+        return type(self)(self.person, self._visitor, await self._visitor.tab(), self.outbox)
 
     async def close(self) -> None:
         """Close the tab."""
         await self._tab.close()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is no question on the page."""
+        return self._data()["question"] is None
+
+    async def look_again(self) -> None:
+        """Ask whether there is a question by now, as the page does by itself."""
+        await self._tab.rerun(fragment=self._tab.component(_COMPONENT).fragment)
+
     async def answer(self, side: Side, times: int = 1) -> Answered:
-        """Press the button of a side (so many times at once), and read what comes of it.
+        """Answer the question at hand, sent so many times, and read what comes of it.
 
         Raises:
             TimeoutError: nothing came in time.
             ConnectionClosed: the server is gone (of `websockets`).
         """
-        asked, next_after, said_after = self.mark, None, None
-        assert asked is not None
-        button = self._tab.labelled(_LABELS[side])
-        began = time.perf_counter()
-        for _ in range(times):
-            await self._tab.press(button, wait=False)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not ends_a_run(await self._tab.next()):
-                if next_after is None and self._mark() not in (asked, None):
-                    next_after = time.perf_counter() - began
-                if said_after is None and "Saved" in self._tab.text():
-                    said_after = time.perf_counter() - began
-        self.mark = self._mark()
-        return Answered(asked, said_after is not None, self._tab.text()[-80:],
-                        next_after or 0.0, said_after or 0.0)
+        data = self._data()
+        mark = MARK.search(data["question"]["conversation"])
+        assert mark is not None  # every prompt here ends with one
+        choice = next(one["name"] for one in data["ask"]["choices"]
+                      if one["side"] == {0: "a", 1: "b", None: ""}[side])
+        key = data["question"]["key"]
+        self.outbox[key] = Act(mark[1], side, {
+            "key": key, "do": "answer", "choice": choice, "seconds": 4.0, "active_seconds": 3.0,
+            "question_version": data["ask"]["version"]}, time.perf_counter())
+        return (await self.send(times))[-1]
 
-    def _mark(self) -> str | None:
-        found = MARK.search(self._tab.text())
-        return found and found[1]
+    async def send(self, times: int = 1) -> list[Answered]:
+        """Send all that is in the outbox, and wait until each act was settled or put off.
+
+        What is put off (the server could not keep it for now) stays in the outbox.
+        """
+        for _ in range(times):
+            await self._tab.trigger(
+                self._tab.component(_COMPONENT), _EVENT,
+                {"entries": [act.entry for act in self.outbox.values()]}, wait=False)
+        found: list[Answered] = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.outbox:
+                ended = ends_a_run(await self._tab.next())
+                found += self._settled()
+                put_off = self._put_off() if ended else []
+                if put_off:
+                    return found + put_off
+        return found
+
+    def _settled(self) -> list[Answered]:
+        """What the page has called final, which leaves the outbox."""
+        return [self._answered(self.outbox.pop(ack["key"]), ack) for ack in self._data()["acks"]
+                if ack["final"] and ack["key"] in self.outbox]
+
+    def _put_off(self) -> list[Answered]:
+        return [self._answered(self.outbox[ack["key"]], ack) for ack in self._data()["acks"]
+                if not ack["final"] and ack["key"] in self.outbox]
+
+    def _answered(self, act: Act, ack: dict[str, Any]) -> Answered:
+        return Answered(act.mark, act.side, ack["ok"], ack["words"],
+                        time.perf_counter() - act.sent_at)
+
+    def _data(self) -> dict[str, Any]:
+        """What the page's component was given last."""
+        placed = self._tab.component(_COMPONENT)
+        if placed is not self._read[0]:
+            self._read = (placed, placed.data)
+        return self._read[1]

@@ -116,8 +116,8 @@ async def answers(sides: list[Side], times: int) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
             found = await person.answer(SIDES[number % len(SIDES)])
             if not found.saved:
-                raise RuntimeError(f"not saved: {found.said}")
-            side.timings.found["answer"].append(max(found.next_after, found.said_after))
+                raise RuntimeError(f"not saved: {found.words}")
+            side.timings.found["answer"].append(found.after)
     for person in people:
         await person.close()
 
