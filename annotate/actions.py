@@ -2,16 +2,20 @@
 
 An action takes the session's token, never a labeler's id: the labeler is read from the store each
 time, so a page that was rendered before a sign-out, a disabling or a change of role cannot act.
+What is more than answering leaves an entry in the audit log, in the same transaction; an answer
+is its own record. What only leads write stands in `annotate.lead_actions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from annotate.permissions import Permission, permits
 from data.errors import BadInput, NotAllowed
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
+from data.sessions import SessionRules
 from data.store import Store
 
 
@@ -29,10 +33,10 @@ def require(store: Store, token: str | None, permission: Permission) -> Labeler:
     return labeler
 
 
-def next_task(store: Store, token: str | None) -> Assignment | None:
-    """Lease the next task to the person; None when nothing is left for them."""
+def next_task(store: Store, token: str | None, skip_task: int | None = None) -> Assignment | None:
+    """Lease the next task to the person (or the one after `skip_task`); None: nothing is left."""
     me = require(store, token, "answer")
-    return store.assignments.next_for(me.id)
+    return store.assignments.next_for(me.id, skip_task)
 
 
 def submit(store: Store, token: str | None, task_id: int, answer: Answer, submission_key: str,
@@ -48,6 +52,26 @@ def skip(store: Store, token: str | None, task_id: int, reason: str) -> None:
     me = require(store, token, "answer")
     _shown_to(store, me, task_id)
     store.assignments.skip(task_id, me.id, reason)
+
+
+def take_back(store: Store, token: str | None, task_id: int, submission_key: str,
+              skipped: bool = False) -> None:
+    """Take back the person's answer to a task (or that they skipped it); the task is theirs again.
+
+    Done twice with the same key, it does nothing the second time.
+    """
+    me = require(store, token, "answer")
+    task = _shown_to(store, me, task_id)
+    if skipped:
+        store.assignments.unskip(task_id, me.id)
+        return
+    history = store.comparisons.history(task_id, me.id)
+    if not history:
+        raise BadInput("there is nothing to take back")
+    if submission_key not in {comparison.submission_key for comparison in history}:
+        if history[-1].answer.verdict == "withdrawn":
+            raise BadInput("this answer was taken back already")
+        store.comparisons.undo_last(me.id, task, submission_key)
 
 
 def undo(store: Store, token: str | None, submission_key: str) -> Assignment:
@@ -70,17 +94,32 @@ def undo(store: Store, token: str | None, submission_key: str) -> Assignment:
     return assignment
 
 
-def add_labeler(store: Store, token: str | None, name: str, role: str) -> tuple[Labeler, str]:
+def add_labeler(store: Store, token: str | None, name: str, role: str,
+                email: str = "") -> tuple[Labeler, str]:
     """Add a person; returns them with the one-time code, which cannot be read again."""
-    require(store, token, "people")
-    labeler = store.people.add(name, role)
-    return labeler, store.people.create_code(labeler.id)
+    me = require(store, token, "people")
+    with store.database.write():
+        labeler = store.people.add(name, role, config={"email": email} if email.strip() else None)
+        store.audit.record(me.id, "add person", labeler.name, role=role)
+        return labeler, store.people.create_code(labeler.id)
 
 
 def new_link(store: Store, token: str | None, labeler_id: int) -> str:
     """A new one-time code for a person; their older unused one stops working."""
-    require(store, token, "people")
-    return store.people.create_code(labeler_id)
+    me = require(store, token, "people")
+    with store.database.write():
+        code = store.people.create_code(labeler_id)
+        store.audit.record(me.id, "make sign-in link", store.people.get(labeler_id).name)
+        return code
+
+
+def set_email(store: Store, token: str | None, labeler_id: int, email: str) -> None:
+    """Let a person sign in through the organisation's page with this address; empty: no more."""
+    me = require(store, token, "people")
+    with store.database.write():
+        store.people.set_email(labeler_id, email)
+        store.audit.record(me.id, "change e-mail", store.people.get(labeler_id).name,
+                           email=email.strip())
 
 
 def set_disabled(store: Store, token: str | None, labeler_id: int, disabled: bool) -> None:
@@ -92,7 +131,23 @@ def set_disabled(store: Store, token: str | None, labeler_id: int, disabled: boo
     me = require(store, token, "people")
     if disabled and labeler_id == me.id:
         raise BadInput("you cannot disable yourself: ask another lead")
-    store.people.set_disabled(labeler_id, disabled)
+    with store.database.write():
+        store.people.set_disabled(labeler_id, disabled)
+        store.audit.record(me.id, "disable person" if disabled else "enable person",
+                           store.people.get(labeler_id).name)
+
+
+def set_sign_in(store: Store, token: str | None, rules: SessionRules,
+                domains: Sequence[str]) -> None:
+    """How long people stay signed in, and whose e-mail addresses may join by themselves."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        before = (store.people.sessions.rules(), store.people.domains())
+        store.people.sessions.set_rules(rules)
+        store.people.set_domains(domains)
+        if before != (rules, store.people.domains()):
+            store.audit.record(me.id, "change sign-in", **asdict(rules),
+                               domains=list(store.people.domains()))
 
 
 def start_job(store: Store, token: str | None, kind: str,
@@ -109,20 +164,37 @@ def start_job(store: Store, token: str | None, kind: str,
     strangers = set(config or {}) - {field["name"] for field in known[kind]["fields"]}
     if strangers:
         raise BadInput(f"job: {kind} has no field {sorted(strangers)[0]!r}")
-    return store.jobs.add(kind, config, me.id)
+    with store.database.write():
+        job = store.jobs.add(kind, config, me.id)
+        store.audit.record(me.id, "start job", f"job {job.id}", kind=kind)
+        return job
 
 
 def stop_job(store: Store, token: str | None, job_id: int) -> None:
     """Ask a job to stop."""
-    require(store, token, "rounds")
-    store.jobs.get(job_id)
-    store.jobs.request_stop(job_id)
+    me = require(store, token, "rounds")
+    with store.database.write():
+        job = store.jobs.get(job_id)
+        store.jobs.request_stop(job_id)
+        store.audit.record(me.id, "stop job", f"job {job_id}", kind=job.kind)
 
 
 def sign_out(store: Store, token: str | None) -> None:
     """End the session; anybody may end their own."""
-    if token:
-        store.people.end_session(token)
+    me = store.people.of_session(token) if token else None
+    if token and me is not None:
+        with store.database.write():
+            store.people.end_session(token)
+            store.audit.record(me.id, "sign out")
+
+
+def sign_out_everywhere(store: Store, token: str | None) -> int:
+    """End all sessions of one's own, this one too; returns how many there were."""
+    me = require(store, token, "answer")
+    with store.database.write():
+        ended = store.people.sessions.end_all(me.id)
+        store.audit.record(me.id, "sign out everywhere", sessions=ended)
+        return ended
 
 
 def _shown_to(store: Store, me: Labeler, task_id: int) -> Task:

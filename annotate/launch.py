@@ -9,8 +9,13 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from data.errors import BadInput
 
 WORKSPACE_VARIABLE = "PREFLOOP_WORKSPACE"
+#: Where people reach the app, where that is not its own address: behind a reverse proxy.
+PUBLIC_URL_VARIABLE = "PREFLOOP_PUBLIC_URL"
 DEFAULT_HOST = "127.0.0.1"
 
 
@@ -28,7 +33,29 @@ def health_url(host: str, port: int) -> str:
 
 def signin_url(host: str, port: int, code: str) -> str:
     """The link that signs a person in with a one-time code."""
-    return f"{_base(host, port)}/signin?code={code}"
+    return f"{app_url(host, port)}/signin?code={code}"
+
+
+def app_url(host: str, port: int) -> str:
+    """Where people reach the app: the public address, or its own."""
+    return public_url() or _base(host, port)
+
+
+def public_url() -> str | None:
+    """The app's address as people see it, without a path or a slash; None: its own.
+
+    Raises:
+        BadInput: the environment names something else.
+    """
+    given = os.environ.get(PUBLIC_URL_VARIABLE, "").strip().rstrip("/")
+    if not given:
+        return None
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname \
+            or given != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise BadInput(f"{PUBLIC_URL_VARIABLE}: wanted an address such as "
+                       f"https://label.example.org, not {given!r}")
+    return given
 
 
 def _base(host: str, port: int) -> str:

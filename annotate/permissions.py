@@ -1,7 +1,8 @@
 """Which role may do what. Checked at every write (`annotate.actions`) and for every page.
 
 A lead may do everything, so that one newcomer can walk the whole loop; an engineer may not decide
-who belongs to the team; a labeler only answers, and sees nothing that would unblind them.
+who belongs to the team, nor what is asked and how it is measured; a labeler only answers, and sees
+nothing that would unblind them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from typing import Literal
 
 from data.records import Labeler
 
-Permission = Literal["answer", "quality", "people", "rounds"]
+Permission = Literal["answer", "quality", "people", "settings", "rounds"]
 
 PERMISSIONS: dict[str, frozenset[Permission]] = {
     "labeler": frozenset({"answer"}),
-    "lead": frozenset({"answer", "quality", "people", "rounds"}),
+    "lead": frozenset({"answer", "quality", "people", "settings", "rounds"}),
     "engineer": frozenset({"answer", "quality", "rounds"}),
 }
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,21 @@ import streamlit
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotate.launch import DEFAULT_HOST
-from annotate.signin import ROUTES
+from annotate import oidc
+from annotate.gate import PERSON_HEADER, Gate
+from annotate.launch import DEFAULT_HOST, app_url, public_url, workspace_of_environment
+from annotate.signin import ROUTES, store
+from data.errors import PrefloopError
 
 #: Parts of Streamlit that prefloop does not use and that answer without a session.
 CLOSED_PATHS = ("/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
+#: Streamlit's part of single sign-on, closed where the workspace has none; nobody signs out there.
+_SIGN_ON_PATHS = (oidc.LOGIN_PATH, oidc.CALLBACK_PATH)
+_NEVER_PATHS = ("/auth/logout",)
+
+_FINISH = b"/signin/done"
+_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=15552000")
+Headers = list[tuple[bytes, bytes]]
 
 _LIGHT = {"primaryColor": "#2f6f8f", "backgroundColor": "#fbfaf8", "textColor": "#23282c",
           "secondaryBackgroundColor": "#f1efea", "borderColor": "#dedad2"}
@@ -36,10 +49,14 @@ OPTIONS: dict[str, Any] = {
     "client.toolbarMode": "minimal",
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
+    "secrets.files": [],
     "server.enableAgentApi": False,
     "server.fileWatcherType": "none",
     "server.headless": True,
+    "server.maxMessageSize": 50,
     "server.maxUploadSize": 1,
+    "server.maxWidgetStateSize": 4,
+    "server.trustedUserHeaders": json.dumps({PERSON_HEADER: "person"}),
     "theme.baseRadius": "0.5rem",
     "theme.showWidgetBorder": True,
     **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
@@ -64,8 +81,10 @@ def content_security_policy() -> str:
 class SafeHeaders:
     """Adds the headers that keep a page to itself, and closes what prefloop does not use."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, single_sign_on: bool = False) -> None:
         self._app = app
+        self._closed = CLOSED_PATHS + _NEVER_PATHS + (() if single_sign_on else _SIGN_ON_PATHS)
+        self._https = (public_url() or "").startswith("https:")
         self._headers = [(name.encode(), value.encode()) for name, value in (
             ("content-security-policy", content_security_policy()),
             ("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"),
@@ -78,19 +97,34 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"].startswith(CLOSED_PATHS):
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
+        https = self._https or scope.get("scheme") == "https"
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name for name, _ in self._headers}
-                kept = [pair for pair in message["headers"] if pair[0].lower() not in own]
-                message = {**message, "headers": kept + self._headers}
+                message = {**message, "headers": self._safe(message["headers"], scope, https)}
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        if scope["path"].startswith(self._closed):
+            await with_headers({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, with_headers)
+
+    def _safe(self, headers: Headers, scope: Scope, https: bool) -> Headers:
+        own = {name for name, _ in self._headers}
+        safe = [(name, value) for name, value in headers if name.lower() not in own]
+        if https:
+            safe = [(name, _secure(value) if name.lower() == b"set-cookie" else value)
+                    for name, value in safe] + [_STRICT_TRANSPORT]
+        if scope["path"] == oidc.CALLBACK_PATH:
+            # Streamlit goes on to the app; first, what the provider said is traded for a session.
+            safe = [(name, _FINISH if name.lower() == b"location" else value)
+                    for name, value in safe]
+        return safe + self._headers
+
+
+def _secure(cookie: bytes) -> bytes:
+    return cookie if b"; secure" in cookie.lower() else cookie + b"; Secure"
 
 
 def main() -> None:
@@ -99,11 +133,29 @@ def main() -> None:
     parser.add_argument("--host", default=DEFAULT_HOST)
     parser.add_argument("--port", type=int, default=8501)
     arguments = parser.parse_args()
+    try:
+        serve(arguments.host, arguments.port)
+    except PrefloopError as error:
+        sys.exit(f"prefloop: {error}")
+
+
+def serve(host: str, port: int) -> None:
+    """Serve the workspace of the environment until interrupted.
+
+    Raises:
+        PrefloopError: a setting cannot be used, or there is no workspace.
+    """
+    secret = oidc.cookie_secret(workspace_of_environment())
+    os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = secret
+    provider = oidc.own_provider()
+    secrets = {} if provider is None else {
+        "auth": provider.streamlit_section(app_url(host, port), secret)}
     from streamlit.starlette import App
 
-    app = App(Path(__file__).with_name("app.py"), routes=ROUTES,
-              middleware=[Middleware(SafeHeaders)])
-    app.run(config={**OPTIONS, "server.address": arguments.host, "server.port": arguments.port})
+    app = App(Path(__file__).with_name("app.py"), routes=ROUTES, secrets=secrets or None,
+              middleware=[Middleware(SafeHeaders, single_sign_on=provider is not None),
+                          Middleware(Gate, store=store)])
+    app.run(config={**OPTIONS, "server.address": host, "server.port": port})
 
 
 if __name__ == "__main__":

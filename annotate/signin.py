@@ -1,4 +1,4 @@
-"""The few plain routes beside the app: health, sign-in by one-time link, sign-out, one script.
+"""The few plain routes beside the app: health, the ways to sign in and out, one script.
 
 Opening a link does not use it up, since mail programs and chats open links to preview them: the
 page names who would be signed in, and its button redeems the code. These pages need no script.
@@ -6,40 +6,38 @@ page names who would be signed in, and its button redeems the code. These pages 
 
 from __future__ import annotations
 
-import html
+import math
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from annotate.launch import cookie_name, workspace_of_environment
-from data.errors import PrefloopError
-from data.people import SESSION_LIFETIME
+from annotate import oidc
+from annotate.actions import sign_out as end_session
+from annotate.launch import cookie_name, public_url, workspace_of_environment
+from annotate.ratelimit import Limiter, Rate, Tally
+from annotate.signin_pages import HOW_TO_GET_A_LINK as HOW_TO_GET_A_LINK
+from annotate.signin_pages import how_to_sign_in, link_page, message_page, start_page
+from data.errors import BadInput, PrefloopError
+from data.records import Labeler
 from data.store import Store
 
 #: Sessions of the same site only, over any port: what a browser says of a request's origin.
 _OWN_SITE = ("same-origin", "same-site", "none", None)
+#: Failed tries: nobody guesses 256 bits, but nobody need be let try either, nor fill the log.
+_EACH, _EVERYBODY = Rate(burst=20, seconds=3.0), Rate(burst=300, seconds=0.05)
+#: The longest form that is read: a code, or nothing.
+_LONGEST_FORM = 4096
 
 #: Where the one script of our own is served from; the content security policy allows no other.
 TOP_SCRIPT = "/prefloop/top.js"
 _TOP = """document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);"""
 
-_PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>prefloop</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 26rem; margin: 18vh auto;
-  padding: 0 1rem }}
-button {{ font: inherit; padding: .6rem 1.2rem; border: 0; border-radius: .5rem;
-  background: #2f6f8f; color: #fff; cursor: pointer }}
-code {{ background: color-mix(in srgb, currentColor 10%, transparent); padding: .1em .35em;
-  border-radius: .3em }}</style></head><body><h1>prefloop</h1>{body}</body></html>"""
-
-HOW_TO_GET_A_LINK = (
-    "Ask your lead for a sign-in link. On the machine itself, <code>prefloop labeler add "
-    "NAME</code> adds a person and prints their link, and <code>prefloop labeler link NAME</code> "
-    "prints a new one.")
+limiter = Limiter(_EACH, _EVERYBODY)
+failures = Tally(every=60.0)
 
 
 @lru_cache(maxsize=1)
@@ -58,42 +56,66 @@ async def health(request: Request) -> Response:
 
 
 async def show_signin(request: Request) -> Response:
-    """Whom the link would sign in, and the button that does it."""
+    """Whom the link would sign in and the button that does it; without a link, the other ways."""
     code = request.query_params.get("code", "")
-    labeler = await run_in_threadpool(store().people.of_code, code)
-    if labeler is None:
-        # People keep their link and open it again; who is signed in is taken to the app.
-        token = request.cookies.get(cookie_name())
-        known = await run_in_threadpool(store().people.of_session, token) if token else None
-        return RedirectResponse("/", status_code=303) if known else _refused()
-    return HTMLResponse(_PAGE.format(body=(
-        '<form method="post" action="/signin">'
-        f'<input type="hidden" name="code" value="{html.escape(code)}">'
-        f"<p>This link signs you in as <strong>{html.escape(labeler.name)}</strong>. It works "
-        f'once.</p><button type="submit">Sign in as {html.escape(labeler.name)}</button></form>')))
+    if code and (wait := limiter.wait(_client(request))):
+        return _too_many(wait)
+    labeler = await run_in_threadpool(store().people.of_code, code) if code else None
+    if labeler is not None:
+        return HTMLResponse(link_page(labeler.name, code))
+    # People keep their link and open it again; who is signed in is taken to the app.
+    if await run_in_threadpool(_signed_in, request) is not None:
+        return RedirectResponse("/", status_code=303)
+    if code:
+        return await _refused(request)
+    return HTMLResponse(start_page(oidc.own_provider()))
 
 
 async def redeem(request: Request) -> Response:
     """Trade the code for a session, kept in a cookie that scripts cannot read."""
-    if request.headers.get("sec-fetch-site") not in _OWN_SITE:
-        return _refused()
+    if not _from_own_site(request):
+        return await _refused(request)
+    if wait := limiter.wait(_client(request)):
+        return _too_many(wait)
     code = await _form_value(request, "code")
-    token = await run_in_threadpool(store().people.redeem, code)
+    token = await run_in_threadpool(_redeem, code)
     if token is None:
-        return _refused()
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(cookie_name(), token, max_age=int(SESSION_LIFETIME.total_seconds()),
-                        httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        return await _refused(request)
+    return await _signed_in_with(request, token)
+
+
+async def start_single_sign_on(request: Request) -> Response:
+    """On to the provider, through Streamlit's own route."""
+    if oidc.own_provider() is None or not _from_own_site(request):
+        return await _refused(request)
+    return RedirectResponse(oidc.login_address(), status_code=303)
+
+
+async def finish_single_sign_on(request: Request) -> Response:
+    """Trade what the provider said for a session, if the workspace knows the person."""
+    if oidc.own_provider() is None:
+        return await _refused(request)
+    email, why = oidc.proven_email(request)
+    token = None
+    if email is not None:
+        token, why = await run_in_threadpool(_admit, email)
+    if token is None:
+        await run_in_threadpool(_note_failure, request)
+        response: Response = HTMLResponse(message_page("You are not signed in.", why),
+                                          status_code=403)
+    else:
+        response = await _signed_in_with(request, token)
+    oidc.forget(request, response)
     return response
 
 
 async def sign_out(request: Request) -> Response:
     """End the session and forget the cookie."""
     token = request.cookies.get(cookie_name())
-    if token and request.headers.get("sec-fetch-site") in _OWN_SITE:
-        await run_in_threadpool(store().people.end_session, token)
+    if token and _from_own_site(request):
+        await run_in_threadpool(end_session, store(), token)
     response = RedirectResponse("/", status_code=303)
-    response.delete_cookie(cookie_name(), httponly=True, samesite="lax")
+    response.delete_cookie(cookie_name(), httponly=True, samesite="lax", secure=_secure(request))
     return response
 
 
@@ -103,24 +125,110 @@ async def top_script(request: Request) -> Response:
                     headers={"cache-control": "public, max-age=86400"})
 
 
+def _redeem(code: str) -> str | None:
+    people = store().people
+    with store().database.write():
+        token = people.redeem(code)
+        labeler = people.of_session(token) if token else None
+        if labeler is not None:
+            store().audit.record(labeler.id, "sign in", way="link")
+        return token
+
+
+def _admit(email: str) -> tuple[str | None, str]:
+    """A session for who has this address; or None, and why not."""
+    people = store().people
+    try:
+        with store().database.write():
+            labeler = people.of_email(email) or _join(email)
+            if labeler is None:
+                return None, f"Nobody here has the address {email}. Ask your lead to add you."
+            if labeler.disabled:
+                return None, "Your lead has disabled your access."
+            store().audit.record(labeler.id, "sign in", way="single sign-on")
+            return people.sessions.start(labeler.id), ""
+    except BadInput as error:
+        return None, str(error)
+
+
+def _join(email: str) -> Labeler | None:
+    """A new labeler, where the lead lets everybody of the address's domain join."""
+    if email.rpartition("@")[2] not in store().people.domains():
+        return None
+    labeler = store().people.add(email, config={"email": email})
+    store().audit.record(labeler.id, "join", labeler.name)
+    return labeler
+
+
+async def _signed_in_with(request: Request, token: str) -> Response:
+    """The way into the app; whoever was signed in here before is signed out."""
+    before = request.cookies.get(cookie_name())
+    if before:
+        await run_in_threadpool(end_session, store(), before)
+    rules = await run_in_threadpool(store().people.sessions.rules)
+    response = RedirectResponse("/", status_code=303)
+    response.set_cookie(cookie_name(), token, max_age=int(rules.lifetime.total_seconds()),
+                        httponly=True, samesite="lax", secure=_secure(request))
+    return response
+
+
+def _signed_in(request: Request) -> Labeler | None:
+    token = request.cookies.get(cookie_name())
+    return store().people.of_session(token) if token else None
+
+
 async def _form_value(request: Request, name: str) -> str:
     """One field of a small urlencoded body, without a form parser's dependencies."""
-    from urllib.parse import parse_qs
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST_FORM:
+            return ""
+    return parse_qs(body.decode("ascii", "replace")).get(name, [""])[0]
 
-    body = await request.body()
-    return parse_qs(body[:4096].decode("ascii", "replace")).get(name, [""])[0]
+
+def _from_own_site(request: Request) -> bool:
+    return request.headers.get("sec-fetch-site") in _OWN_SITE
 
 
-def _refused() -> Response:
-    return HTMLResponse(_PAGE.format(body=(
-        "<p><strong>This link does not work.</strong> It was used already, has expired, or was "
-        f"replaced by a newer one.</p><p>{HOW_TO_GET_A_LINK}</p>")), status_code=403)
+def _secure(request: Request) -> bool:
+    return request.url.scheme == "https" or (public_url() or "").startswith("https:")
+
+
+def _client(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+async def _refused(request: Request) -> Response:
+    limiter.count(_client(request))
+    await run_in_threadpool(_note_failure, request)
+    return HTMLResponse(message_page(
+        "This link does not work.", "It was used already, has expired, or was replaced by a newer "
+        "one.", how_to_sign_in(oidc.own_provider())), status_code=403)
+
+
+def _note_failure(request: Request) -> None:
+    """Counted in the audit log, but never so often that trying could fill it."""
+    count = failures.add()
+    if count:
+        store().audit.record(None, "failed sign-in", last_from=_client(request) or "unknown",
+                             failures=count)
+
+
+def _too_many(wait: float) -> Response:
+    seconds = max(math.ceil(wait), 1)
+    return HTMLResponse(
+        message_page("Too many tries.", f"Wait {seconds} second{'s' if seconds > 1 else ''} and "
+                     "open the link again; it still works."),
+        status_code=429, headers={"retry-after": str(seconds)})
 
 
 ROUTES = (
     Route("/healthz", health),
     Route("/signin", show_signin, methods=["GET"]),
     Route("/signin", redeem, methods=["POST"]),
+    Route("/signin/start", start_single_sign_on, methods=["POST"]),
+    Route("/signin/done", finish_single_sign_on, methods=["GET"]),
     Route("/signout", sign_out, methods=["POST"]),
     Route(TOP_SCRIPT, top_script),
 )

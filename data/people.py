@@ -1,26 +1,25 @@
-"""Labelers, their one-time sign-in codes and their sessions. Only hashes of secrets are stored."""
+"""Labelers, their one-time sign-in codes and e-mail addresses. Only hashes of codes are stored."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import KINDS_OF_LABELER, ROLES, Labeler
+from data.sessions import Sessions, hashed
 
 CODE_LIFETIME = timedelta(days=7)
-SESSION_LIFETIME = timedelta(days=14)
 LONGEST_NAME = 80
-
-
-def _hash(secret: str) -> str:
-    # The secrets are 256 random bits, so a fast hash is enough: there is nothing to guess.
-    return hashlib.sha256(secret.encode()).hexdigest()
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
+_DOMAINS = "sign_in_domains"
 
 
 def _labeler(row: sqlite3.Row) -> Labeler:
@@ -33,13 +32,14 @@ class People:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.sessions = Sessions(database)
 
     def add(self, name: str, role: str = "labeler", kind: str = "human",
             config: dict[str, Any] | None = None) -> Labeler:
-        """Add a labeler.
+        """Add a labeler; `config["email"]` lets them sign in through the organisation's own page.
 
         Raises:
-            BadInput: empty, overlong or taken name, unknown role or kind.
+            BadInput: empty, overlong or taken name, unknown role or kind, unusable address.
         """
         name = " ".join(name.split())
         if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -50,9 +50,11 @@ class People:
             raise BadInput(f"kind: {kind!r} is none of {', '.join(KINDS_OF_LABELER)}")
         if self._by_name(name):
             raise BadInput(f"name: there is already a labeler called {name!r}")
+        config = dict(config or {})
+        if config.get("email"):
+            config["email"] = self._free_email(str(config["email"]), None)
         new = self._database.insert("labelers", {
-            "name": name, "role": role, "kind": kind, "config": config or {},
-            "created_at": now()})
+            "name": name, "role": role, "kind": kind, "config": config, "created_at": now()})
         return self.get(new)
 
     def get(self, labeler_id: int) -> Labeler:
@@ -81,8 +83,62 @@ class People:
             db.conn.execute("UPDATE labelers SET disabled = ? WHERE id = ?",
                             [int(disabled), labeler_id])
             if disabled:
-                db.conn.execute("UPDATE sessions SET ended_at = ? WHERE labeler_id = ? "
-                                "AND ended_at IS NULL", [now(), labeler_id])
+                self.sessions.end_all(labeler_id)
+
+    def set_role(self, labeler_id: int, role: str) -> None:
+        """Change what a person may do, from their next click on.
+
+        Raises:
+            BadInput: there is no such role, or they are no human.
+        """
+        if self.get(labeler_id).kind != "human":
+            raise BadInput("role: only people have one")
+        if role not in ROLES:
+            raise BadInput(f"role: {role!r} is none of {', '.join(ROLES)}")
+        with self._database.write() as db:
+            db.conn.execute("UPDATE labelers SET role = ? WHERE id = ?", [role, labeler_id])
+
+    def set_email(self, labeler_id: int, email: str) -> None:
+        """Let a person sign in with this address; empty takes it back.
+
+        Raises:
+            BadInput: it is no address, or somebody else's.
+        """
+        config = dict(self.get(labeler_id).config)
+        config.pop("email", None)
+        if email.strip():
+            config["email"] = self._free_email(email, labeler_id)
+        with self._database.write() as db:
+            db.conn.execute("UPDATE labelers SET config = ? WHERE id = ?",
+                            [json.dumps(config, ensure_ascii=False), labeler_id])
+
+    def of_email(self, email: str) -> Labeler | None:
+        """Whom an address signs in: who was given it, or else who is called by it."""
+        row = self._database.row(
+            "SELECT * FROM labelers WHERE kind = 'human' AND "
+            "coalesce(json_extract(config, '$.email'), lower(name)) = ? "
+            "ORDER BY json_extract(config, '$.email') IS NULL, id", [email.strip().lower()])
+        return None if row is None else _labeler(row)
+
+    def domains(self) -> tuple[str, ...]:
+        """Whoever has an address there may join as a labeler by signing in; none by default."""
+        value = self._database.value("SELECT value FROM settings WHERE key = ?", [_DOMAINS])
+        return () if value is None else tuple(json.loads(value))
+
+    def set_domains(self, domains: Sequence[str]) -> None:
+        """Allow these domains, and no others.
+
+        Raises:
+            BadInput: one is no domain name.
+        """
+        found = tuple(dict.fromkeys(domain.strip().lower().removeprefix("@")
+                                    for domain in domains if domain.strip()))
+        for domain in found:
+            if not _DOMAIN.fullmatch(domain):
+                raise BadInput(f"domains: {domain!r} is no domain name such as example.org")
+        with self._database.write() as db:
+            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
+                            "DO UPDATE SET value = excluded.value", [_DOMAINS, json.dumps(found)])
 
     def create_code(self, labeler_id: int, lifetime: timedelta = CODE_LIFETIME) -> str:
         """A new one-time sign-in code for a human; older unused ones stop working."""
@@ -94,7 +150,7 @@ class People:
             db.conn.execute("UPDATE sign_in_codes SET expires_at = ? WHERE labeler_id = ? "
                             "AND used_at IS NULL AND expires_at > ?", [now(), labeler_id, now()])
             self._database.insert("sign_in_codes", {
-                "code_hash": _hash(code), "labeler_id": labeler_id, "created_at": now(),
+                "code_hash": hashed(code), "labeler_id": labeler_id, "created_at": now(),
                 "expires_at": now(lifetime)})
         return code
 
@@ -103,37 +159,37 @@ class People:
         row = self._database.row(
             "SELECT l.* FROM sign_in_codes s JOIN labelers l ON l.id = s.labeler_id "
             "WHERE s.code_hash = ? AND s.used_at IS NULL AND s.expires_at > ? "
-            "AND NOT l.disabled", [_hash(code), now()])
+            "AND NOT l.disabled", [hashed(code), now()])
         return None if row is None else _labeler(row)
 
-    def redeem(self, code: str, lifetime: timedelta = SESSION_LIFETIME) -> str | None:
+    def redeem(self, code: str, lifetime: timedelta | None = None) -> str | None:
         """Trade a one-time code for a session token; None if used, expired or unknown."""
         with self._database.write() as db:
             row = db.conn.execute(
                 "UPDATE sign_in_codes SET used_at = ? WHERE code_hash = ? AND used_at IS NULL "
                 "AND expires_at > ? AND labeler_id IN (SELECT id FROM labelers WHERE NOT disabled)"
-                " RETURNING labeler_id", [now(), _hash(code), now()]).fetchone()
-            if row is None:
-                return None
-            token = secrets.token_urlsafe(32)
-            self._database.insert("sessions", {
-                "token_hash": _hash(token), "labeler_id": row["labeler_id"],
-                "created_at": now(), "expires_at": now(lifetime)})
-            return token
+                " RETURNING labeler_id", [now(), hashed(code), now()]).fetchone()
+            return None if row is None else self.sessions.start(row["labeler_id"], lifetime)
 
     def of_session(self, token: str) -> Labeler | None:
         """Who is signed in with this token; None if it ended, expired or the person is disabled."""
-        row = self._database.row(
-            "SELECT l.* FROM sessions s JOIN labelers l ON l.id = s.labeler_id "
-            "WHERE s.token_hash = ? AND s.ended_at IS NULL AND s.expires_at > ? "
-            "AND NOT l.disabled", [_hash(token), now()])
+        row = self.sessions.person_of(token)
         return None if row is None else _labeler(row)
 
     def end_session(self, token: str) -> None:
         """Sign out."""
-        with self._database.write() as db:
-            db.conn.execute("UPDATE sessions SET ended_at = ? WHERE token_hash = ?",
-                            [now(), _hash(token)])
+        self.sessions.end(token)
+
+    def _free_email(self, email: str, of: int | None) -> str:
+        address = email.strip().lower()
+        local, _, domain = address.rpartition("@")
+        if not local or not address.isprintable() or " " in address or "@" in local \
+                or not _DOMAIN.fullmatch(domain):
+            raise BadInput(f"email: {email!r} is no e-mail address")
+        other = self.of_email(address)
+        if other is not None and other.id != of:
+            raise BadInput(f"email: {address} belongs to {other.name}")
+        return address
 
     def _by_name(self, name: str) -> Labeler | None:
         row = self._database.row("SELECT * FROM labelers WHERE name = ?", [name])

@@ -285,6 +285,13 @@ END;
 CREATE INDEX prompts_by_split ON prompts(split);
 """
 
+# When a session was last used, for it to end after some time without.
+_SESSIONS = """
+ALTER TABLE sessions ADD COLUMN seen_at TEXT NOT NULL DEFAULT '';
+UPDATE sessions SET seen_at = created_at;
+CREATE INDEX sessions_by_labeler ON sessions(labeler_id, created_at);
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -304,6 +311,13 @@ def m002_trust(db: Database) -> None:
 def m003_counts(db: Database) -> None:
     """Counts of what a round has and of what a labeler has answered, kept by triggers."""
     for statement in _split(_COUNTS):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m004_sessions(db: Database) -> None:
+    """Sessions know when they were last used."""
+    for statement in _split(_SESSIONS):
         db.conn.execute(statement)
 
 

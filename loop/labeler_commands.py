@@ -26,11 +26,17 @@ class AddLabeler(Common):
     role: Literal["labeler", "lead", "engineer"] = "labeler"
     """What they may do."""
 
+    email: str = ""
+    """The address that signs them in where single sign-on is set up."""
+
     def run(self) -> None:
         """Add them."""
         store = self.store()
-        labeler = store.people.add(self.name, self.role)
-        link = link_for(store, labeler)
+        with store.database.write():
+            labeler = store.people.add(self.name, self.role,
+                                       config={"email": self.email} if self.email else None)
+            store.audit.record(None, "add person", labeler.name, role=labeler.role)
+            link = link_for(store, labeler)
         self.show({**_entry(store, labeler), "link": link},
                   f"added {labeler.name} ({labeler.role}); sign-in link, good once for 7 days:\n"
                   f"{link}")
@@ -96,13 +102,18 @@ def link_for(store: Store, labeler: Labeler) -> str:
     from annotate.launch import DEFAULT_HOST, signin_url
 
     address = store.setting("address") or {"host": DEFAULT_HOST, "port": 8501}
-    return signin_url(address["host"], address["port"], store.people.create_code(labeler.id))
+    with store.database.write():
+        code = store.people.create_code(labeler.id)
+        store.audit.record(None, "make sign-in link", labeler.name)
+    return signin_url(address["host"], address["port"], code)
 
 
 def _set_disabled(command: Common, name: str, disabled: bool) -> None:
     store = command.store()
     labeler = store.people.named(name)
-    store.people.set_disabled(labeler.id, disabled)
+    with store.database.write():
+        store.people.set_disabled(labeler.id, disabled)
+        store.audit.record(None, "disable person" if disabled else "enable person", labeler.name)
     command.show(_entry(store, store.people.get(labeler.id)),
                  f"{labeler.name} is {'disabled' if disabled else 'enabled'}")
 

@@ -52,8 +52,10 @@ def make_ready(store: Store, workspace: Path, host: str, port: int) -> None:
 def sign_in_link(store: Store, host: str, port: int) -> str:
     """A one-time link for the first lead, who is made if there is none."""
     leads = [p for p in store.people.all("human") if p.role == "lead" and not p.disabled]
-    lead = leads[0] if leads else store.people.add(_free_name(store), "lead")
-    return launch.signin_url(host, port, store.people.create_code(lead.id))
+    with store.database.write():
+        lead = leads[0] if leads else store.people.add(_free_name(store), "lead")
+        store.audit.record(None, "make sign-in link", lead.name)
+        return launch.signin_url(host, port, store.people.create_code(lead.id))
 
 
 class Machine:

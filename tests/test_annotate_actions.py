@@ -20,6 +20,7 @@ from annotate.choices import (
 from annotate.permissions import PERMISSIONS
 from data.errors import BadInput, NotAllowed, PrefloopError
 from data.records import ROLES, Answer, Labeler, Message, NewResponse
+from data.sessions import SessionRules
 from data.store import DATABASE_NAME, Store
 
 KINDS = [{"kind": "ppo", "title": "PPO", "help": "", "common": [],
@@ -56,21 +57,32 @@ ACTIONS: dict[str, tuple[str, Act]] = {
     "next_task": ("answer", actions.next_task),
     "submit": ("answer", lambda s, t: actions.submit(s, t, 1, best_first((1, 2)), "key")),
     "skip": ("answer", lambda s, t: actions.skip(s, t, 1, "other")),
+    "take_back": ("answer", lambda s, t: actions.take_back(s, t, 1, "key")),
     "undo": ("answer", lambda s, t: actions.undo(s, t, "key")),
     "add_labeler": ("people", lambda s, t: actions.add_labeler(s, t, "Eve", "lead")),
     "new_link": ("people", lambda s, t: actions.new_link(s, t, 1)),
     "set_disabled": ("people", lambda s, t: actions.set_disabled(s, t, 1, True)),
+    "set_email": ("people", lambda s, t: actions.set_email(s, t, 1, "eve@example.org")),
+    "set_sign_in": ("settings", lambda s, t: actions.set_sign_in(
+        s, t, SessionRules(lifetime_days=365), ["example.org"])),
     "start_job": ("rounds", lambda s, t: actions.start_job(s, t, "ppo", {})),
     "stop_job": ("rounds", lambda s, t: actions.stop_job(s, t, 1)),
+    "sign_out_everywhere": ("answer", actions.sign_out_everywhere),
 }
+#: These are their own record, so the audit log does not repeat them.
+ANSWERING = {"next_task", "submit", "skip", "take_back", "undo"}
 
 
-def everything(store: Store) -> list[tuple[str, int]]:
-    """How many rows each table has, and which state people and jobs are in."""
-    tables = ("labelers", "sign_in_codes", "comparisons", "assignments", "jobs", "tasks")
-    return [(table, store.database.value(f"SELECT count(*) FROM {table}")) for table in tables] + [
-        ("disabled", store.database.value("SELECT count(*) FROM labelers WHERE disabled")),
-        ("stopping", store.database.value("SELECT count(*) FROM jobs WHERE stop_requested"))]
+def everything(store: Store) -> list[tuple[str, Any]]:
+    """How many rows each table has, and which state people, jobs and settings are in."""
+    tables = ("labelers", "sign_in_codes", "comparisons", "assignments", "jobs", "tasks", "audit")
+    questions = [f"SELECT count(*) FROM {table}" for table in tables] + [
+        "SELECT count(*) FROM labelers WHERE disabled",
+        "SELECT count(*) FROM jobs WHERE stop_requested",
+        "SELECT count(*) FROM sessions WHERE ended_at IS NULL",
+        "SELECT group_concat(config) FROM labelers",
+        "SELECT group_concat(key || value) FROM settings"]
+    return [(question, store.database.value(question)) for question in questions]
 
 
 def test_every_public_action_is_covered() -> None:
@@ -131,6 +143,54 @@ def test_an_action_needs_a_living_session(store: Store, name: str, end: str) -> 
         ACTIONS[name][1](store, given)
     assert everything(store) == before
     assert not store.people.get(other.id).disabled
+
+
+@pytest.mark.parametrize("name", sorted(set(ACTIONS) - ANSWERING))
+def test_what_is_more_than_answering_leaves_an_entry_in_the_same_transaction(
+        store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed_in(store, "other")
+    me, token = signed_in(store, "me", "lead")
+    store.jobs.add("ppo")
+    before = everything(store)
+    with monkeypatch.context() as patch, pytest.raises(PrefloopError, match="disk is full"):
+        def full(*_: Any, **__: Any) -> None:
+            raise PrefloopError("the disk is full")
+
+        patch.setattr(store.audit, "record", full)
+        ACTIONS[name][1](store, token)
+    assert everything(store) == before  # what cannot be logged is not done
+    ACTIONS[name][1](store, token)
+    entry = store.audit.entries()[0]
+    assert entry.labeler_id == me.id and entry.action
+    assert len(store.audit.entries()) == 1
+
+
+def test_the_audit_log_holds_no_secret(store: Store) -> None:
+    me, token = signed_in(store, "me", "lead")
+    _, code = actions.add_labeler(store, token, "Eve", "labeler")
+    again = actions.new_link(store, token, me.id)
+    actions.sign_out(store, token)
+    told = repr(store.audit.entries())
+    assert not any(secret in told for secret in (token, code, again))
+    assert [entry.action for entry in store.audit.entries()] == [
+        "sign out", "make sign-in link", "add person"]
+
+
+def test_a_change_of_role_counts_from_the_next_click(store: Store) -> None:
+    me, token = signed_in(store, "me", "lead")
+    actions.new_link(store, token, me.id)
+    store.people.set_role(me.id, "labeler")
+    with pytest.raises(NotAllowed, match="a labeler may not"):
+        actions.new_link(store, token, me.id)
+
+
+def test_signing_out_everywhere_ends_ones_own_sessions_only(store: Store) -> None:
+    me, token = signed_in(store, "me")
+    elsewhere = store.people.redeem(store.people.create_code(me.id))
+    _, theirs = signed_in(store, "they")
+    assert elsewhere is not None and actions.sign_out_everywhere(store, token) == 2
+    assert store.people.of_session(token) is store.people.of_session(elsewhere) is None
+    assert store.people.of_session(theirs) is not None
 
 
 def test_a_task_can_only_be_answered_or_skipped_by_whom_it_was_given_to(store: Store) -> None:

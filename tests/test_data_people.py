@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from data.database import now
 from data.errors import BadInput
+from data.sessions import SessionRules
 from data.store import Store
 
 
@@ -73,3 +75,90 @@ def test_names_are_checked(store: Store) -> None:
         with pytest.raises(BadInput):
             store.people.add(name, role, kind)
     assert [p.name for p in store.people.all()] == ["Ann Lee"]
+
+
+def _age(store: Store, **ago: timedelta) -> None:
+    """Let every session have been started, or last used, so long ago."""
+    with store.database.write() as db:
+        for column, since in ago.items():
+            db.conn.execute(f"UPDATE sessions SET {column} = ?", [now(-since)])
+
+
+def test_sessions_end_after_their_time_and_without_use(store: Store) -> None:
+    ann = store.people.add("Ann")
+    token = store.people.redeem(store.people.create_code(ann.id))
+    assert token is not None
+    _age(store, seen_at=timedelta(hours=119))
+    assert store.people.of_session(token) == ann
+    _age(store, seen_at=timedelta(hours=121))
+    assert store.people.of_session(token) is None and store.people.sessions.of(ann.id) == []
+    store.people.sessions.used(token)
+    assert store.people.of_session(token) is None  # what has ended is not used back to life
+    _age(store, created_at=timedelta(days=13), seen_at=timedelta())
+    assert store.people.of_session(token) == ann
+    store.people.sessions.set_rules(SessionRules(lifetime_days=12))
+    assert store.people.of_session(token) is None  # also for sessions that were open before
+    for wrong in ({"lifetime_days": 0}, {"idle_hours": 0}, {"lifetime_days": 1000}):
+        with pytest.raises(BadInput, match=next(iter(wrong))):
+            SessionRules(**wrong)
+
+
+def test_use_is_written_once_a_minute_and_never_after_the_end(store: Store) -> None:
+    ann = store.people.add("Ann")
+    token = store.people.redeem(store.people.create_code(ann.id))
+    assert token is not None
+    before = store.people.sessions.of(ann.id)
+    store.people.sessions.used(token)
+    assert store.people.sessions.of(ann.id) == before
+    _age(store, seen_at=timedelta(minutes=2))
+    store.people.sessions.used(token)
+    assert store.people.sessions.of(ann.id)[0].seen_at > before[0].seen_at
+    store.people.end_session(token)
+    ended = store.database.value("SELECT ended_at FROM sessions")
+    _age(store, seen_at=timedelta(minutes=2))
+    store.people.sessions.used(token)
+    store.people.end_session(token)
+    assert store.people.of_session(token) is None
+    assert store.database.value("SELECT ended_at FROM sessions") == ended
+
+
+def test_an_address_belongs_to_one_person(store: Store) -> None:
+    ann = store.people.add("Ann", "lead", config={"email": " Ann@Example.org "})
+    bob = store.people.add("bob@example.org")
+    assert store.people.of_email("ann@example.ORG") == ann
+    assert store.people.of_email("bob@example.org") == bob  # called by it
+    assert store.people.of_email("carl@example.org") is None
+    for taken in ("ann@example.org", "BOB@example.org"):
+        with pytest.raises(BadInput, match="belongs to"):
+            store.people.add("Eve", config={"email": taken})
+    with pytest.raises(BadInput, match="belongs to Ann"):
+        store.people.set_email(bob.id, "ann@example.org")
+    for wrong in ("ann", "@example.org", "a b@example.org", "a@b@example.org", "a@localhost",
+                  "a@exa\nmple.org", "a@\u202egro.elpmaxe"):
+        with pytest.raises(BadInput, match="no e-mail address"):
+            store.people.set_email(bob.id, wrong)
+    store.people.set_email(bob.id, "robert@example.org")
+    assert store.people.of_email("bob@example.org") is None  # an address of one's own replaces it
+    store.people.set_email(ann.id, "")
+    assert store.people.of_email("ann@example.org") is None
+    store.people.add("A machine", kind="simulated", config={"email": "m@example.org"})
+    assert store.people.of_email("m@example.org") is None
+
+
+def test_domains_are_names(store: Store) -> None:
+    assert store.people.domains() == ()
+    store.people.set_domains([" Example.org", "@lab.example.org", "example.org", ""])
+    assert store.people.domains() == ("example.org", "lab.example.org")
+    for wrong in ("org", "*.example.org", "example.org/x", ".example.org", "exa mple.org"):
+        with pytest.raises(BadInput, match="domains"):
+            store.people.set_domains([wrong])
+
+
+def test_roles_change_for_people_only(store: Store) -> None:
+    ann = store.people.add("Ann")
+    store.people.set_role(ann.id, "engineer")
+    assert store.people.get(ann.id).role == "engineer"
+    with pytest.raises(BadInput, match="role"):
+        store.people.set_role(ann.id, "king")
+    with pytest.raises(BadInput, match="only people"):
+        store.people.set_role(store.people.add("bot", kind="simulated").id, "lead")

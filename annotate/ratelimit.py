@@ -1,0 +1,92 @@
+"""How often something may be tried: token buckets in memory, one a client and one for all.
+
+A bucket refills by itself, so whoever shares an address with somebody who guesses waits seconds,
+never minutes. Buckets that are full again are forgotten: memory does not grow with visitors.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+#: More clients than this at once, and the fullest buckets are forgotten first.
+MOST_CLIENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many tries at once, then one every `seconds`."""
+
+    burst: int
+    seconds: float
+
+
+class Limiter:
+    """Counts tries by client and in all."""
+
+    def __init__(self, each: Rate, everybody: Rate,
+                 clock: Callable[[], float] = monotonic) -> None:
+        self._each, self._everybody, self._clock = each, everybody, clock
+        self._lock = threading.Lock()
+        # When a bucket will be full again, in the clock's seconds; a missing bucket is full.
+        self._full_at: dict[str, float] = {}
+        self._all_full_at = -math.inf
+
+    def wait(self, address: str | None) -> float:
+        """Seconds until this client may try; 0 if it may now. Does not count as a try."""
+        with self._lock:
+            now = self._clock()
+            return max(_wait(self._full_at.get(client_of(address), now), self._each, now),
+                       _wait(self._all_full_at, self._everybody, now))
+
+    def count(self, address: str | None) -> None:
+        """Count one try."""
+        with self._lock:
+            now, client = self._clock(), client_of(address)
+            self._all_full_at = max(self._all_full_at, now) + self._everybody.seconds
+            self._full_at[client] = max(self._full_at.get(client, now), now) + self._each.seconds
+            if len(self._full_at) > MOST_CLIENTS:
+                self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        emptiest = sorted(self._full_at.items(), key=lambda one: -one[1])[:MOST_CLIENTS // 2]
+        self._full_at = {client: full for client, full in emptiest if full > now}
+
+
+class Tally:
+    """Counts what happens often, to be written down seldom."""
+
+    def __init__(self, every: float, clock: Callable[[], float] = monotonic) -> None:
+        self._every, self._clock = every, clock
+        self._lock = threading.Lock()
+        self._written_at, self._count = -math.inf, 0
+
+    def add(self) -> int:
+        """Count one more; returns how many to write down now, 0 while it is too early."""
+        with self._lock:
+            self._count += 1
+            if self._clock() - self._written_at < self._every:
+                return 0
+            count, self._count, self._written_at = self._count, 0, self._clock()
+            return count
+
+
+def client_of(address: str | None) -> str:
+    """Whose bucket an address uses: an IPv6 client owns a whole /64 and could try from each."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _wait(full_at: float, rate: Rate, now: float) -> float:
+    """The bucket lacks (full_at - now) / seconds tokens; a try needs one of its `burst`."""
+    return max(full_at - now - (rate.burst - 1) * rate.seconds, 0.0)

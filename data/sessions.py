@@ -1,0 +1,147 @@
+"""Who is signed in, for how long. Only hashes of the tokens are stored.
+
+A session ends at sign-out, when its person is disabled, after a set time, and after a set time
+without use. A page that refreshes by itself is no use: the caller says what is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from data.database import Database, now
+from data.errors import BadInput
+
+#: Use is written down at most this often: it is asked at every click, by many people at once.
+SEEN_EVERY = timedelta(minutes=1)
+_SETTING = "sessions"
+
+
+def hashed(secret: str) -> str:
+    """What is stored of a code or a token.
+
+    They are 256 random bits, so a fast hash is enough: there is nothing to guess. Looking a hash
+    up takes no time that tells anything of the secret.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SessionRules:
+    """How long people stay signed in; a lead sets it per workspace, for open sessions too.
+
+    Raises:
+        BadInput: a field is out of its bounds; the message names it.
+    """
+
+    lifetime_days: int = 14
+    """A session ends so long after signing in, whatever happens."""
+    idle_hours: int = 120
+    """A session ends when it was not used for so long."""
+
+    def __post_init__(self) -> None:
+        for name, high in (("lifetime_days", 365), ("idle_hours", 365 * 24)):
+            if not 1 <= getattr(self, name) <= high:
+                raise BadInput(f"{name}: must lie from 1 to {high}, not {getattr(self, name)}")
+
+    @property
+    def lifetime(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(days=self.lifetime_days)
+
+    @property
+    def idle(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(hours=self.idle_hours)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One place where a person is signed in."""
+
+    created_at: str
+    seen_at: str
+
+
+class Sessions:
+    """The sessions of a workspace."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rules(self) -> SessionRules:
+        """The rules in force."""
+        return _rules(self._database.value("SELECT value FROM settings WHERE key = ?", [_SETTING]))
+
+    def set_rules(self, rules: SessionRules) -> None:
+        """Put rules in force, for every session there is."""
+        with self._database.write() as db:
+            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
+                            "DO UPDATE SET value = excluded.value",
+                            [_SETTING, json.dumps(asdict(rules))])
+
+    def start(self, labeler_id: int, lifetime: timedelta | None = None) -> str:
+        """A new session's token; `lifetime` can only make it shorter than the rules do."""
+        token = secrets.token_urlsafe(32)
+        created = now()
+        self._database.insert("sessions", {
+            "token_hash": hashed(token), "labeler_id": labeler_id, "created_at": created,
+            "seen_at": created,
+            "expires_at": now(self.rules().lifetime if lifetime is None else lifetime)})
+        return token
+
+    def person_of(self, token: str) -> sqlite3.Row | None:
+        """The labeler's row, if the session lives and the person is not disabled."""
+        row = self._database.row(
+            "SELECT l.*, s.created_at AS started_at, s.seen_at, s.expires_at, "
+            "(SELECT value FROM settings WHERE key = ?) AS rules "
+            "FROM sessions s JOIN labelers l ON l.id = s.labeler_id "
+            "WHERE s.token_hash = ? AND s.ended_at IS NULL AND NOT l.disabled",
+            [_SETTING, hashed(token)])
+        return row if row is not None and _lives(row, _rules(row["rules"])) else None
+
+    def used(self, token: str) -> None:
+        """Note that somebody acts in this session; written at most every `SEEN_EVERY`."""
+        row = self.person_of(token)
+        if row is not None and row["seen_at"] < now(-SEEN_EVERY):
+            with self._database.write() as db:
+                db.conn.execute("UPDATE sessions SET seen_at = ? WHERE token_hash = ?",
+                                [now(), hashed(token)])
+
+    def end(self, token: str) -> None:
+        """Sign out."""
+        with self._database.write() as db:
+            db.conn.execute("UPDATE sessions SET ended_at = ? WHERE token_hash = ? "
+                            "AND ended_at IS NULL", [now(), hashed(token)])
+
+    def end_all(self, labeler_id: int) -> int:
+        """Sign a person out everywhere; returns how many sessions that ended."""
+        ended = len(self.of(labeler_id))
+        with self._database.write() as db:
+            db.conn.execute("UPDATE sessions SET ended_at = ? WHERE labeler_id = ? "
+                            "AND ended_at IS NULL", [now(), labeler_id])
+        return ended
+
+    def of(self, labeler_id: int) -> list[Session]:
+        """Where a person is signed in, newest first."""
+        rules = self.rules()
+        rows = self._database.rows(
+            "SELECT created_at AS started_at, seen_at, expires_at FROM sessions "
+            "WHERE labeler_id = ? AND ended_at IS NULL ORDER BY created_at DESC", [labeler_id])
+        return [Session(row["started_at"], row["seen_at"]) for row in rows if _lives(row, rules)]
+
+
+def _rules(value: str | None) -> SessionRules:
+    return SessionRules() if value is None else SessionRules(**json.loads(value))
+
+
+def _lives(row: sqlite3.Row, rules: SessionRules) -> bool:
+    started = datetime.fromisoformat(row["started_at"])
+    seen = datetime.fromisoformat(row["seen_at"])
+    ends = min(datetime.fromisoformat(row["expires_at"]), started + rules.lifetime,
+               seen + rules.idle)
+    return ends > datetime.now(ends.tzinfo)
