@@ -1,0 +1,210 @@
+"""Features of the frozen backbone: the right layer over the right tokens, computed once."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from reward_world import text
+
+from backbone.model import Backbone
+from backbone.text import conversation_ids
+from data.errors import BadInput, PrefloopError
+from data.records import Message
+from reward import feature_cache
+from reward.feature_cache import FeatureCache, fingerprint
+from reward.features import (
+    EncodedResponse,
+    FeatureKind,
+    compute,
+    encode_response,
+    layer_count,
+    some_kinds,
+)
+
+KINDS = [FeatureKind(1, "mean"), FeatureKind(1, "last"), FeatureKind(3, "mean"),
+         FeatureKind(2, "last")]
+
+
+@pytest.fixture(params=[False, True], ids=["pad", "pad-is-eos"])
+def backbone(request: pytest.FixtureRequest, tmp_path: Path) -> Backbone:
+    return tiny_backbone(tmp_path, layers=4, pad_is_eos=request.param)
+
+
+def responses(backbone: Backbone, prompts: int = 4, each: int = 3,
+              seed: int = 0) -> list[EncodedResponse]:
+    draw = random.Random(seed)
+    found = []
+    for _ in range(prompts):
+        messages = [Message(role="user", content=text(draw, draw.randint(1, 9)))]
+        found += [encode_response(backbone, messages, text(draw, draw.randint(1, 12)), 512)
+                  for _ in range(each)]
+    return random.Random(1).sample(found, len(found))
+
+
+def by_hand(backbone: Backbone, response: EncodedResponse, kind: FeatureKind) -> np.ndarray:
+    """All hidden states of one text by itself, from the model's own output."""
+    with torch.no_grad():
+        states = backbone.trunk(input_ids=torch.tensor([list(response.ids)]),
+                                output_hidden_states=True, use_cache=False).hidden_states
+    own = states[kind.layer][0, response.start:]
+    return np.asarray(own.mean(0) if kind.pooling == "mean" else own[-1])
+
+
+def test_features_are_those_of_each_text_by_itself(backbone: Backbone) -> None:
+    asked = responses(backbone)
+    found = compute(backbone, asked, KINDS)
+    for kind in KINDS:
+        for row, response in zip(found[kind], asked, strict=True):
+            assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
+
+
+def test_same_text_same_features_packed_padded_or_alone(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = responses(backbone)
+    together = compute(backbone, asked, KINDS)
+    alone = [compute(backbone, [one], KINDS) for one in asked]
+    monkeypatch.setattr(Backbone, "can_pack", False)
+    padded = compute(backbone, asked, KINDS)
+    for kind in KINDS:
+        assert together[kind] == pytest.approx(np.vstack([a[kind] for a in alone]), abs=2e-5)
+        assert padded[kind] == pytest.approx(together[kind], abs=2e-5)
+
+
+def test_an_adapter_changes_nothing(backbone: Backbone) -> None:
+    asked = responses(backbone, 2)
+    bare = compute(backbone, asked, KINDS)
+    name, weights = fingerprint(backbone), backbone.new_lora_config(4, 8)
+    backbone.add_adapter("moved", weights)
+    for parameter in backbone.adapter_parameters("moved"):
+        parameter.data += 0.5
+    backbone.switch_to("moved")
+    for kind, values in compute(backbone, asked, KINDS).items():
+        assert values == pytest.approx(bare[kind], abs=2e-5)
+    assert fingerprint(backbone) == name
+
+
+def test_only_the_layers_asked_for_are_run(backbone: Backbone) -> None:
+    run = []
+    blocks = backbone.trunk.layers
+    for number, block in enumerate(blocks, 1):  # type: ignore[arg-type]
+        block.register_forward_hook(lambda *_, number=number: run.append(number))
+    compute(backbone, responses(backbone, 1), [FeatureKind(2)])
+    assert max(run) <= 2
+    run.clear()
+    backbone.hidden(feature_batch(backbone), None)  # and the hooks are gone again
+    assert max(run) == layer_count(backbone) == 4
+
+
+def feature_batch(backbone: Backbone):  # type: ignore[no-untyped-def]
+    from backbone.text import pad
+
+    return pad([[5, 6, 7]], backbone.pad_id, backbone.device)
+
+
+def test_the_response_begins_where_the_prompt_ends(backbone: Backbone) -> None:
+    messages = [Message(role="user", content="tell me about the cat")]
+    encoded = encode_response(backbone, messages, "red green blue", 512)
+    own = backbone.tokenizer.decode(encoded.ids[encoded.start:]).split()
+    assert own[:3] == ["red", "green", "blue"]
+    assert "assistant" not in own
+
+
+def test_a_long_conversation_keeps_its_response(backbone: Backbone) -> None:
+    old = [Message(role="user", content="one two three four five six " * 4),
+           Message(role="assistant", content="seven eight nine ten " * 4),
+           Message(role="user", content="tell me about the dog")]
+    whole = encode_response(backbone, old, "yes red no", 512)
+    cut = encode_response(backbone, old, "yes red no", 30)
+    assert len(cut.ids) <= 30 < len(whole.ids)
+    assert cut.ids[cut.start:] == whole.ids[whole.start:]
+    turns = [*old, Message(role="assistant", content="yes red no")]
+    assert list(cut.ids) == conversation_ids(backbone.tokenizer, turns, 30,
+                                             backbone.config_pad_id)[0]
+    tiny = encode_response(backbone, old, "yes red no " * 9, 10)
+    assert tiny.start == 0
+    assert len(tiny.ids) in (9, 10)  # a pad token at the end is left off
+
+
+def test_responses_that_begin_alike_keep_what_they_share(backbone: Backbone) -> None:
+    messages = [Message(role="user", content="say more")]
+    asked = [encode_response(backbone, messages, words, 512)
+             for words in ("the cat and the dog", "the cat and the sea", "the cat and", "the")]
+    found = compute(backbone, asked, KINDS)
+    for kind in KINDS:
+        for row, response in zip(found[kind], asked, strict=True):
+            assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
+
+
+def test_the_cache_computes_once(backbone: Backbone, tmp_path: Path,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FeatureCache(tmp_path / "features")
+    asked = responses(backbone)
+    first = cache.features(backbone, asked[:8], KINDS[:2])
+    computed: list[tuple[int, list[FeatureKind]]] = []
+
+    def watched(model, wanted, kinds, on_batch=None):  # type: ignore[no-untyped-def]
+        computed.append((len(wanted), list(kinds)))
+        return compute(model, wanted, kinds, on_batch)
+
+    monkeypatch.setattr(feature_cache, "compute", watched)
+    again = FeatureCache(tmp_path / "features").features(backbone, asked[:8][::-1], KINDS[:2])
+    assert computed == []
+    for kind in KINDS[:2]:
+        assert (again[kind][::-1] == first[kind]).all()
+    more = cache.features(backbone, asked, KINDS[:2])
+    assert computed == [(len(asked) - 8, KINDS[:2])]
+    assert (more[KINDS[0]][:8] == first[KINDS[0]]).all()
+    cache.features(backbone, asked, KINDS)
+    assert computed[1:] == [(len(asked), KINDS[2:])]  # the kinds that were not there
+    assert cache.features(backbone, [], KINDS)[KINDS[0]].shape == (0, backbone.hidden_size)
+
+
+def test_another_checkpoint_has_features_of_its_own(tmp_path: Path) -> None:
+    found = []
+    for seed in (1, 2):
+        folder = tiny_checkpoint(tmp_path / str(seed), seed=seed)
+        found.append(Backbone(str(folder), torch.device("cpu"), torch.float32))
+    assert fingerprint(found[0]) != fingerprint(found[1])
+    moved = tmp_path / "moved"
+    (tmp_path / "1").rename(moved)
+    again = Backbone(str(moved / "tiny"), torch.device("cpu"), torch.float32)
+    assert fingerprint(again) == fingerprint(found[0])
+
+
+def test_a_broken_file_in_the_cache_is_named(backbone: Backbone, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "features")
+    asked = responses(backbone, 1)
+    cache.features(backbone, asked, KINDS)
+    [path] = (tmp_path / "features").rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(PrefloopError, match=path.name):
+        cache.features(backbone, asked, KINDS)
+    path.unlink()
+    cache.features(backbone, asked, KINDS)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(PrefloopError, match="cannot be kept"):
+        FeatureCache(tmp_path / "file").features(backbone, asked, KINDS)
+
+
+def test_wrong_kinds_are_refused(backbone: Backbone) -> None:
+    for wrong in ((0, "mean"), (1, "max")):
+        with pytest.raises(BadInput):
+            FeatureKind(*wrong)
+    with pytest.raises(BadInput, match="has 4"):
+        compute(backbone, responses(backbone, 1), [FeatureKind(5)])
+    assert {kind.layer for kind in some_kinds(backbone)} <= {1, 2, 3, 4}
+
+
+def test_progress_is_heard_and_stops_the_work(backbone: Backbone) -> None:
+    heard: list[float] = []
+    compute(backbone, responses(backbone), KINDS, heard.append)
+    assert heard[-1] == 1
+
+    def stop(share: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compute(backbone, responses(backbone), KINDS, stop)
