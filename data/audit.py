@@ -48,3 +48,8 @@ class Audit:
             "AND (:action IS NULL OR action = :action) AND (:before IS NULL OR id < :before) "
             "ORDER BY id DESC LIMIT :limit",
             {"who": labeler_id, "action": action, "before": before, "limit": limit})]
+
+    def actions(self) -> list[str]:
+        """Every action that was ever recorded, by name."""
+        return [row[0] for row in self._database.rows(
+            "SELECT DISTINCT action FROM audit ORDER BY action")]

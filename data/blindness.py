@@ -1,0 +1,32 @@
+"""What somebody may not be told yet, because they may still be asked about it.
+
+Labelers never see who wrote what. Leads and engineers do, and label too: for them it stays hidden
+wherever their own blind answer is still to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data.plain_json import to_json
+from data.store import Store
+
+
+def hidden_from(store: Store, viewer: int, responses: Iterable[int]) -> frozenset[int]:
+    """Those of the responses that the viewer may still be asked about, and must judge blind.
+
+    That is: in a task that is open (or hidden gold in use, or their repeat), in no closed round,
+    that they have neither answered nor skipped.
+    """
+    return frozenset(row[0] for row in store.database.rows("""
+        SELECT DISTINCT tr.response_id FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
+        LEFT JOIN rounds r ON r.id = t.round_id LEFT JOIN known_answers k ON k.task_id = t.id
+        LEFT JOIN assignments a ON a.task_id = t.id AND a.labeler_id = :viewer
+        WHERE tr.response_id IN (SELECT value FROM json_each(:responses))
+        AND (t.round_id IS NULL OR r.closed_at IS NULL) AND a.skipped_at IS NULL
+        AND (t.only_for IS NULL OR t.only_for = :viewer)
+        AND (a.task_id IS NOT NULL OR CASE t.purpose WHEN 'gold' THEN k.retired = 0
+            ELSE t.labels < t.wanted END)
+        AND NOT EXISTS (SELECT 1 FROM current_comparisons c
+            WHERE c.task_id = t.id AND c.labeler_id = :viewer)""",
+        {"viewer": viewer, "responses": to_json(list(responses))}))

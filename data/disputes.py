@@ -1,0 +1,85 @@
+"""The tasks on which labelers disagree most, for a lead to decide.
+
+Only what was answered blind counts: a decision is no further witness. Tasks with a known answer
+and repeats (one labeler's own) are no disputes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from data.store import Store
+
+#: What a tie or "both bad" weighs beside a winner, who weighs the strength, 1 to 4.
+TIE_WEIGHT = 1.0
+_STRONGEST = 4.0
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A task that labelers answered differently.
+
+    `heat` runs from 0 (all but agreed) up: see `heat_of`. `answers` counts the blind ones.
+    """
+
+    task_id: int
+    heat: float
+    answers: int
+    decided: bool
+
+
+def disputes(store: Store, round_id: int | None = None) -> list[Dispute]:
+    """Every task (of a round) that two labelers or more answered differently, hottest first."""
+    votes: dict[int, dict[tuple[int, int], dict[str, float]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(float)))
+    for row in store.database.each(_VOTES, {"round": round_id}):
+        votes[row["task_id"]][row["first"], row["second"]][row["outcome"]] += row["weight"]
+    counts = {row["task_id"]: row for row in store.database.each(_COUNTS, {"round": round_id})}
+    found = []
+    for task_id, pairs in votes.items():
+        answers = counts[task_id]["answers"]
+        heat = sum(heat_of(outcomes, answers) for outcomes in pairs.values()) / len(pairs)
+        if heat > 0:
+            found.append(Dispute(task_id, heat, answers, bool(counts[task_id]["decided"])))
+    return sorted(found, key=lambda dispute: (-dispute.heat, dispute.task_id))
+
+
+def heat_of(outcomes: Mapping[str, float], answers: int) -> float:
+    """How hot one pair of responses is, from the weight that each outcome got.
+
+    The entropy of the outcomes in bits, −Σ p log₂ p with p an outcome's share of the weight, times
+    the mean weight of an answer over the greatest possible: two who say "significantly better" of
+    different sides (1.0) contradict each other more than two who say "negligibly" (0.25). Three
+    outcomes can pass 1.
+    """
+    total = sum(outcomes.values())
+    shares = [weight / total for weight in outcomes.values() if weight > 0]
+    return entropy(shares) * total / answers / _STRONGEST
+
+
+def entropy(shares: Iterable[float]) -> float:
+    """−Σ p log₂ p, in bits; exactly 0 where all is one."""
+    return sum(-p * math.log2(p) for p in shares if p < 1)
+
+
+# Pairs are entered by response id, so sides are undone. A task needs two answers to be disputed,
+# and `labels` (which counts them) is cheap to ask first.
+_BLIND = """
+    FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
+    WHERE t.labels > 1 AND t.purpose IN ('train', 'evaluate')
+    AND (:round IS NULL OR t.round_id = :round)
+    AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"""
+_VOTES = f"""
+    SELECT f.task_id, min(f.chosen_id, f.rejected_id) AS first,
+        max(f.chosen_id, f.rejected_id) AS second,
+        CASE WHEN f.strength = 0 THEN 'tie' WHEN f.chosen_id < f.rejected_id THEN 'first'
+            ELSE 'second' END AS outcome,
+        CASE WHEN f.strength = 0 THEN {TIE_WEIGHT} ELSE f.strength END AS weight
+    FROM preferences f WHERE f.comparison_id IN (SELECT c.id {_BLIND})"""
+_COUNTS = f"""
+    SELECT c.task_id, count(*) AS answers, EXISTS (
+        SELECT 1 FROM current_decisions d WHERE d.task_id = c.task_id) AS decided
+    {_BLIND} GROUP BY c.task_id"""
