@@ -61,8 +61,11 @@ class Gate:
         if not from_here(HTTPConnection(scope)):
             await send({"type": "websocket.close", "code": 1008})
             return
-        ears = _Ears(self, _token(scope))
-        person = str(ears.person.id) if ears.person else ""
+        token, person = _token(scope), ""
+        with suppress(PrefloopError):
+            labeler = self.person(token)
+            person = str(labeler.id) if labeler else ""
+        ears = _Ears(self, token)
         headers = [(name, value) for name, value in scope["headers"]
                    if name.lower() != PERSON_HEADER.encode()]
         scope = {**scope, "headers": [*headers, (PERSON_HEADER.encode(), person.encode())]}
@@ -95,13 +98,10 @@ class Gate:
 
 
 class _Ears:
-    """One tab's messages, heard on behalf of who was signed in when it connected."""
+    """One tab's messages, heard on behalf of whose cookie it connected with."""
 
     def __init__(self, gate: Gate, token: str | None) -> None:
         self._gate, self._token = gate, token
-        self.person: Labeler | None = None
-        with suppress(PrefloopError):
-            self.person = gate.person(token)
         self._noted = -SEEN_EVERY.total_seconds()
 
     def hear(self, data: bytes) -> bytes | None:
@@ -122,12 +122,10 @@ class _Ears:
             return data if person and operation in _OPERATIONS else None
         if kind != "rerun_script":
             return None
-        changed, self.person = not _same(self.person, person), person
-        if person is None or changed:
-            # Nothing is pressed or typed on a page that somebody else, or another role, was shown.
-            state = message.rerun_script
-            state.ClearField("widget_states")
-            state.ClearField("fragment_id")
+        if person is None:
+            # The page (or the part of it that refreshes) runs and says that the session is over,
+            # but nothing is pressed and nothing typed.
+            message.rerun_script.ClearField("widget_states")
             return message.SerializeToString()
         if not message.rerun_script.is_auto_rerun:
             self._note()
@@ -153,8 +151,3 @@ def from_here(connection: HTTPConnection) -> bool:
 def _token(scope: Scope) -> str | None:
     return HTTPConnection(scope).cookies.get(cookie_name())
 
-
-def _same(before: Labeler | None, after: Labeler | None) -> bool:
-    if before is None or after is None:
-        return before is after
-    return (before.id, before.role) == (after.id, after.role)

@@ -85,21 +85,24 @@ async def redeem(request: Request) -> Response:
 
 
 async def start_single_sign_on(request: Request) -> Response:
-    """On to the provider, through Streamlit's own route."""
-    if oidc.own_provider() is None or not _from_own_site(request):
-        return await _refused(request)
+    """On to the provider, through Streamlit's own route; a link, since forms may not lead away."""
+    if oidc.own_provider() is None:
+        return RedirectResponse("/signin", status_code=303)
     return RedirectResponse(oidc.login_address(), status_code=303)
 
 
 async def finish_single_sign_on(request: Request) -> Response:
     """Trade what the provider said for a session, if the workspace knows the person."""
     if oidc.own_provider() is None:
-        return await _refused(request)
+        return RedirectResponse("/signin", status_code=303)
+    if wait := limiter.wait(_client(request)):
+        return _too_many(wait)
     email, why = oidc.proven_email(request)
     token = None
     if email is not None:
         token, why = await run_in_threadpool(_admit, email)
     if token is None:
+        limiter.count(_client(request))
         await run_in_threadpool(_note_failure, request)
         response: Response = HTMLResponse(message_page("You are not signed in.", why),
                                           status_code=403)
@@ -111,10 +114,12 @@ async def finish_single_sign_on(request: Request) -> Response:
 
 async def sign_out(request: Request) -> Response:
     """End the session and forget the cookie."""
-    token = request.cookies.get(cookie_name())
-    if token and _from_own_site(request):
-        await run_in_threadpool(end_session, store(), token)
     response = RedirectResponse("/", status_code=303)
+    if not _from_own_site(request):
+        return response
+    token = request.cookies.get(cookie_name())
+    if token:
+        await run_in_threadpool(end_session, store(), token)
     response.delete_cookie(cookie_name(), httponly=True, samesite="lax", secure=_secure(request))
     return response
 
@@ -227,7 +232,7 @@ ROUTES = (
     Route("/healthz", health),
     Route("/signin", show_signin, methods=["GET"]),
     Route("/signin", redeem, methods=["POST"]),
-    Route("/signin/start", start_single_sign_on, methods=["POST"]),
+    Route("/signin/start", start_single_sign_on, methods=["GET"]),
     Route("/signin/done", finish_single_sign_on, methods=["GET"]),
     Route("/signout", sign_out, methods=["POST"]),
     Route(TOP_SCRIPT, top_script),

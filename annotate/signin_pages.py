@@ -11,8 +11,9 @@ _PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 26rem; margin: 18vh auto;
   padding: 0 1rem; overflow-wrap: anywhere }}
-button {{ font: inherit; padding: .6rem 1.2rem; border: 0; border-radius: .5rem;
-  background: #2f6f8f; color: #fff; cursor: pointer }}
+button, .button {{ font: inherit; padding: .6rem 1.2rem; border: 0; border-radius: .5rem;
+  background: #2f6f8f; color: #fff; cursor: pointer; display: inline-block;
+  text-decoration: none }}
 code {{ background: color-mix(in srgb, currentColor 10%, transparent); padding: .1em .35em;
   border-radius: .3em }}</style></head><body><h1>prefloop</h1>{body}</body></html>"""
 
@@ -43,8 +44,8 @@ def link_page(name: str, code: str) -> str:
 def start_page(provider: Provider | None) -> str:
     """The ways in, without a link."""
     button = "" if provider is None else (
-        '<form method="post" action="/signin/start"><button type="submit">Sign in with '
-        f"{html.escape(provider.name)}</button></form>")
+        f'<p><a class="button" href="/signin/start">Sign in with {html.escape(provider.name)}'
+        "</a></p>")
     return _PAGE.format(body=f"<p><strong>Sign in</strong></p>{button}<p>{HOW_TO_GET_A_LINK}</p>")
 
 

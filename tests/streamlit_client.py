@@ -51,10 +51,11 @@ class Reply:
 
 @dataclass
 class Visitor:
-    """A browser: an address, and the cookies it was given there."""
+    """A browser: an address, the cookies it was given there, and headers it always sends."""
 
     url: str
     cookies: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def request(self, method: str, path: str, form: Mapping[str, str] | None = None,
                 headers: Mapping[str, str] | None = None) -> Reply:
@@ -64,7 +65,7 @@ class Visitor:
         body = None if form is None else urlencode(form)
         kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         try:
-            connection.request(method, path, body, {**self._cookie_header(), **kind,
+            connection.request(method, path, body, {**self._sent_headers(), **kind,
                                                     **(headers or {})})
             answer = connection.getresponse()
             given = tuple(value for name, value in answer.getheaders()
@@ -115,11 +116,11 @@ class Visitor:
         return await connect(
             address, origin=Origin(origin or self.url), proxy=None, max_size=None,
             subprotocols=[Subprotocol(name) for name in protocols],
-            additional_headers=self._cookie_header(), close_timeout=2)
+            additional_headers=self._sent_headers(), close_timeout=2)
 
-    def _cookie_header(self) -> dict[str, str]:
+    def _sent_headers(self) -> dict[str, str]:
         pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        return {"Cookie": pairs} if pairs else {}
+        return {**self.headers, **({"Cookie": pairs} if pairs else {})}
 
 
 class Tab(Drawn):
