@@ -104,8 +104,11 @@ def _job(job: Job) -> None:
             charts.result(job.result)
         metrics = store().jobs.metrics(job.id)
         if metrics:
+            if metrics[-1].get("alarm"):
+                st.warning(f"This run looks over-optimised: {metrics[-1]['alarm']}.")
             charts.curves(job.id, job.kind, metrics)
             _samples(metrics)
+            _probes(metrics)
         _particulars(job)
 
 
@@ -121,6 +124,20 @@ def _samples(metrics: Sequence[Mapping[str, Any]]) -> None:
         head = f'<div class="pf-role">{html.escape(str(prompt))}</div>' if prompt else ""
         st.html(f'<div class="pf-conversation">{head}<div class="pf-text" dir="auto">'
                 f"{to_html(str(text))}</div></div>")
+
+
+def _probes(metrics: Sequence[Mapping[str, Any]]) -> None:
+    """The policy's answers beside the reference's, to the same prompts at every look."""
+    latest = next((entry for entry in reversed(metrics) if entry.get("probes")), None)
+    if latest is None:
+        return
+    st.markdown(f"**The same prompts, step {latest['step']} beside the reference**")
+    for probe in latest["probes"]:
+        st.html(f'<div class="pf-role">{html.escape(str(probe["prompt"]))}</div>')
+        for column, who, key in zip(st.columns(2), ("Policy", "Reference"), ("text", "reference"),
+                                    strict=True):
+            column.html(f'<div class="pf-conversation"><div class="pf-role">{who}</div>'
+                        f'<div class="pf-text" dir="auto">{to_html(str(probe[key]))}</div></div>')
 
 
 def _particulars(job: Job) -> None:

@@ -190,13 +190,22 @@ class Backbone:
             scores: Tensor = self.language_model.lm_head(hidden.to(self.dtype))
         return scores.float()
 
+    @property
+    def attention(self) -> str:
+        """The attention that sampling runs with, which is what the last other pass chose. It rounds
+        in its own way, so whoever goes on with somebody's sampling sets it as it was."""
+        return str(self.language_model.config._attn_implementation)
+
+    @attention.setter
+    def attention(self, wanted: str) -> None:
+        if self.attention != wanted:
+            self.language_model.set_attn_implementation(wanted)
+
     def _choose_attention(self, rows: int, width: int) -> None:
         """Fused attention, but on a CPU plain matrix products where their [B, T, T] scores are
         few: there they train a fifth to two fifths faster (see docs/benchmarks.md)."""
         plain = self.device.type == "cpu" and rows * width * width <= PLAIN_ATTENTION_SCORES
-        wanted = "eager" if plain else "sdpa"
-        if self.language_model.config._attn_implementation != wanted:
-            self.language_model.set_attn_implementation(wanted)
+        self.attention = "eager" if plain else "sdpa"
 
     def autocast(self) -> Any:
         """The context that matrix products run in."""

@@ -28,22 +28,43 @@ class TokenLogprobs:
     """[B, R] log π(token | what came before), at the sampling temperature; 0 off the mask."""
     entropy: Tensor
     """[B, R] entropy of the distribution the token was drawn from, nats; no gradient."""
+    kl: Tensor | None = None
+    """[B, R] KL(π‖π_ref) of the distribution the token was drawn from, nats; only where the
+    reference's states were given."""
 
 
 def response_logprobs(backbone: Backbone, adapter: str | None, texts: Responses,
-                      temperature: float) -> TokenLogprobs:
+                      temperature: float, reference_states: Tensor | None = None
+                      ) -> TokenLogprobs:
     """Log-probabilities of the response tokens of each text.
 
-    `temperature` divides the scores, as it did when the tokens were sampled.
+    `temperature` divides the scores, as it did when the tokens were sampled. `reference_states`
+    ([B, R, d], see `response_states`) asks for the KL over the whole vocabulary as well.
     """
-    hidden = texts.before(backbone.hidden(texts.batch, adapter))
+    states = response_states(backbone, adapter, texts)
+    return logprobs_of_states(backbone, states, texts, temperature, reference_states)
+
+
+def response_states(backbone: Backbone, adapter: str | None, texts: Responses) -> Tensor:
+    """[B, R, d] hidden states before each response token."""
+    return texts.before(backbone.hidden(texts.batch, adapter))
+
+
+def logprobs_of_states(backbone: Backbone, states: Tensor, texts: Responses, temperature: float,
+                       reference_states: Tensor | None = None) -> TokenLogprobs:
+    """`response_logprobs` of hidden states that are there already."""
     chosen = texts.mask.bool()
     head = backbone.language_model.lm_head
     # Under autocast the hidden states of a trained adapter may be fp32; the head has its own type.
-    picked = hidden[chosen].to(head.weight.dtype)
+    picked = states[chosen].to(head.weight.dtype)
     select: Any = _Selected.apply
     logprobs, entropy = select(picked, head.weight, head.bias, texts.tokens[chosen], temperature)
-    return TokenLogprobs(_scatter(logprobs, chosen), _scatter(entropy, chosen))
+    kl = None
+    if reference_states is not None:
+        exact: Any = _ExactKL.apply
+        frozen = reference_states[chosen].to(head.weight.dtype)
+        kl = _scatter(exact(picked, frozen, head.weight, head.bias, temperature), chosen)
+    return TokenLogprobs(_scatter(logprobs, chosen), _scatter(entropy, chosen), kl)
 
 
 def _scatter(values: Tensor, chosen: Tensor) -> Tensor:
@@ -77,6 +98,37 @@ class _Selected(torch.autograd.Function):
         entropy = torch.cat(entropies)
         ctx.mark_non_differentiable(entropy)
         return torch.cat(logprobs), entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return gradients[0][:, None].to(slopes.dtype) * slopes, None, None, None, None
+
+
+class _ExactKL(torch.autograd.Function):
+    """KL(π‖π_ref) a row over the whole vocabulary, of π = softmax(h Wᵀ/τ). W and π_ref are frozen.
+
+    d KL/dh = Σ_v p(v) (log p(v) − log q(v) − KL) W_v/τ.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, reference: Tensor, weight: Tensor, bias: Tensor | None,
+                temperature: float) -> Tensor:
+        divergences, slopes = [], []
+        for start in range(0, hidden.shape[0], CHUNK_TOKENS):
+            chunk = slice(start, start + CHUNK_TOKENS)
+            log_p, log_q = ((F.linear(rows[chunk], weight, bias).float() / temperature
+                             ).log_softmax(-1) for rows in (hidden, reference))
+            probabilities = log_p.exp()
+            excess = log_p.sub_(log_q)
+            divergence = (probabilities * excess).sum(-1)
+            divergences.append(divergence)
+            if ctx.needs_input_grad[0]:
+                pull = probabilities.mul_(excess.sub_(divergence[:, None]))
+                slopes.append(pull.to(weight.dtype) @ weight / temperature)
+        if slopes:
+            ctx.save_for_backward(torch.cat(slopes))
+        return torch.cat(divergences)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:

@@ -18,9 +18,13 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def masked_whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Shift and scale to mean 0 and variance 1 over the mask (biased variance); 0 elsewhere."""
-    mean = masked_mean(values, mask)
-    variance = masked_mean((values - mean) ** 2, mask)
-    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
+    return (values - masked_mean(values, mask)) * whitening_scale(values, mask) * mask
+
+
+def whitening_scale(values: Tensor, mask: Tensor) -> Tensor:
+    """What whitening multiplies by: one over the (biased) standard deviation over the mask."""
+    variance = masked_mean((values - masked_mean(values, mask)) ** 2, mask)
+    return torch.rsqrt(variance + 1e-8)
 
 
 def kl_rewards(logprobs: Tensor, reference_logprobs: Tensor, scores: Tensor, mask: Tensor,
@@ -34,6 +38,27 @@ def kl_rewards(logprobs: Tensor, reference_logprobs: Tensor, scores: Tensor, mas
     rows = torch.arange(mask.shape[0], device=mask.device)
     rewards[rows, last] += scores * mask[rows, last]
     return rewards
+
+
+def exact_kl_rewards(kl: Tensor, scores: Tensor, mask: Tensor, kl_coefficient: float) -> Tensor:
+    """[B, R] per-token rewards where the KL is known over the whole vocabulary.
+
+    A token earns −β KL of the state that it leads to, plus the score if it is the last. The KL of
+    the state that it is drawn in (`kl`, [B, R]) is the same whichever token comes, so as a reward
+    it would teach nothing: its gradient is taken directly (`exact_kl_loss`).
+    """
+    following = torch.nn.functional.pad((kl * mask)[:, 1:], (0, 1))
+    rewards = -kl_coefficient * following
+    rows = torch.arange(mask.shape[0], device=mask.device)
+    last = last_index(mask)
+    rewards[rows, last] += scores * mask[rows, last]
+    return rewards
+
+
+def exact_kl_loss(kl: Tensor, mask: Tensor, kl_coefficient: Tensor | float,
+                  token_count: Tensor | float) -> Tensor:
+    """β KL(π‖π_ref) of each state on the way, summed over tokens and divided by `token_count`."""
+    return kl_coefficient * (kl * mask).sum() / token_count
 
 
 def last_index(mask: Tensor) -> Tensor:
@@ -86,6 +111,19 @@ def approximate_kl(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tens
     samples of π_old (Schulman 2020); never negative."""
     log_ratio = logprobs - old_logprobs
     return ((torch.expm1(log_ratio) - log_ratio) * mask).sum()
+
+
+def kl_k1(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """[B] Σ_t log π − log π_ref: the estimator k1 of KL(π‖π_ref) from samples of π (Schulman
+    2020); unbiased, and negative for some responses."""
+    return ((logprobs - reference_logprobs) * mask).sum(1)
+
+
+def kl_k3(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """[B] Σ_t (ρ − 1) − log ρ with ρ = π_ref/π: the estimator k3 of KL(π‖π_ref) from samples of π
+    (Schulman 2020); unbiased, never negative, and less noisy while the two are near."""
+    log_ratio = (reference_logprobs - logprobs) * mask
+    return (torch.expm1(log_ratio) - log_ratio).sum(1)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from backbone.resume import load_training, save_training
 from data.errors import PrefloopError
 from data.progress import Progress, Stopped
+from policy.alarm import SIGNALS, check
 from policy.config import PPOConfig
 from policy.logprobs import response_logprobs
 from policy.losses import (
@@ -28,11 +29,13 @@ from policy.losses import (
     approximate_kl,
     clipped_policy_loss,
     clipped_value_loss,
-    explained_variance,
-    masked_mean,
+    exact_kl_loss,
 )
+from policy.metrics import UpdateFigures, step_metrics
+from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
 from policy.rollout import (
+    Judge,
     PromptItem,
     Rollout,
     Score,
@@ -40,9 +43,6 @@ from policy.rollout import (
     value_hidden,
 )
 from policy.sampling import Sample, generate, uniform_draws
-
-#: Sample texts kept with each step's metrics.
-SHOWN_SAMPLES = 3
 
 
 @dataclass
@@ -52,27 +52,18 @@ class TrainingState:
     step: int = 0
     kl_coefficient: float = 0.0
     last: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class UpdateFigures:
-    """Sums over the tokens of a rollout's updates, for the metrics."""
-
-    tokens: float = 0.0
-    policy_loss: float = 0.0
-    value_loss: float = 0.0
-    approx_kl: float = 0.0
-    clipped: float = 0.0
-    value_clipped: float = 0.0
-    updates: int = 0
-    policy_norm: float = 0.0
-    value_norm: float = 0.0
-    stopped_early: bool = False
+    """The last step's metrics; with `ended` where the run is over before its last step."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Of each step, what the alarm goes by."""
+    reference_texts: list[str] = field(default_factory=list)
+    """The reference's answers to the probe prompts, once they have been sampled."""
+    attention: str = ""
+    """What sampling runs with (see `Backbone.attention`)."""
 
 
 def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
           seed: int, progress: Progress, checkpoint: Path, reward_mean: float = 0.0,
-          reward_std: float = 1.0) -> dict[str, Any]:
+          reward_std: float = 1.0, judges: Sequence[Judge] = ()) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, and ends with the same weights.
@@ -80,6 +71,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     Args:
         prompts: training prompts; taken in a new random order each time all have been used.
         score: conversations in, raw scores out; they are shifted and scaled by mean and std.
+        judges: further reward models, for the metrics and the alarm alone.
 
     Raises:
         PrefloopError: the loss is no longer a number.
@@ -90,35 +82,53 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
         kl_coefficient=config.kl_coefficient)
-    while state.step < config.steps:
+    while state.step < config.steps and "ended" not in state.last:
         try:
             progress.update(state.step / config.steps, _message(state, config))
             clock = _Clock()
-            # 1. prompts, 2. responses, 3. what the four models say, 4. updates
+            # 1. prompts, 2. responses, 3. what the models say of them, 4. updates
             chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
             samples = _sample(roles, chosen, config, seed, state.step, progress)
             clock.lap("generate")
+            read = {}
+            if is_due(state.step, config):
+                read = _probe(roles, prompts, config, seed, state, progress)
+                clock.lap("probe")
             rollout = evaluate(roles, chosen, samples, score, config, reward_mean, reward_std,
-                               state.kl_coefficient)
+                               state.kl_coefficient, judges)
             clock.lap("evaluate")
             figures = _update(roles, rollout, optimizers, config, seed, state.step)
             clock.lap("update")
         except Stopped:
             _save(roles, optimizers, checkpoint, state)
             raise
-        state.last = _metrics(rollout, figures, samples, chosen, state, clock)
+        metrics = step_metrics(rollout, figures, samples, chosen, state.kl_coefficient,
+                               clock.seconds)
+        state.last = {**metrics, **read, **_verdict(state, metrics, config)}
         progress.metrics(state.step, state.last)
         state.step += 1
-        kl = float(rollout.kl.mean())
         if config.kl_target > 0:
             state.kl_coefficient = adapted_kl_coefficient(
-                state.kl_coefficient, kl, config.kl_target, config.batch_size, config.kl_horizon)
-        if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+                state.kl_coefficient, metrics["kl"], config.kl_target, config.batch_size,
+                config.kl_horizon)
+        if (state.step % config.checkpoint_every == 0 or state.step == config.steps
+                or "ended" in state.last):
             _save(roles, optimizers, checkpoint, state)
-        if 0 < config.kl_stop < kl:
-            state.last["ended"] = f"KL {kl:.1f} above --kl-stop {config.kl_stop:g}"
-            break
     return state.last
+
+
+def _verdict(state: TrainingState, metrics: dict[str, Any], config: PPOConfig) -> dict[str, str]:
+    """The alarm, if it sounds, and why training ends before its last step, if it does."""
+    state.history.append({name: metrics[name] for name in SIGNALS if name in metrics}
+                         | {"step": state.step})
+    found = {}
+    if (alarm := check(state.history)) is not None:
+        found["alarm"] = alarm.text
+        if config.stop_on_alarm:
+            found["ended"] = f"over-optimisation: {alarm.text}"
+    if 0 < config.kl_stop < metrics["kl"]:
+        found["ended"] = f"KL {metrics['kl']:.1f} above --kl-stop {config.kl_stop:g}"
+    return found
 
 
 def _optimizers(roles: Roles, config: PPOConfig) -> dict[str, torch.optim.Optimizer]:
@@ -147,6 +157,20 @@ def _sample(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed
     message = f"step {step + 1} of {config.steps}: sampling"
     return generate(roles.policy, POLICY, [p.ids for p in prompts], draws, config.temperature,
                     config.stop, check=lambda: progress.update(step / config.steps, message))
+
+
+def _probe(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
+           state: TrainingState, progress: Progress) -> dict[str, Any]:
+    """The policy's answers to a few fixed prompts, beside the reference's."""
+    asked = probe_prompts(prompts, seed)
+
+    def alive() -> None:
+        progress.update(state.step / config.steps, _message(state, config))
+
+    if not state.reference_texts:
+        state.reference_texts = reference_texts(roles, asked, config, seed, alive)
+    answers = policy_texts(roles, asked, config, seed, alive)
+    return {"probes": side_by_side(asked, answers, state.reference_texts)}
 
 
 def _update(roles: Roles, rollout: Rollout, optimizers: dict[str, torch.optim.Optimizer],
@@ -181,10 +205,14 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
     for rows in rollout.texts.by_length(config.microbatch_size, minibatch):
         texts = rollout.texts.select(rows)
         mask, width = texts.mask, texts.mask.shape[1]
-        new = response_logprobs(roles.policy, POLICY, texts, config.temperature)
+        exact = rollout.exact_kl
+        new = response_logprobs(roles.policy, POLICY, texts, config.temperature, None if exact
+                                is None else exact.reference_states[rows, :width])
         old = rollout.logprobs[rows, :width]
         policy_loss, clipped = clipped_policy_loss(
             new.logprobs, old, rollout.advantages[rows, :width], mask, config.clip_range, tokens)
+        if exact is not None and new.kl is not None:
+            policy_loss = policy_loss + exact_kl_loss(new.kl, mask, exact.weight, tokens)
         policy_loss.backward()  # type: ignore[no-untyped-call]
         features = (value_hidden(roles, texts) if rollout.value_features is None
                     else rollout.value_features[rows, :width])
@@ -192,7 +220,11 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
             roles.value_head(features) * mask, rollout.values[rows, :width],
             rollout.returns[rows, :width], mask, config.value_clip_range, tokens)
         value_loss.backward()  # type: ignore[no-untyped-call]
-        divergence = float(approximate_kl(new.logprobs.detach(), old, mask))
+        now = new.logprobs.detach()
+        divergence = float(approximate_kl(now, old, mask))
+        if not figures.updates:
+            gap = float(((now - old) * mask).abs().max())
+            figures.ratio_gap = max(figures.ratio_gap, gap)
         moved += divergence / float(tokens)
         if not torch.isfinite(policy_loss + value_loss):
             raise PrefloopError("PPO's loss is no longer a number; lower --learning-rate")
@@ -209,41 +241,6 @@ def _clip(parameters: list[torch.nn.Parameter], max_norm: float) -> float:
     return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
 
 
-def _metrics(rollout: Rollout, figures: UpdateFigures, samples: Sequence[Sample],
-             prompts: Sequence[PromptItem], state: TrainingState, clock: _Clock
-             ) -> dict[str, Any]:
-    mask, kl = rollout.mask, rollout.kl
-    lengths = mask.sum(1).float()
-    tokens, updates = max(figures.tokens, 1.0), max(figures.updates, 1)
-    return {
-        "reward": float(rollout.rewards.mean()), "reward_std": float(rollout.rewards.std()),
-        "score": float(rollout.scores.mean()),
-        "kl": float(kl.mean()), "kl_coefficient": state.kl_coefficient,
-        "objective": float((rollout.rewards - state.kl_coefficient * kl).mean()),
-        "entropy": float(masked_mean(rollout.entropy, mask)),
-        "length": float(lengths.mean()),
-        "eos_share": sum(s.finish_reason != "length" for s in samples) / len(samples),
-        "clip_fraction": figures.clipped / tokens,
-        "value_clip_fraction": figures.value_clipped / tokens,
-        "approx_kl": figures.approx_kl / tokens,
-        "explained_variance": explained_variance(rollout.values, rollout.returns, mask),
-        "policy_loss": figures.policy_loss / tokens, "value_loss": figures.value_loss / tokens,
-        "policy_grad_norm": figures.policy_norm / updates,
-        "value_grad_norm": figures.value_norm / updates,
-        "updates": figures.updates, "stopped_early": figures.stopped_early,
-        "sampling_gap": _sampling_gap(rollout, samples), **clock.seconds,
-        "samples": [{"prompt": p.messages[-1]["content"], "text": s.text}
-                    for p, s in list(zip(prompts, samples, strict=True))[:SHOWN_SAMPLES]]}
-
-
-def _sampling_gap(rollout: Rollout, samples: Sequence[Sample]) -> float:
-    """Mean |log π| difference between sampling (with a cache) and the padded forward pass."""
-    sampled = torch.zeros_like(rollout.logprobs)
-    for row, sample in enumerate(samples):
-        sampled[row, :len(sample.logprobs)] = torch.tensor(sample.logprobs)
-    return float(masked_mean((sampled - rollout.logprobs).abs(), rollout.mask))
-
-
 def _message(state: TrainingState, config: PPOConfig) -> str:
     if not state.last:
         return f"step {state.step + 1} of {config.steps}"
@@ -257,8 +254,8 @@ def _save(roles: Roles, optimizers: dict[str, torch.optim.Optimizer], checkpoint
         **{f"policy/{k}": v for k, v in roles.policy.adapter_state(POLICY).items()},
         **{f"value/{k}": v for k, v in roles.value.adapter_state(VALUE).items()},
         **{f"head/{k}": v for k, v in roles.value_head.state_dict().items()}}
-    save_training(checkpoint, state.step, weights, optimizers, {
-        "step": state.step, "kl_coefficient": state.kl_coefficient, "last": state.last})
+    state.attention = roles.policy.attention
+    save_training(checkpoint, state.step, weights, optimizers, asdict(state))
 
 
 def _resume(roles: Roles, optimizers: dict[str, torch.optim.Optimizer],
@@ -275,7 +272,10 @@ def _resume(roles: Roles, optimizers: dict[str, torch.optim.Optimizer],
     roles.policy.load_adapter_state(POLICY, part("policy"))
     roles.value.load_adapter_state(VALUE, part("value"))
     roles.value_head.load_state_dict(part("head"))
-    return TrainingState(**state)
+    found_state = TrainingState(**state)
+    if found_state.attention:
+        roles.policy.attention = found_state.attention
+    return found_state
 
 
 class _Clock:

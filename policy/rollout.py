@@ -10,8 +10,15 @@ from torch import Tensor
 
 from data.records import Message
 from policy.config import PPOConfig
-from policy.logprobs import response_logprobs
-from policy.losses import advantages_and_returns, kl_rewards, masked_whiten
+from policy.logprobs import logprobs_of_states, response_logprobs, response_states
+from policy.losses import (
+    advantages_and_returns,
+    exact_kl_rewards,
+    kl_k1,
+    kl_rewards,
+    masked_whiten,
+    whitening_scale,
+)
 from policy.responses import Responses, join
 from policy.roles import POLICY, VALUE, Roles
 from policy.sampling import Sample
@@ -28,6 +35,30 @@ class PromptItem:
     messages: list[Message]
     ids: list[int]
     """Token ids through the chat template, up to where the response begins."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A further reward model that is asked and not obeyed: where judges begin to differ, the policy
+    is where they no longer know."""
+
+    score: Score
+    mean: float = 0.0
+    """Its mean score over the reference's responses."""
+    std: float = 1.0
+    """The spread of those scores."""
+
+
+@dataclass(frozen=True)
+class ExactKL:
+    """What the update needs where the KL is taken over the whole vocabulary."""
+
+    tokens: Tensor
+    """[B, R] KL(π_old‖π_ref) of the state before each token."""
+    reference_states: Tensor
+    """[B, R, d] the reference's hidden states before each token."""
+    weight: Tensor
+    """β in units of the (whitened) advantages."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +84,10 @@ class Rollout:
     """[B, R] (whitened) advantages."""
     returns: Tensor
     """[B, R] what the value model is to predict."""
+    exact_kl: ExactKL | None = None
+    opinions: Tensor | None = None
+    """[K, B] normalised scores of all reward models, the obeyed one first; only where there are
+    further ones."""
 
     @property
     def mask(self) -> Tensor:
@@ -61,14 +96,16 @@ class Rollout:
 
     @property
     def kl(self) -> Tensor:
-        """[B] log π − log π_ref of each response: an unbiased estimate of the KL in nats."""
-        return ((self.logprobs - self.reference_logprobs) * self.mask).sum(1)
+        """[B] an unbiased estimate of the KL to the reference from each response, nats."""
+        if self.exact_kl is not None:
+            return self.exact_kl.tokens.sum(1)
+        return kl_k1(self.logprobs, self.reference_logprobs, self.mask)
 
 
 @torch.no_grad()
 def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Sample],
              score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
-             kl_coefficient: float) -> Rollout:
+             kl_coefficient: float, judges: Sequence[Judge] = ()) -> Rollout:
     """Everything the four models say of sampled responses, and the advantages that follow."""
     backbone = roles.policy
     texts = join([p.ids for p in prompts], [s.ids for s in samples], backbone.pad_id,
@@ -78,28 +115,45 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
                                             for _ in range(4))
     features = None if roles.trains_value_adapter else torch.zeros(
         *mask.shape, roles.value.hidden_size, device=mask.device)
+    exact = config.kl_penalty == "exact"
+    kl = torch.zeros(mask.shape, device=mask.device)
+    states = torch.zeros(*mask.shape, backbone.hidden_size, device=mask.device,
+                         dtype=backbone.dtype) if exact else None
     for rows in texts.by_length(config.microbatch_size):
         part = texts.select(rows)
         width = part.mask.shape[1]
-        new = response_logprobs(backbone, POLICY, part, config.temperature)
-        old = response_logprobs(backbone, roles.reference_adapter, part, config.temperature)
-        logprobs[rows, :width], entropy[rows, :width] = new.logprobs, new.entropy
+        before = response_states(backbone, roles.reference_adapter, part)
+        old = logprobs_of_states(backbone, before, part, config.temperature)
         reference[rows, :width] = old.logprobs
+        if states is not None:
+            states[rows, :width] = before.to(states.dtype)
+        new = response_logprobs(backbone, POLICY, part, config.temperature,
+                                None if states is None else states[rows, :width])
+        logprobs[rows, :width], entropy[rows, :width] = new.logprobs, new.entropy
+        if new.kl is not None:
+            kl[rows, :width] = new.kl
         hidden = value_hidden(roles, part)
         values[rows, :width] = roles.value_head(hidden) * part.mask
         if features is not None:
             features[rows, :width] = hidden.float()
-    scores = torch.tensor(list(score(
-        [[*p.messages, Message(role="assistant", content=s.text)]
-         for p, s in zip(prompts, samples, strict=True)])), device=mask.device)
+    conversations = [[*p.messages, Message(role="assistant", content=s.text)]
+                     for p, s in zip(prompts, samples, strict=True)]
+    scores = torch.tensor(list(score(conversations)), device=mask.device)
     rewards = normalised(scores, samples, config, reward_mean, reward_std)
-    token_rewards = kl_rewards(logprobs, reference, rewards, mask, kl_coefficient)
+    token_rewards = (exact_kl_rewards(kl, rewards, mask, kl_coefficient) if exact else
+                     kl_rewards(logprobs, reference, rewards, mask, kl_coefficient))
     advantages, returns = advantages_and_returns(
         token_rewards, values, mask, config.gamma, config.gae_lambda)
+    weight = torch.tensor(kl_coefficient, device=mask.device)
     if config.whiten_advantages:
+        weight = weight * whitening_scale(advantages, mask)
         advantages = masked_whiten(advantages, mask)
+    opinions = None if not judges else torch.stack([(scores - reward_mean) / reward_std, *(
+        (torch.tensor(list(j.score(conversations)), device=mask.device) - j.mean) / j.std
+        for j in judges)])
     return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,
-                   advantages, returns)
+                   advantages, returns,
+                   None if states is None else ExactKL(kl, states, weight), opinions)
 
 
 def value_hidden(roles: Roles, texts: Responses) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from models import tiny_backbone
 
 from backbone.config import ModelConfig
+from backbone.heads import ScalarHead
 from backbone.model import Backbone
 from backbone.storage import save_adapter
 from backbone.text import prompt_ids
@@ -60,8 +61,18 @@ def saved_adapter(folder: Path, backbone: Backbone, seed: int = 1) -> Path:
     return folder
 
 
+def saved_reward_model(folder: Path, backbone: Backbone) -> Path:
+    """A reward model's adapter and score head on disk."""
+    backbone.add_adapter("made", backbone.new_lora_config(4, 8))
+    randomise(backbone, "made", seed=3)
+    head = ScalarHead(backbone.hidden_size, backbone.device, seed=2)
+    save_adapter(backbone, "made", folder, head)
+    backbone.drop_adapter("made")
+    return folder
+
+
 def roles(folder: Path, *, two_checkpoints: bool = False, sft: bool = False,
-          earlier_policy: bool = False, pad_is_eos: bool = False,
+          earlier_policy: bool = False, value_from_reward: bool = False, pad_is_eos: bool = False,
           trains_value_adapter: bool = True, dtype: torch.dtype = torch.float32) -> Roles:
     """The four roles in one of the set-ups that users have."""
     policy = tiny_backbone(folder / "instruct", pad_is_eos=pad_is_eos, dtype=dtype)
@@ -70,7 +81,8 @@ def roles(folder: Path, *, two_checkpoints: bool = False, sft: bool = False,
     reference = saved_adapter(folder / "sft", policy, 1) if sft else None
     start = saved_adapter(folder / "earlier", policy, 2) if earlier_policy else None
     named = load_policy(policy, MODELS, start, reference)
-    head = load_value(value, MODELS, None)
+    judge = saved_reward_model(folder / "reward", value) if value_from_reward else None
+    head = load_value(value, MODELS, judge, reward_mean=0.3, reward_std=2.0)
     return Roles(policy, value, head, named, trains_value_adapter)
 
 

@@ -10,11 +10,16 @@ from policy.losses import (
     approximate_kl,
     clipped_policy_loss,
     clipped_value_loss,
+    exact_kl_loss,
+    exact_kl_rewards,
     explained_variance,
+    kl_k1,
+    kl_k3,
     kl_rewards,
     last_index,
     masked_mean,
     masked_whiten,
+    whitening_scale,
 )
 
 RNG = np.random.default_rng(0)
@@ -147,3 +152,65 @@ def test_losses_do_not_depend_on_how_a_minibatch_is_split() -> None:
     parts = sum(clipped_policy_loss(new[i:i + 1], old[i:i + 1], advantages[i:i + 1],
                                     mask[i:i + 1], 0.2, mask.sum())[0] for i in range(B))
     assert float(parts) == pytest.approx(whole.item())
+
+
+def test_k1_and_k3_are_unbiased_and_k3_is_never_negative() -> None:
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.35, 0.35, 0.3])
+    exact = float((p * np.log(p / q)).sum())  # KL(π ‖ π_ref), sampled from π
+    drawn = RNG.choice(3, size=(100_000, 2), p=p)
+    new, old, mask = np.log(p)[drawn], np.log(q)[drawn], np.ones(drawn.shape)
+    k1 = kl_k1(_tensor(new), _tensor(old), _tensor(mask)).numpy()
+    k3 = kl_k3(_tensor(new), _tensor(old), _tensor(mask)).numpy()
+    for found in (k1, k3):  # two tokens a response
+        assert found.mean() == pytest.approx(2 * exact, abs=5 * found.std() / np.sqrt(100_000))
+    assert (k3 >= 0).all() and (k1 < 0).any() and k3.std() < k1.std() / 3
+    row = [(new[0, t] - old[0, t], q[drawn[0, t]] / p[drawn[0, t]]) for t in range(2)]
+    assert k1[0] == pytest.approx(sum(r[0] for r in row))
+    assert k3[0] == pytest.approx(sum(r[1] - 1 - np.log(r[1]) for r in row))
+
+
+def test_k1_and_k3_ignore_padding() -> None:
+    new, old = _random(), _random()
+    dirty = new + 50 * (1 - MASK)
+    for estimator in (kl_k1, kl_k3):
+        torch.testing.assert_close(estimator(_tensor(dirty), _tensor(old), _tensor(MASK)),
+                                   estimator(_tensor(new), _tensor(old), _tensor(MASK)))
+
+
+def test_k3_as_a_reward_would_hold_nothing_back_near_the_reference() -> None:
+    """Why it is no penalty: its expected policy gradient is that of KL(π‖q) − KL(q‖π)."""
+    q = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64).log()
+    for distance in (1.0, 0.1):
+        scores = (q + distance * torch.tensor([0.5, -1.0, 0.3])).requires_grad_()
+        log_p = scores.log_softmax(-1)
+        p = log_p.exp()
+
+        def gradient(value: torch.Tensor, of: torch.Tensor = scores) -> torch.Tensor:
+            return torch.autograd.grad(value, of, retain_graph=True)[0]
+
+        ratio = (q - log_p).detach()
+        as_reward = gradient((p.detach() * (torch.expm1(ratio) - ratio) * log_p).sum())
+        forward, backward = (p * (log_p - q)).sum(), (q.exp() * (q - log_p)).sum()
+        torch.testing.assert_close(as_reward, gradient(forward - backward))
+        k1 = gradient((p.detach() * -ratio * log_p).sum())
+        torch.testing.assert_close(k1, gradient(forward))
+    assert as_reward.norm() < 0.1 * gradient(forward).norm()
+
+
+def test_with_the_exact_kl_a_token_pays_for_the_state_it_leads_to() -> None:
+    kl, scores = np.abs(_random()), RNG.normal(size=B)
+    found = exact_kl_rewards(_tensor(kl), _tensor(scores), _tensor(MASK), 0.3).numpy()
+    for row, n in enumerate(LENGTHS):
+        expected = [-0.3 * kl[row, t + 1] if t + 1 < n else scores[row] for t in range(n)]
+        np.testing.assert_allclose(found[row, :n], expected)
+        assert not found[row, n:].any()
+    loss = exact_kl_loss(_tensor(kl), _tensor(MASK), 0.3, MASK.sum())
+    assert loss.item() == pytest.approx(0.3 * (kl * MASK).sum() / MASK.sum())
+
+
+def test_whitening_multiplies_by_its_scale() -> None:
+    values = _tensor(_random())
+    mask = _tensor(MASK)
+    scale = whitening_scale(values, mask)
+    white = masked_whiten(values, mask)
+    torch.testing.assert_close(white, (values - masked_mean(values, mask)) * scale * mask)

@@ -1,0 +1,131 @@
+"""The alarm sounds on runs that were seen to collapse, and keeps still on those that went well."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy.alarm import SIGNALS, Limits, check, first_alarm
+
+Run = list[dict[str, Any]]
+
+
+def _step(step: int, **figures: float) -> dict[str, Any]:
+    return {"step": step, "reward": 0.0, "reward_std": 0.5, "responses": 32, "kl": 0.0,
+            "length": 32.0, "entropy": 1.3, "repetition": 0.02, "reference_perplexity": 3.7,
+            **figures}
+
+
+def wonderful(rng: np.random.Generator) -> Run:
+    """The embedded model straight on a sentiment score: .27 at the start, .42 at step 5 (KL 2),
+    .89 at step 10 (KL 14), .98 at step 15 (KL 42), and at step 20 (KL 92) "wonderful wonderful
+    wonderful …" (40 tokens)."""
+    known = [0, 5, 10, 15, 20]
+    run = []
+    for step in range(21):
+        def at(values: list[float], step: int = step) -> float:
+            return float(np.interp(step, known, values))
+        run.append(_step(
+            step, reward=at([0.27, 0.42, 0.89, 0.98, 0.99]) + 0.03 * rng.normal(),
+            reward_std=at([0.5, 0.5, 0.2, 0.05, 0.02]), kl=at([0, 2, 14, 42, 92]), length=40.0,
+            entropy=at([1.3, 1.25, 1.1, 0.7, 0.1]) + 0.05 * rng.normal(),
+            repetition=at([0.02, 0.02, 0.04, 0.3, 0.92])))
+    return run
+
+
+def healthy(rng: np.random.Generator, steps: int = 40) -> Run:
+    """Reward along d (α − β log d), still rising, as noisy as batches of 32 responses are."""
+    final, alpha = rng.uniform(4, 14), rng.uniform(0.3, 0.7)
+    run = []
+    for step in range(steps):
+        d = math.sqrt(final * step / (steps - 1))
+        reward = d * (alpha - 0.1 * math.log(max(d, 1e-9))) if d else 0.0
+        run.append(_step(
+            step, reward=reward + rng.normal() / math.sqrt(32), reward_std=1.0,
+            kl=d * d * math.exp(0.1 * rng.normal()), entropy=1.3 * math.exp(0.06 * rng.normal()),
+            length=31 + rng.normal(), repetition=max(0.0, 0.03 + 0.015 * rng.normal()),
+            reference_perplexity=3.7 * math.exp(0.01 * d * d + 0.05 * rng.normal()),
+            ensemble_spread=0.3 * math.exp(0.01 * d * d + 0.08 * rng.normal())))
+    return run
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_collapse_that_was_seen_is_noticed_before_the_text_is_lost(seed: int) -> None:
+    alarm = first_alarm(wonderful(np.random.default_rng(seed)))
+    assert alarm is not None and 10 < alarm.step <= 15
+    assert alarm.text
+
+
+def test_healthy_runs_are_left_alone() -> None:
+    fired = sum(first_alarm(healthy(np.random.default_rng(seed))) is not None
+                for seed in range(200))
+    assert fired <= 10
+
+
+#: What the demonstration showed: reward, its spread, KL, entropy and length, 32 responses a step.
+DEMONSTRATION = [
+    [(0.049, 0.0, 1.295, 30.6), (-0.029, 1.069, 1.275, 29.7), (0.323, 3.42, 1.35, 30.3),
+     (0.364, 3.523, 1.392, 31.4), (-0.189, 2.422, 1.305, 30.9), (0.259, 2.853, 1.327, 29.9),
+     (0.253, 4.363, 1.391, 30.0)],
+    [(0.481, 3.905, 1.323, 30.7), (0.597, 4.64, 1.255, 30.4), (0.783, 8.382, 1.271, 31.3),
+     (0.777, 9.393, 1.407, 32.0), (1.145, 11.522, 1.354, 32.0), (1.134, 13.977, 1.188, 31.6)]]
+
+
+@pytest.mark.parametrize("run", DEMONSTRATION, ids=["round 0", "round 1"])
+def test_the_demonstrations_runs_are_healthy(run: list[tuple[float, float, float, float]]) -> None:
+    steps = [_step(n, reward=r, reward_std=1.0, kl=k, entropy=e, length=length)
+             for n, (r, k, e, length) in enumerate(run)]
+    assert first_alarm(steps) is None
+
+
+def _drifting(name: str, start: float, end: float, steps: int = 12) -> Run:
+    return [_step(n, **{name: start + (end - start) * n / (steps - 1)}) for n in range(steps)]
+
+
+@pytest.mark.parametrize(("name", "start", "end", "words"), [
+    ("kl", 0.0, 40.0, "nats a token"), ("entropy", 1.3, 0.2, "entropy has fallen"),
+    ("repetition", 0.02, 0.6, "3-grams are repeated"), ("length", 30.0, 90.0, "tokens"),
+    ("length", 60.0, 9.0, "tokens"), ("reference_perplexity", 4.0, 40.0, "perplexity"),
+    ("ensemble_spread", 0.2, 0.9, "reward models' spread")])
+def test_each_signal_alone_sounds_it_and_says_why(name: str, start: float, end: float,
+                                                  words: str) -> None:
+    alarm = first_alarm(_drifting(name, start, end))
+    assert alarm is not None and len(alarm.reasons) == 1 and words in alarm.text
+    assert first_alarm(_drifting(name, start, start)) is None
+
+
+def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not() -> None:
+    def run(late_gain: float, noise: float) -> Run:
+        rewards = [0.2 * min(n, 8) + late_gain * max(n - 8, 0) for n in range(20)]
+        return [_step(n, reward=r, reward_std=noise, kl=0.9 * n) for n, r in enumerate(rewards)]
+
+    alarm = first_alarm(run(0.0, 0.05))
+    assert alarm is not None and "the reward by" in alarm.text and alarm.step > 9
+    assert first_alarm(run(0.2, 0.05)) is None
+    assert first_alarm(run(0.0, 3.0)) is None  # too noisy to be told
+
+
+def test_one_odd_step_is_not_enough() -> None:
+    run = [_step(n, repetition=0.9 if n == 6 else 0.02) for n in range(12)]
+    assert first_alarm(run) is None
+    run[7]["repetition"] = 0.9
+    alarm = first_alarm(run)
+    assert alarm is not None and alarm.step == 7
+    assert first_alarm(run, Limits(patience=3)) is None
+
+
+def test_it_is_a_pure_function_of_what_it_names() -> None:
+    run = wonderful(np.random.default_rng(0))
+    bare = [{name: step[name] for name in SIGNALS if name in step} for step in run]
+    kept = [dict(step) for step in run]
+    assert check(run) == check(bare) == check(run) and run == kept
+    assert check(run) is not None and check(run[:8]) is None
+    assert check([]) is None and check(run[:1]) is None
+
+
+def test_missing_and_broken_figures_sound_nothing() -> None:
+    assert first_alarm([{"step": n} for n in range(20)]) is None
+    broken = [dict.fromkeys(SIGNALS, math.nan) | {"step": n} for n in range(20)]
+    assert first_alarm(broken) is None
+    assert first_alarm([_step(n, entropy=0.0, length=0.0) for n in range(20)]) is None
