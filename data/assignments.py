@@ -23,6 +23,8 @@ from data.tasks import Tasks
 
 #: So many answers of one's own lie between a task and its repeat.
 REPEAT_AFTER = 10
+#: A repeat is of one of so many answers before those: what was answered long ago is not looked at.
+REPEAT_AMONG = 200
 _SETTING = "assignment"
 #: A task that is held by this labeler's unexpired lease, or was skipped by them, is not theirs.
 _NOT_TAKEN_BY_ME = """
@@ -155,7 +157,8 @@ class Assignments:
     def open_for(self, labeler_id: int) -> int:
         """How many tasks still wait for this labeler in open rounds (hidden ones not counted)."""
         return int(self._database.value("""
-            SELECT count(*) FROM tasks t LEFT JOIN rounds r ON r.id = t.round_id
+            SELECT count(*) FROM tasks t INDEXED BY tasks_open
+            LEFT JOIN rounds r ON r.id = t.round_id
             WHERE t.labels < t.wanted AND t.purpose IN ('train', 'evaluate')
             AND (t.round_id IS NULL OR r.closed_at IS NULL)
             AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.task_id = t.id
@@ -212,6 +215,8 @@ class Assignments:
 
     def _hidden(self, values: Mapping[str, Any], rules: AssignmentRules) -> int | None:
         """Sometimes a gold task or a repeat; drawn once for each task handed out."""
+        if not rules.gold_share and not rules.repeat_share:
+            return None
         handed = self._database.value(
             "SELECT count(*) FROM assignments WHERE labeler_id = ?", [values["me"]])
         draw = random.Random(f"hidden/{values['me']}/{handed}")
@@ -234,7 +239,8 @@ class Assignments:
             WHERE c.labeler_id = :me AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
             AND NOT EXISTS (SELECT 1 FROM tasks again
                 WHERE again.repeat_of = t.id AND again.only_for = :me)
-            ORDER BY c.id DESC LIMIT -1 OFFSET :after""", {**values, "after": REPEAT_AFTER})]
+            ORDER BY c.id DESC LIMIT :among OFFSET :after""",
+            {**values, "after": REPEAT_AFTER, "among": REPEAT_AMONG})]
         if not earlier:
             return None
         task = self._tasks.get(draw.choice(earlier))

@@ -189,6 +189,12 @@ class Comparisons:
             "WHERE labeler_id = :me AND (:round IS NULL OR round_id = :round)",
             {"me": labeler_id, "round": round_id}))
 
+    def count_since(self, labeler_id: int, moment: str) -> int:
+        """How many answers of a labeler that stand were given since then (ISO 8601, UTC)."""
+        return int(self._database.value(
+            "SELECT count(*) FROM current_comparisons WHERE labeler_id = ? AND created_at >= ?",
+            [labeler_id, moment]))
+
     def search(self, labeler_id: int, text: str = "", limit: int = 20,
                offset: int = 0) -> tuple[list[Comparison], int]:
         """One labeler's standing answers that mention a text, newest first, and how many there are.
@@ -208,8 +214,9 @@ class Comparisons:
         found = self._database.rows(
             f"SELECT c.* {where} ORDER BY c.id DESC LIMIT :limit OFFSET :offset",
             {**values, "limit": limit, "offset": offset})
-        return ([comparison_of(row) for row in found],
-                int(self._database.value(f"SELECT count(*) {where}", values)))
+        total = (int(self._database.value(f"SELECT count(*) {where}", values)) if text
+                 else self.count(labeler_id))
+        return [comparison_of(row) for row in found], total
 
     def of_task(self, task_id: int) -> list[Comparison]:
         """Everybody's answers to one task that stand, oldest first, decisions included."""

@@ -67,5 +67,6 @@ class KnownAnswers:
     def practice_done(self, labeler_id: int) -> int:
         """How many practice tasks a labeler has answered."""
         return int(self._database.value(
-            "SELECT count(*) FROM current_comparisons c JOIN known_answers k "
-            "ON k.task_id = c.task_id WHERE c.labeler_id = ? AND k.practice", [labeler_id]))
+            "SELECT count(*) FROM known_answers k WHERE k.practice AND EXISTS (SELECT 1 "
+            "FROM current_comparisons c WHERE c.task_id = k.task_id AND c.labeler_id = ?)",
+            [labeler_id]))

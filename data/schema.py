@@ -292,6 +292,12 @@ UPDATE sessions SET seen_at = created_at;
 CREATE INDEX sessions_by_labeler ON sessions(labeler_id, created_at);
 """
 
+# What a labeler answered since a moment, and where a prompt is asked, without reading the rest.
+_LOOKUPS = """
+CREATE INDEX comparisons_by_person_and_time ON comparisons(labeler_id, created_at);
+CREATE INDEX tasks_by_prompt ON tasks(prompt_id, round_id);
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -318,6 +324,13 @@ def m003_counts(db: Database) -> None:
 def m004_sessions(db: Database) -> None:
     """Sessions know when they were last used."""
     for statement in _split(_SESSIONS):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m005_lookups(db: Database) -> None:
+    """Indexes that a large workspace needs."""
+    for statement in _split(_LOOKUPS):
         db.conn.execute(statement)
 
 

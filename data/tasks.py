@@ -76,7 +76,7 @@ class Tasks:
     def labels_missing(self) -> int:
         """How many labels the tasks of open rounds still want, whoever gives them."""
         return int(self._database.value(
-            "SELECT coalesce(sum(t.wanted - t.labels), 0) FROM tasks t "
+            "SELECT coalesce(sum(t.wanted - t.labels), 0) FROM tasks t INDEXED BY tasks_open "
             "LEFT JOIN rounds r ON r.id = t.round_id WHERE t.labels < t.wanted "
             "AND t.purpose IN ('train', 'evaluate') "
             "AND (t.round_id IS NULL OR r.closed_at IS NULL)"))
@@ -84,7 +84,7 @@ class Tasks:
     def open_pairs(self) -> list[tuple[str, str]]:
         """The texts of the first two responses of every task that wants labels."""
         return [(row["a"], row["b"]) for row in self._database.rows("""
-            SELECT ra.text AS a, rb.text AS b FROM tasks t
+            SELECT ra.text AS a, rb.text AS b FROM tasks t INDEXED BY tasks_open
             JOIN task_responses ta ON ta.task_id = t.id AND ta.position = 0
             JOIN task_responses tb ON tb.task_id = t.id AND tb.position = 1
             JOIN responses ra ON ra.id = ta.response_id
