@@ -126,7 +126,8 @@ class _Ears:
             # The page (or the part of it that refreshes) runs and says that the session is over,
             # but nothing is pressed and nothing typed.
             message.rerun_script.ClearField("widget_states")
-            return message.SerializeToString()
+            bare: bytes = message.SerializeToString()
+            return bare
         if not message.rerun_script.is_auto_rerun:
             self._note()
         return data

@@ -209,7 +209,7 @@ class Tab(Drawn):
         assert isinstance(data, bytes)
         if self._record:
             self.received.append(data)
-        message = ForwardMsg.FromString(data)
+        message: ForwardMsg = ForwardMsg.FromString(data)
         self.enter(message)
         return message
 

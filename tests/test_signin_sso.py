@@ -1,0 +1,211 @@
+"""Single sign-on against a provider that runs here: who comes in, who does not, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from browser import Server, make_workspace, serving
+from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, providing, stranger
+from streamlit_client import Reply, Visitor
+
+from annotate.oidc import SECRETS_NAME, cookie_secret, provider_of
+from data.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with providing() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Server]:
+    workspace = tmp_path_factory.mktemp("sso") / "workspace"
+    make_workspace(workspace)
+    secrets = workspace / SECRETS_NAME
+    secrets.touch(mode=0o600)
+    secrets.write_text(f'[auth]\nissuer = "{provider.issuer}"\nclient_id = "{CLIENT_ID}"\n'
+                       f'client_secret = "{CLIENT_SECRET}"\nname = "Example <b>Ltd</b>"\n')
+    with serving(workspace) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def honest(provider: Provider) -> None:
+    provider.claims, provider.signed_by, provider.audience = {}, None, CLIENT_ID
+
+
+def follow(visitor: Visitor, provider: Provider, path: str = "/signin/start") -> Reply:
+    """Go where a browser is sent, to the provider and back, until a page comes or the app."""
+    elsewhere = Visitor(provider.issuer)
+    for _ in range(10):
+        url = urlsplit(path)
+        who = elsewhere if url.port == provider.port else visitor
+        answer = who.request("GET", url._replace(scheme="", netloc="").geturl())
+        path = answer.headers.get("location", "")
+        if not 300 <= answer.status < 400 or path == "/":
+            return answer
+    raise AssertionError("sent in circles")
+
+
+def token_of(visitor: Visitor) -> str | None:
+    return next((value for name, value in visitor.cookies.items()
+                 if name.startswith("prefloop_")), None)
+
+
+@pytest.fixture
+def arrive(server: Server, provider: Provider) -> Callable[..., tuple[Visitor, Reply]]:
+    """Come back from the provider as who the claims say."""
+    def come(**claims: Any) -> tuple[Visitor, Reply]:
+        visitor = Visitor(server.url)
+        provider.claims = claims
+        return visitor, follow(visitor, provider)
+    return come
+
+
+def test_a_person_of_a_known_address_comes_in_and_goes_out(
+        server: Server, provider: Provider, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    people = server.store.people
+    lead = people.add("Lea", "lead", config={"email": "lea@example.org"})
+    page = Visitor(server.url).request("GET", "/signin").text
+    assert "Sign in with Example &lt;b&gt;Ltd&lt;/b&gt;" in page
+    visitor, answer = arrive(email="Lea@Example.org", email_verified=True)
+    assert answer.headers["location"] == "/"
+    token = token_of(visitor)
+    assert token and people.of_session(token) == lead  # the role is the workspace's, not theirs
+    cookie = next(line for line in answer.set_cookie if line.startswith("prefloop_"))
+    assert "httponly" in cookie.lower() and "samesite=lax" in cookie.lower()
+    # What Streamlit would keep for thirty days is gone: signing out here is signing out.
+    assert not [name for name in visitor.cookies if name.startswith("_streamlit_user")]
+    entry = server.store.audit.entries()[0]
+    assert (entry.labeler_id, entry.action, entry.details) == (
+        lead.id, "sign in", {"way": "single sign-on"})
+    visitor.sign_out()
+    assert people.of_session(token) is None and token_of(visitor) is None
+    asked = provider.asked[-1]
+    assert asked["code_challenge_method"] == "S256" and len(asked["state"]) >= 20
+    assert "nonce" in asked and "openid" in asked["scope"] and "email" in asked["scope"]
+
+
+def test_a_name_that_is_an_address_is_enough(
+        server: Server, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    bob = server.store.people.add("bob@example.org")
+    visitor, _ = arrive(email="bob@example.org", email_verified=True)
+    assert server.store.people.of_session(token_of(visitor) or "") == bob
+
+
+@pytest.mark.parametrize(("claims", "why"), [
+    ({"email": "eve@example.org", "email_verified": True}, "Nobody here has the address"),
+    ({"email": "lea2@example.org", "email_verified": False}, "does not vouch"),
+    ({"email": "lea2@example.org", "email_verified": "false"}, "does not vouch"),
+    ({"email": "lea2@example.org"}, "does not vouch"),
+    ({"email_verified": True}, "did not tell your e-mail"),
+    ({"email": "gone@example.org", "email_verified": True}, "disabled"),
+    ({"email": "<script>alert(1)</script>@example.org", "email_verified": True}, "&lt;script&gt;"),
+])
+def test_everybody_else_stays_out(server: Server, arrive: Callable[..., tuple[Visitor, Reply]],
+                                  claims: dict[str, Any], why: str) -> None:
+    people = server.store.people
+    if people.of_email("gone@example.org") is None:
+        people.add("Lea 2", "lead", config={"email": "lea2@example.org"})
+        people.set_disabled(people.add("gone@example.org").id, True)
+    before = len(people.all())
+    visitor, answer = arrive(**claims)
+    assert answer.status == 403 and why in answer.text and "<script>" not in answer.text
+    assert token_of(visitor) is None and len(people.all()) == before
+
+
+def test_whoever_may_join_joins_as_a_labeler(
+        server: Server, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    people = server.store.people
+    people.set_domains(["joining.example"])
+    visitor, _ = arrive(email="new@joining.example", email_verified=True, role="lead")
+    joined = people.of_session(token_of(visitor) or "")
+    assert joined is not None and (joined.name, joined.role) == ("new@joining.example", "labeler")
+    assert [entry.action for entry in server.store.audit.entries(limit=2)] == ["sign in", "join"]
+    again, _ = arrive(email="new@joining.example", email_verified=True)
+    assert people.of_session(token_of(again) or "") == joined
+    for other in ("eve@evil.joining.example", "eve@joining.example.evil", "eve@xjoining.example"):
+        visitor, answer = arrive(email=other, email_verified=True)
+        assert answer.status == 403 and token_of(visitor) is None
+    people.set_domains([])
+
+
+@pytest.mark.parametrize("claims", [
+    {"iss": "https://evil.example"}, {"aud": "another app"}, {"exp": 1}, {"nonce": "replayed"}])
+def test_a_token_that_is_not_for_this_sign_in_is_refused(
+        server: Server, arrive: Callable[..., tuple[Visitor, Reply]],
+        claims: dict[str, Any]) -> None:
+    if server.store.people.of_email("ida@example.org") is None:
+        server.store.people.add("Ida", config={"email": "ida@example.org"})
+    visitor, answer = arrive(email="ida@example.org", email_verified=True, **claims)
+    assert answer.status == 403 and token_of(visitor) is None
+
+
+def test_a_token_with_a_strange_signature_is_refused(
+        server: Server, provider: Provider, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    server.store.people.add("Uma", config={"email": "uma@example.org"})
+    provider.signed_by = stranger()
+    visitor, answer = arrive(email="uma@example.org", email_verified=True)
+    assert answer.status == 403 and token_of(visitor) is None
+    provider.signed_by = None
+    visitor, _ = arrive(email="uma@example.org", email_verified=True)
+    assert token_of(visitor)
+
+
+def test_callbacks_and_cookies_cannot_be_made_up(server: Server, provider: Provider) -> None:
+    """No state, another browser's state, an unsigned cookie: nobody is signed in."""
+    server.store.people.add("Max", config={"email": "max@example.org"})
+    provider.claims = {"email": "max@example.org", "email_verified": True}
+    visitor = Visitor(server.url)
+    assert follow(visitor, provider, "/oauth2callback?code=x&state=y").status == 403
+    started = visitor.request("GET", visitor.request("GET", "/signin/start").headers["location"])
+    back = Visitor(provider.issuer).request(
+        "GET", urlsplit(started.headers["location"])._replace(scheme="", netloc="").geturl())
+    callback = urlsplit(back.headers["location"])._replace(scheme="", netloc="").geturl()
+    victim = Visitor(server.url)  # was sent the attacker's link
+    assert follow(victim, provider, callback).status == 403 and token_of(victim) is None
+    forged = Visitor(server.url, {"_streamlit_user": json.dumps(
+        {"email": "max@example.org", "email_verified": True, "is_logged_in": True})})
+    assert forged.request("GET", "/signin/done").status == 403 and token_of(forged) is None
+
+
+def test_secrets_are_the_owners_alone(server: Server, tmp_path: Path) -> None:
+    path = server.store.database.path.with_name("cookie_secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and len(path.read_text()) >= 64
+    assert cookie_secret(path.parent) == path.read_text()
+    assert cookie_secret(tmp_path) != path.read_text()
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ('[auth]\nissuer = "http://id.example.org"\nclient_id = "a"\nclient_secret = "b"', "https"),
+    ('[auth]\nissuer = "https://id.example.org"\nclient_secret = "b"', "client_id is missing"),
+    ('[auth]\nissuer = "https://id.example.org"\nclient_id = "a"', "client_secret is missing"),
+    ('[auth]\nisuer = "https://id.example.org"', "isuer"),
+    ("[auth]\nissuer = 3", "issuer"),
+    ("[auth", "secrets.toml"),
+])
+def test_settings_that_cannot_be_used_are_named(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / SECRETS_NAME
+    path.touch(mode=0o600)
+    path.write_text(text)
+    with pytest.raises(BadInput, match=why):
+        provider_of(tmp_path, {})
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    assert provider_of(tmp_path, {}) is None
+    found = provider_of(tmp_path, {
+        "PREFLOOP_OIDC_ISSUER": "https://id.example.org", "PREFLOOP_OIDC_CLIENT_ID": "a",
+        "PREFLOOP_OIDC_CLIENT_SECRET": "b"})
+    assert found is not None and found.client_secret == "b"
+    section = found.streamlit_section("https://label.example.org", "signing secret")
+    assert section["redirect_uri"] == "https://label.example.org/oauth2callback"
+    assert section["server_metadata_url"] == \
+        "https://id.example.org/.well-known/openid-configuration"
