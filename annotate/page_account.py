@@ -1,4 +1,4 @@
-"""Who is signed in, the keys, and the way out."""
+"""Who is signed in, where, the keys, and the way out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import streamlit as st
 
 from annotate import actions
 from annotate.choices import PAIR_CHOICES
-from annotate.figures import table_html
+from annotate.figures import moment, table_html
 from annotate.session import guarded, store, token
 from data.records import Labeler
 
 
 @guarded("answer")
 def page(labeler: Labeler) -> None:
-    """Name, role, keys, sign-out."""
+    """Name, role, sessions, sign-out, keys."""
     st.subheader("Account")
-    st.html(f"<p>Signed in as <strong>{html.escape(labeler.name)}</strong> "
+    st.html(f"<p>Signed in as <strong><bdi>{html.escape(labeler.name)}</bdi></strong> "
             f"({html.escape(labeler.role)}).</p>")
-    st.button("Sign out", on_click=_leave)
+    _sessions(labeler)
     st.markdown("#### Keys")
     keys = [(choice.key, choice.label) for choice in PAIR_CHOICES]
     keys += [("S", "Skip, then a number for the reason"), ("U", "Undo the last answer or skip"),
@@ -29,6 +29,32 @@ def page(labeler: Labeler) -> None:
     st.caption("Keys do nothing while you type in a text field.")
 
 
+def _sessions(labeler: Labeler) -> None:
+    """Where this person is signed in; one place of many may be a computer that is not theirs."""
+    open_sessions = store().people.sessions.of(labeler.id)
+    rules = store().people.sessions.rules()
+    places = len(open_sessions)
+    st.html(f"<p>You are signed in {'here only' if places < 2 else f'in {places} browsers'}. "
+            f"This ends after {rules.lifetime_days} days, or {_hours(rules.idle_hours)} without "
+            "use.</p>")
+    if places > 1:
+        st.html(table_html(("Signed in", "Last used"), [
+            (moment(session.created_at), moment(session.seen_at)) for session in open_sessions]))
+    with st.container(horizontal=True, gap="small"):
+        st.button("Sign out", on_click=_leave)
+        if places > 1:
+            st.button("Sign out everywhere", on_click=_leave_everywhere)
+
+
+def _hours(hours: int) -> str:
+    return f"{hours // 24} days" if hours % 24 == 0 and hours > 24 else f"{hours} hours"
+
+
 def _leave() -> None:
     actions.sign_out(store(), token())
+    st.session_state.clear()
+
+
+def _leave_everywhere() -> None:
+    actions.sign_out_everywhere(store(), token())
     st.session_state.clear()
