@@ -6,13 +6,15 @@ ids never reach the browser: their order would tell which response was sampled f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.questions import Question
 from data.records import STRENGTHS, Answer, Verdict
 
-FLAGS = ("unsafe", "untrue", "off-topic")
 LETTERS = "ABCDEFGHI"
+#: What the strength of a ranking is called, and of a plain preference: nobody was asked.
+PLAIN_STRENGTH = 3
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,33 @@ class Choice:
     verdict: Verdict = "ranked"
 
 
+def _graded(position: int, strength: int, key: int) -> Choice:
+    letter, words = LETTERS[position], STRENGTHS[strength]
+    return Choice(f"{letter.lower()}-{words.split()[0]}", f"{letter} {words}", str(key), position,
+                  strength)
+
+
+#: From "A significantly better" over the tie to "B significantly better", as they lie on the page.
 PAIR_CHOICES = (
-    Choice("a-better", "A better", "1", 0, 3),
-    Choice("a-slightly", "A slightly better", "2", 0, 2),
-    Choice("tie", "Tie", "3", None, 0),
-    Choice("b-slightly", "B slightly better", "4", 1, 2),
-    Choice("b-better", "B better", "5", 1, 3),
-    Choice("both-bad", "Both bad", "6", None, 0, "both_bad"),
+    *(_graded(0, strength, 5 - strength) for strength in (4, 3, 2, 1)),
+    Choice("tie", "Tie", "5", None, 0),
+    *(_graded(1, strength, 5 + strength) for strength in (1, 2, 3, 4)),
+    Choice("both-bad", "Both bad", "0", None, 0, "both_bad"),
 )
+PLAIN_CHOICES = (
+    Choice("a-better", "A better", "1", 0, PLAIN_STRENGTH),
+    Choice("tie", "Tie", "2", None, 0),
+    Choice("b-better", "B better", "3", 1, PLAIN_STRENGTH),
+    Choice("both-bad", "Both bad", "0", None, 0, "both_bad"),
+)
+
+
+def choices_for(question: Question) -> tuple[Choice, ...]:
+    """The buttons of a pair under a question; what the lead switched off is not among them."""
+    absent = {name for name, wanted in (("tie", question.tie), ("both-bad", question.both_bad))
+              if not wanted}
+    scale = PAIR_CHOICES if question.scale == "strength" else PLAIN_CHOICES
+    return tuple(choice for choice in scale if choice.name not in absent)
 
 
 def ranking_of(choice: Choice, shown: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -44,22 +65,28 @@ def ranking_of(choice: Choice, shown: Sequence[int]) -> tuple[tuple[int, ...], .
     return ((shown[choice.better],), (shown[1 - choice.better],))
 
 
-def choice_of(answer: Answer, shown: Sequence[int]) -> Choice | None:
+def choice_of(answer: Answer, shown: Sequence[int],
+              choices: Sequence[Choice] = PAIR_CHOICES) -> Choice | None:
     """The button that an answer to a pair came from; None if none gives this answer."""
-    return next((c for c in PAIR_CHOICES if ranking_of(c, shown) == answer.ranking
+    return next((c for c in choices if ranking_of(c, shown) == answer.ranking
                  and (c.strength, c.verdict) == (answer.strength, answer.verdict)), None)
 
 
-def ranking_of_ranks(ranks: Mapping[int, int], shown: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Ranks by position (1 is best, equal is a tie, gaps mean nothing) as groups of ids."""
-    return tuple(tuple(shown[position] for position in sorted(ranks) if ranks[position] == rank)
-                 for rank in sorted(set(ranks.values())))
+def ranking_of_tiers(tiers: Sequence[Sequence[int]],
+                     shown: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Groups of positions, best first, as groups of response ids."""
+    return tuple(tuple(shown[position] for position in sorted(tier)) for tier in tiers)
 
 
-def ranks_of(answer: Answer, shown: Sequence[int]) -> dict[int, int]:
-    """The inverse: rank by position, 1 for the best group."""
-    return {shown.index(response): rank for rank, group in enumerate(answer.ranking, 1)
-            for response in group}
+def tiers_of(answer: Answer, shown: Sequence[int]) -> list[list[int]]:
+    """The inverse: groups of positions, best first."""
+    return [sorted(shown.index(response) for response in group) for group in answer.ranking]
+
+
+def same_answer(one: Answer, other: Answer) -> bool:
+    """Whether two answers to a task say the same, whatever the strength."""
+    return one.verdict == other.verdict and (
+        [set(group) for group in one.ranking] == [set(group) for group in other.ranking])
 
 
 def in_words(answer: Answer, shown: Sequence[int]) -> str:

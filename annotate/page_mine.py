@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import streamlit as st
 
 from annotate import actions
 from annotate.choices import (
-    FLAGS,
     LETTERS,
-    PAIR_CHOICES,
+    PLAIN_STRENGTH,
+    Choice,
     choice_of,
+    choices_for,
     in_words,
     ranking_of,
-    ranking_of_ranks,
-    ranks_of,
+    ranking_of_tiers,
+    tiers_of,
 )
-from annotate.figures import moment
+from annotate.figures import as_label, moment, short
 from annotate.rendering import conversation_html, response_html
 from annotate.session import guarded, store, token
-from data.comparisons import LONGEST_RATIONALE
-from data.errors import PrefloopError
-from data.records import Answer, Comparison, Labeler, Prompt
+from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
+from data.errors import BadInput, PrefloopError
+from data.questions import SCORES
+from data.records import Answer, Comparison, Labeler, Prompt, Rewrite, Verdict
 
 PAGE_SIZE = 20
 
@@ -54,7 +57,7 @@ def _entry(comparison: Comparison) -> None:
     prompt = store().prompts.get(task.prompt_id)
     verdict = in_words(comparison.answer, comparison.shown)
     revised = f" · revision {comparison.revision}" if comparison.revision > 1 else ""
-    title = f"{_plain(verdict)} · {_plain(_short(prompt.text))}"
+    title = f"{as_label(verdict)} · {as_label(short(prompt.text))}"
     with st.expander(title, key=f"mine-{comparison.id}", on_change="rerun") as entry:
         if entry.open:
             st.caption(f"{moment(comparison.created_at)}{revised}")
@@ -75,32 +78,61 @@ def _details(comparison: Comparison, prompt: Prompt) -> None:
 
 
 def _form(comparison: Comparison) -> None:
+    """What was said, to be changed; under the question that it was said under."""
     answer, shown = comparison.answer, comparison.shown
+    asked = store().questions.version(answer.question_version)
     if len(shown) == 2:
-        labels = [choice.label for choice in PAIR_CHOICES]
-        current = choice_of(answer, shown)
-        st.segmented_control("Answer", labels, key=f"pick-{comparison.id}",
+        choices = _choices(comparison)
+        current = choice_of(answer, shown, choices)
+        st.segmented_control("Answer", [choice.label for choice in choices],
+                             key=f"pick-{comparison.id}",
                              default=current.label if current else None)
     else:
-        ranks = ranks_of(answer, shown)
+        ranks = {position: rank for rank, tier in enumerate(tiers_of(answer, shown), 1)
+                 for position in tier}
         for position in range(len(shown)):
             st.segmented_control(f"Rank of {LETTERS[position]}", range(1, len(shown) + 1),
                                  default=ranks[position], key=f"pick-{comparison.id}-{position}")
+        if asked.both_bad:
+            st.checkbox("All bad", answer.verdict == "both_bad", key=f"bad-{comparison.id}")
     for position, response in enumerate(shown):
-        st.pills(f"Flags of {LETTERS[position]}", FLAGS, selection_mode="multi",
-                 default=[flag for flag in answer.flags.get(response, ()) if flag in FLAGS],
-                 key=f"flag-{comparison.id}-{position}")
-    st.text_area("Reason", answer.rationale, key=f"why-{comparison.id}",
-                 max_chars=LONGEST_RATIONALE, height=80)
+        letter, given = LETTERS[position], answer.flags.get(response, ())
+        if asked.scores:
+            st.segmented_control(f"Score of {letter}", SCORES, default=answer.scores.get(response),
+                                 key=f"score-{comparison.id}-{position}")
+        if offered := [*asked.flags, *(flag for flag in given if flag not in asked.flags)]:
+            st.pills(f"Flags of {letter}", offered, selection_mode="multi", default=given,
+                     format_func=as_label, key=f"flag-{comparison.id}-{position}")
+    if asked.reason or answer.rationale:
+        st.text_area("Reason", answer.rationale, key=f"why-{comparison.id}",
+                     max_chars=LONGEST_RATIONALE, height=80)
+    if asked.rewrite:
+        _rewrite_fields(comparison)
     st.form_submit_button("Change my answer", on_click=_revise, args=(comparison,),
                           key=f"change-{comparison.id}")
+
+
+def _rewrite_fields(comparison: Comparison) -> None:
+    rewrite = store().comparisons.rewrite_of(comparison.id)
+    letters = LETTERS[:len(comparison.shown)]
+    base = None if rewrite is None else comparison.shown.index(rewrite.response_id)
+    st.segmented_control("Rewritten response", list(letters), key=f"base-{comparison.id}",
+                         default=None if base is None else letters[base])
+    st.text_area("Rewrite", "" if rewrite is None else rewrite.text, height=160,
+                 key=f"rewrite-{comparison.id}", max_chars=LONGEST_REWRITE)
+
+
+def _choices(comparison: Comparison) -> tuple[Choice, ...]:
+    """The buttons of then, and the one that was pressed, whatever has become of it."""
+    choices = choices_for(store().questions.version(comparison.answer.question_version))
+    given = choice_of(comparison.answer, comparison.shown)
+    known = choice_of(comparison.answer, comparison.shown, choices)
+    return choices if known or given is None else (*choices, given)
 
 
 def _revise(comparison: Comparison) -> None:
     try:
         answer = _picked(comparison)
-        if answer is None:
-            raise PrefloopError("choose an answer (or a rank for each response) first")
         actions.submit(store(), token(), comparison.task_id, answer, uuid4().hex,
                        comparison.revision)
         st.session_state["mine-notice"] = f"Saved: {in_words(answer, comparison.shown)}."
@@ -108,30 +140,43 @@ def _revise(comparison: Comparison) -> None:
         st.session_state["mine-notice"] = f"NOT saved: {error}"
 
 
-def _picked(comparison: Comparison) -> Answer | None:
-    """What the form says; None where something is left open."""
+def _picked(comparison: Comparison) -> Answer:
+    """What the form says. Raises BadInput where something is left open."""
     state, shown, old = st.session_state, comparison.shown, comparison.answer
     flags = {response: tuple(state.get(f"flag-{comparison.id}-{position}") or ())
              for position, response in enumerate(shown)}
-    rest = ({k: v for k, v in flags.items() if v},
-            str(state.get(f"why-{comparison.id}") or "").strip(), old.seconds)
+    scores = {response: score for position, response in enumerate(shown)
+              if (score := state.get(f"score-{comparison.id}-{position}")) is not None}
+    if store().questions.version(old.question_version).scores and len(scores) < len(shown):
+        raise BadInput("give each response a score first")
+    ranking, strength, verdict = _verdict(comparison)
+    return replace(old, ranking=ranking, strength=strength, verdict=verdict,
+                   flags={k: v for k, v in flags.items() if v}, scores=scores,
+                   rationale=str(state.get(f"why-{comparison.id}") or "").strip(),
+                   rewrite=_rewrite(comparison))
+
+
+def _verdict(comparison: Comparison) -> tuple[tuple[tuple[int, ...], ...], int, Verdict]:
+    state, shown = st.session_state, comparison.shown
     if len(shown) == 2:
         label = state.get(f"pick-{comparison.id}")
-        choice = next((c for c in PAIR_CHOICES if c.label == label), None)
-        return None if choice is None else Answer(
-            ranking_of(choice, shown), choice.strength, choice.verdict, *rest)
+        choice = next((c for c in _choices(comparison) if c.label == label), None)
+        if choice is None:
+            raise BadInput("choose an answer first")
+        return ranking_of(choice, shown), choice.strength, choice.verdict
+    if state.get(f"bad-{comparison.id}"):
+        return (shown,), 0, "both_bad"
     picked = [state.get(f"pick-{comparison.id}-{i}") for i in range(len(shown))]
     if not all(picked):
+        raise BadInput("choose a rank for each response first")
+    tiers = [[i for i, rank in enumerate(picked) if rank == each] for each in sorted(set(picked))]
+    return ranking_of_tiers(tiers, shown), 0 if len(tiers) == 1 else PLAIN_STRENGTH, "ranked"
+
+
+def _rewrite(comparison: Comparison) -> Rewrite | None:
+    letter = st.session_state.get(f"base-{comparison.id}")
+    text = str(st.session_state.get(f"rewrite-{comparison.id}") or "").strip()
+    if letter is None or not text:
         return None
-    ranking = ranking_of_ranks({i: int(rank) for i, rank in enumerate(picked) if rank}, shown)
-    return Answer(ranking, 0 if len(ranking) == 1 else 3, "ranked", *rest)
-
-
-def _short(text: str, length: int = 90) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[:length - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Safe in a Streamlit label, which reads Markdown (and its images, links and directives)."""
-    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|~:$&=" else c for c in text)
+    response = store().responses.get([comparison.shown[LETTERS.index(letter)]])[0]
+    return None if text == response.text.strip() else Rewrite(response.id, text)

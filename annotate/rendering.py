@@ -2,9 +2,10 @@
 
 Three walls, each enough by itself against scripts: markdown-it with raw HTML off, nh3's allow-list
 (which has no attribute that can load or run anything), and the browser's side (Streamlit passes
-`st.html` through DOMPurify, and the server sends a content security policy). Images and links are
-shown as what they are, text and address: a response must not make a labeler's browser fetch
-anything, and one click should not take them to a page that a model chose.
+`st.html` through DOMPurify, the labeling page goes through `static/inert.js`, and the server sends
+a content security policy). Images and links are shown as what they are, text and address: a
+response must not make a labeler's browser fetch anything, and one click should not take them to a
+page that a model chose.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
+from annotate.formulas import ATTRIBUTES, TAGS, add_formulas, attribute, formula
 from data.records import Message
 
 #: Longer text is shown as it is: Markdown of that size is a file, and takes seconds to parse.
 LONGEST_MARKDOWN = 60_000
-#: A conversation with more text than this above the last message starts folded.
+#: So many characters above the last message are shown; what is older starts folded.
 LONGEST_OPEN_CONTEXT = 600
 
-_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li",
+_TAGS = TAGS | {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li",
          "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "span"}
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -55,6 +57,21 @@ class _Inert(RendererHTML):
         alt = html.escape(token.content or "no description")
         return f"[image: {alt}]{_address(str(token.attrGet('src') or ''))}"
 
+    def math_inline(self, tokens: Sequence[Token], index: int, options: OptionsDict,
+                    env: Any) -> str:
+        """A formula in a line."""
+        return formula(tokens[index].content, False)
+
+    def math_inline_double(self, tokens: Sequence[Token], index: int, options: OptionsDict,
+                           env: Any) -> str:
+        """A displayed formula inside a paragraph."""
+        return formula(tokens[index].content, True)
+
+    def math_block(self, tokens: Sequence[Token], index: int, options: OptionsDict,
+                   env: Any) -> str:
+        """A displayed formula by itself."""
+        return f"<p>{formula(tokens[index].content, True)}</p>\n"
+
 
 def _opening(tokens: Sequence[Token], closing: int) -> int:
     """Where the link that ends at `closing` begins; links do not nest."""
@@ -67,6 +84,10 @@ def _address(address: str) -> str:
 
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}, renderer_cls=_Inert)
+    add_formulas(markdown)
+    for name in ("math_inline", "math_inline_double", "math_block"):
+        # The plug-in brings renderers of its own, which leave the formula to a script.
+        markdown.renderer.rules[name] = getattr(markdown.renderer, name)  # type: ignore[attr-defined]
     return markdown.enable(["table", "strikethrough"])
 
 
@@ -84,8 +105,9 @@ def to_html(text: str) -> str:
         rendered = _MARKDOWN.render(text)
     except RecursionError:
         return f"<pre>{html.escape(text)}</pre>"
-    return str(nh3.clean(rendered, tags=_TAGS, attributes={"ol": {"start"}},
-                         allowed_classes={"span": {"pf-address"}}, url_schemes=set()))
+    return str(nh3.clean(rendered, tags=_TAGS, attributes={"ol": {"start"}, **ATTRIBUTES},
+                         attribute_filter=attribute, allowed_classes={"span": {"pf-address"}},
+                         url_schemes=set()))
 
 
 def response_html(text: str) -> str:
@@ -97,13 +119,17 @@ def response_html(text: str) -> str:
 
 
 def conversation_html(messages: Sequence[Message]) -> str:
-    """The prompt: the last message in full, what came before it above, folded when long."""
+    """The prompt: its last message in full, the turns just before it, and older ones folded."""
     *before, last = messages
+    kept, room = len(before), LONGEST_OPEN_CONTEXT
+    while kept and (room := room - len(before[kept - 1]["content"])) >= 0:
+        kept -= 1
     parts = [_turn(message) for message in before]
-    if sum(len(message["content"]) for message in before) > LONGEST_OPEN_CONTEXT:
-        turns = f"{len(before)} earlier message{'s' if len(before) > 1 else ''}"
-        parts = [f"<details><summary>{turns}</summary>{''.join(parts)}</details>"]
-    return (f'<div class="pf-conversation">{"".join(parts)}{_turn(last)}</div>')
+    if kept:
+        turns = f"{kept} earlier message{'s' if kept > 1 else ''}"
+        folded = "".join(parts[:kept])
+        parts[:kept] = [f"<details><summary>{turns}</summary>{folded}</details>"]
+    return f'<div class="pf-conversation">{"".join(parts)}{_turn(last)}</div>'
 
 
 def _turn(message: Message) -> str:

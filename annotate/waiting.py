@@ -1,47 +1,20 @@
-"""Why there is nothing to label, and the wait for the first pair, which ends by itself."""
+"""Why there is nothing to label, in plain words."""
 
 from __future__ import annotations
 
-import html
+from typing import Any
 
-import streamlit as st
-
-from annotate.desk import Desk
-from annotate.session import guarded
 from data.records import Job, Labeler
 from data.store import Store
 
-REFRESH_SECONDS = 1.5
+
+def why_nothing(store: Store, labeler: Labeler) -> dict[str, Any]:
+    """`title`, `text` and `share` (0 to 1, where samples are being made; else None)."""
+    title, text, share = _why(store, labeler)
+    return {"title": title, "text": text, "share": share}
 
 
-def show(desk: Desk) -> None:
-    """Say why, look again by itself, and go on as soon as there is a question."""
-    st.fragment(_wait, run_every=REFRESH_SECONDS)(desk)
-
-
-@guarded("answer")
-def _wait(labeler: Labeler, desk: Desk) -> None:
-    desk.take()
-    if desk.question is not None:
-        st.rerun()
-    title, text, progress = why_nothing(desk.store, labeler)
-    bar = "" if progress is None else (
-        f'<div class="pf-track" style="height: .5rem; margin: 1rem 0">'
-        f'<div style="width: {100 * progress:.0f}%"></div></div>')
-    st.html(f'<div class="pf-note"><h2>{html.escape(title)}</h2>{bar}<p>{html.escape(text)}</p>'
-            "</div>")
-    if desk.notice:
-        with st.container(horizontal_alignment="center"):
-            status(desk)
-    if desk.store.assignments.last_done(labeler.id) is not None:
-        st.container(horizontal_alignment="center").button(
-            "Undo", shortcut="U", key="undo", on_click=desk.undo,
-            args=(desk.submission_key,), help="Take back your last answer or skip")
-    desk.rendered()
-
-
-def why_nothing(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
-    """A title, a sentence and (where samples are being made) how far they are."""
+def _why(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
     sampling = _sampling(store)
     if sampling is not None:
         return _samples_on_their_way(sampling)
@@ -84,10 +57,3 @@ def _samples_on_their_way(job: Job) -> tuple[str, str, float | None]:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def status(desk: Desk) -> None:
-    """What became of the last press, always in the same place."""
-    bad = " pf-bad" if desk.failed else ""
-    st.html(f'<div class="pf-status{bad}" role="status">{html.escape(desk.notice) or "&nbsp;"}'
-            "</div>")

@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from annotate.figures import facts_html, table_html
-from annotate.page_mine import _plain
+from annotate.figures import as_label, facts_html, table_html
 from annotate.rendering import LONGEST_MARKDOWN, conversation_html, response_html, to_html
 from data.records import Message
 
@@ -96,7 +95,7 @@ def test_names_and_figures_are_escaped(payload: str) -> None:
     html = table_html((payload,), [(payload,)]) + facts_html([(payload, payload, payload)])
     found = inventory(html)
     assert found.tags <= SAFE_TAGS and found.attributes <= SAFE_ATTRIBUTES
-    assert not re.search(r"(?<!\\)[\[\]<`$:]", _plain(payload))
+    assert not re.search(r"(?<!\\)[\[\]<`$:]", as_label(payload))
 
 
 def test_what_was_written_is_still_readable() -> None:

@@ -1,0 +1,84 @@
+"""What a question looks like from outside: the parts of it that a labeler may see, as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from annotate.choices import LETTERS, choice_of, choices_for, tiers_of
+from annotate.rendering import conversation_html, to_html
+from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
+from data.questions import SCORES
+from data.records import SKIP_REASONS, Assignment
+from data.store import Store
+
+
+def question(store: Store, assignment: Assignment) -> dict[str, Any]:
+    """The conversation and the responses in display order, and what was said of it before.
+
+    Each response as sanitised HTML to read, and as plain text to rewrite.
+    """
+    prompt = store.prompts.get(assignment.task.prompt_id)
+    texts = [response.text for response in store.responses.get(assignment.shown)]
+    return {"conversation": conversation_html(prompt.messages),
+            "responses": [{"html": to_html(text), "text": text} for text in texts],
+            "before": _before(store, assignment)}
+
+
+def ask(store: Store) -> dict[str, Any]:
+    """What is asked of every question, and the guidelines to answer by."""
+    version, asked = store.questions.current()
+    guidelines = store.questions.guidelines()
+    return {
+        "version": version,
+        "choices": [{"name": choice.name, "label": choice.label, "key": choice.key,
+                     "side": "ab"[choice.better] if choice.better is not None else "",
+                     "strength": choice.strength} for choice in choices_for(asked)],
+        "tie": asked.tie, "both_bad": asked.both_bad, "flags": list(asked.flags),
+        "scores": list(SCORES) if asked.scores else [], "reason": asked.reason,
+        "rewrite": asked.rewrite, "skip_reasons": list(SKIP_REASONS),
+        "longest_reason": LONGEST_RATIONALE, "longest_rewrite": LONGEST_REWRITE,
+        "letters": LETTERS,
+        "guidelines": None if guidelines is None or not guidelines.text.strip() else {
+            "version": guidelines.version, "html": to_html(guidelines.text)}}
+
+
+def progress(store: Store, labeler_id: int) -> dict[str, Any]:
+    """How far the open round is, and one's own part; never a rate, which would push to hurry."""
+    goal = store.assignments.rules().daily_goal
+    current = store.rounds.current()
+    if current is None:
+        return {"round": None, "given": 0, "wanted": 0, "goal": goal,
+                "mine": store.comparisons.count(labeler_id)}
+    given, wanted = store.tasks.progress(current.id)
+    return {"round": current.number, "given": given, "wanted": wanted, "goal": goal,
+            "mine": store.comparisons.count(labeler_id, current.id)}
+
+
+def is_open(store: Store, task_id: int, labeler_id: int) -> bool:
+    """Whether a task waits for this labeler's answer: there is none, or it was taken back."""
+    history = store.comparisons.history(task_id, labeler_id)
+    return not history or history[-1].answer.verdict == "withdrawn"
+
+
+def is_closed(store: Store, task_id: int) -> bool:
+    """Whether the task's round has ended."""
+    round_id = store.tasks.get(task_id).round_id
+    return round_id is not None and store.rounds.get(round_id).closed_at is not None
+
+
+def _before(store: Store, assignment: Assignment) -> dict[str, Any] | None:
+    """The answer that was taken back, to begin the new one with."""
+    history = store.comparisons.history(assignment.task.id, assignment.labeler_id)
+    if len(history) < 2 or history[-1].answer.verdict != "withdrawn":
+        return None
+    answer, shown = history[-2].answer, assignment.shown
+    choice = choice_of(answer, shown) if len(shown) == 2 else None
+    rewrite = store.comparisons.rewrite_of(history[-2].id)
+    return {
+        "choice": "all-bad" if len(shown) > 2 and answer.verdict == "both_bad"
+        else choice and choice.name,
+        "tiers": tiers_of(answer, shown) if len(shown) > 2 and answer.verdict == "ranked" else [],
+        "flags": {shown.index(i): list(flags) for i, flags in answer.flags.items()},
+        "scores": {shown.index(i): score for i, score in answer.scores.items()},
+        "reason": answer.rationale,
+        "rewrite": rewrite and {"base": shown.index(rewrite.response_id), "text": rewrite.text}}

@@ -1,0 +1,111 @@
+// The responses of one question: text, letter, flags and score of each.
+
+import { inert, make } from "./inert.js";
+import { button } from "./layout.js";
+
+/** Sanitised text, made ahead of its turn: what takes time is done before it is wanted. */
+export function prepare(question) {
+  return {
+    conversation: inert(question.conversation),
+    texts: question.responses.map((response) => inert(response.html)),
+  };
+}
+
+export class Responses {
+  /** `changed()` after a flag or a score; `place(position)` and `grab(event, handle)` for ranks. */
+  constructor(root, { changed, place, grab }) {
+    this.root = root;
+    this.on = { changed, place, grab };
+    this.panes = [];
+  }
+
+  show(texts, ask, draft) {
+    this.ask = ask;
+    this.draft = draft;
+    this.panes = texts.map((text) => make("div", { class: "pf-text", dir: "auto" }, text));
+    this.groups = { flags: [], scores: [] };
+    this.ranked = texts.length > 2;
+    this.places = [];
+    this.root.dataset.count = texts.length;
+    this.root.replaceChildren(...this.panes.map((pane, position) => make("article",
+      { class: "pf-response", "aria-label": `Response ${ask.letters[position]}` },
+      this.head(position), pane)));
+  }
+
+  head(position) {
+    const letter = this.ask.letters[position];
+    const heading = make("h2", { class: "pf-letter" }, letter);
+    const head = make("div", { class: "pf-head" }, heading);
+    if (this.ranked) {
+      heading.classList.add("pf-handle");
+      heading.dataset.position = position;
+      heading.title = "Drag into the ranking";
+      heading.addEventListener("pointerdown", (event) => this.on.grab(event, heading));
+      this.places[position] = button("Next best", `${position + 1}`, () => this.on.place(position),
+        { class: "pf-button pf-place", "aria-label": `Next best: ${letter}` });
+      head.append(this.places[position]);
+    }
+    if (this.ask.scores.length) head.append(this.scores(position, letter));
+    if (this.ask.flags.length) head.append(this.flags(position, letter));
+    return head;
+  }
+
+  flags(position, letter) {
+    const group = make("div", { class: "pf-flags", role: "group", "aria-label": `Flags of ${letter}` });
+    const chosen = () => this.draft.flags[position] ?? [];
+    this.ask.flags.forEach((flag, index) => {
+      const chip = button(flag, `${index + 1}`, () => {
+        this.draft.flags[position] = chosen().includes(flag)
+          ? chosen().filter((each) => each !== flag) : [...chosen(), flag];
+        chip.setAttribute("aria-pressed", chosen().includes(flag));
+        this.on.changed();
+      }, { class: "pf-flag", "aria-pressed": chosen().includes(flag), "aria-keyshortcuts": null });
+      group.append(chip);
+    });
+    this.groups.flags[position] = group;
+    return group;
+  }
+
+  scores(position, letter) {
+    const group = make("div", { class: "pf-scores", role: "radiogroup",
+      "aria-label": `Score of ${letter}, ${this.ask.scores.at(-1)} is best` });
+    this.ask.scores.forEach((score) => {
+      group.append(button(`${score}`, "", () => {
+        this.draft.scores[position] = score;
+        for (const each of group.children) {
+          each.setAttribute("aria-checked", each.textContent === `${score}`);
+        }
+        this.on.changed();
+      }, { class: "pf-score", role: "radio",
+        "aria-checked": this.draft.scores[position] === score }));
+    });
+    this.groups.scores[position] = group;
+    return group;
+  }
+
+  /** The group of flags or scores that number keys go to now; null for none. */
+  activate(kind, position) {
+    for (const group of [...this.groups?.flags ?? [], ...this.groups?.scores ?? []]) {
+      group.classList.remove("pf-active");
+    }
+    const group = kind ? this.groups[kind][position] : null;
+    group?.classList.add("pf-active");
+    group?.scrollIntoView({ block: "nearest" });
+    return group;
+  }
+
+  /** Ranks on the buttons that give them. */
+  drawRanks(rankOf) {
+    this.places.forEach((place, position) => {
+      const rank = rankOf(position);
+      place.firstChild.textContent = rank ? `Rank ${rank}` : "Next best";
+      place.setAttribute("aria-pressed", rank !== null);
+    });
+  }
+
+  /** Whether each response has a score, where scores are asked for. */
+  get scored() {
+    return !this.ask.scores.length
+      || this.panes.every((_, position) => this.draft.scores[position]);
+  }
+}
