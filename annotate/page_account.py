@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from contextlib import suppress
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from annotate import actions
 from annotate.choices import PAIR_CHOICES
 from annotate.figures import moment, table_html
 from annotate.session import guarded, store, token
+from data.errors import NotAllowed
 from data.records import Labeler
 
 
@@ -56,5 +58,6 @@ def _leave() -> None:
 
 
 def _leave_everywhere() -> None:
-    actions.sign_out_everywhere(store(), token())
+    with suppress(NotAllowed):  # the session has ended already
+        actions.sign_out_everywhere(store(), token())
     st.session_state.clear()

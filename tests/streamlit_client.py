@@ -195,7 +195,11 @@ class Tab(Drawn):
 
     async def send(self, message: BackMsg) -> None:
         """Send any message at all."""
-        await self._connection.send(message.SerializeToString())
+        await self.send_raw(message.SerializeToString())
+
+    async def send_raw(self, data: bytes | str) -> None:
+        """Send one frame that need not be a message."""
+        await self._connection.send(data)
 
     # What comes back
 
