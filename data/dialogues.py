@@ -60,7 +60,7 @@ def tags_from(values: Mapping[str, Any]) -> list[str]:
         tags = [tag.strip(' "[]') for tag in tags.split(",")]
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise BadInput("tags: wanted a list of texts")
-    return [_text("tags", tag) for tag in tags if tag]
+    return [checked_text("tags", tag) for tag in tags if tag]
 
 
 def pair_from(values: Mapping[str, Any]) -> Pair:
@@ -128,7 +128,7 @@ def _of_messages(values: Mapping[str, Any], chosen: list[Message],
 
 
 def _usable(pair: Pair) -> Pair:
-    texts = [_text(name, text.strip()) for name, text in
+    texts = [checked_text(name, text.strip()) for name, text in
              (("chosen", pair.chosen), ("rejected", pair.rejected))]
     if not all(texts):
         raise Unusable("an answer is empty")
@@ -162,20 +162,27 @@ def _named(field: str, messages: Any) -> list[Message]:
         raise BadInput(str(error).replace("messages", field, 1)) from None
 
 
-def _unpacked(value: Any) -> Any:
-    """A CSV cell that holds a JSON list (as our own export writes them) as that list."""
-    if isinstance(value, str) and value[:1] == "[" and value[-1:] == "]":
+def from_cell(value: Any) -> Any:
+    """A CSV cell that holds a JSON list or object as that value; anything else as it is."""
+    if isinstance(value, str) and (value[:1], value[-1:]) in (("[", "]"), ("{", "}")):
         try:
-            found = json.loads(value)
+            return json.loads(value)
         except (ValueError, RecursionError):
             return value
-        if isinstance(found, list) and found and all(
-                isinstance(m, dict) and "role" in m for m in found):
-            return found
     return value
 
 
-def _text(field: str, text: str) -> str:
+def _unpacked(value: Any) -> Any:
+    """A CSV cell that holds messages (as our own export writes them) as those messages."""
+    found = from_cell(value)
+    if isinstance(found, list) and found and all(
+            isinstance(m, dict) and "role" in m for m in found):
+        return found
+    return value
+
+
+def checked_text(field: str, text: str) -> str:
+    """The text, unless it is overlong or cannot be stored; then BadInput, with the field."""
     if len(text) > LONGEST_PROMPT:
         raise BadInput(f"{field}: {len(text):,} characters; at most {LONGEST_PROMPT:,} are taken")
     if "\0" in text:

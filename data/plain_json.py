@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+# Made once: with settings of its own, json.dumps makes an encoder for every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 def to_json(value: Any) -> str:
     """Compact JSON; NaN and infinity are refused, since SQLite's JSON refuses them too."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def finite(value: Any) -> Any:

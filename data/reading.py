@@ -1,28 +1,29 @@
-"""Rows of a text file (JSON Lines, JSON, CSV, plain text; gzipped or not), with their line numbers.
+"""Rows of a file, one at a time: JSON Lines, JSON, CSV, plain text (gzipped or not) and Parquet.
 
-Whatever is wrong with a file ends as one BadInput that names the file and the line. Knows nothing
-of prompts or preferences, opens nothing but the path it is given, and fetches nothing.
+Holds one row in memory and not the file. Whatever is wrong ends as one BadInput that names the
+file and the line (in Parquet, the record). Knows nothing of prompts or preferences, opens nothing
+but the path it is given, and fetches nothing.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import io
-import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
 from data.errors import BadInput
+from data.json_stream import LONGEST_ROW, JsonStream, parsed
+from data.text_stream import MOST_BYTES, text_stream, where_undecodable
 
-FORMATS = ("jsonl", "json", "csv", "txt")
-#: What a file may hold once unpacked: a small gzip can hide terabytes of zeros.
-MOST_BYTES = 2 * 1024**3
-_GZIP = b"\x1f\x8b"
+FORMATS = ("jsonl", "json", "csv", "txt", "parquet")
 _LONGEST_CELL = 10_000_000  # beyond any text we take, so that the text's own limit is what speaks
+_PARQUET_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Row:
     path: Path
     line: int
     values: dict[str, Any]
+    unit: str = "line"
+    """What `line` counts: Parquet has no lines, only records."""
 
     def error(self, message: object) -> BadInput:
         """An error that names the file and the line."""
-        return BadInput(f"{self.path}, line {self.line}: {message}")
+        return BadInput(f"{self.path}, {self.unit} {self.line}: {message}")
 
 
 def format_of(path: Path, named: str | None = None) -> str:
@@ -58,106 +61,80 @@ def format_of(path: Path, named: str | None = None) -> str:
 def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     """The rows of a file, in order; blank lines are passed over.
 
-    Plain text gives one row a line, with the field `prompt`.
+    Plain text gives one row a line, with the field `prompt`. A row is read when it is asked for,
+    and so is what is wrong with it.
 
     Raises:
         BadInput: missing, unreadable or empty file, unknown format, wrong encoding, malformed.
     """
     kind = format_of(path, format)
-    text = read_text(path)
-    if not text.strip():
-        raise BadInput(f"{path}: the file is empty")
-    if kind == "csv":
-        return _csv(path, text)
-    if kind == "txt":
-        return _plain(path, text)
-    if kind == "json" and text.lstrip().startswith("["):
-        return _array(path, text)
-    return _json_lines(path, text)
+    return _parquet(path) if kind == "parquet" else _text(path, kind)
 
 
-def read_text(path: Path) -> str:
-    """A file's text: UTF-8 (with or without BOM), or UTF-16 with one; unpacked if gzipped."""
-    data = _bytes(path)
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _text(path: Path, kind: str) -> Iterator[Row]:
+    with _plain_errors(path), text_stream(path, "" if kind == "csv" else "\n") as stream:
+        yield from _READERS[kind](path, stream)
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
     try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        # utf-8-sig counts from behind the BOM.
-        skipped = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-        offset = error.start + skipped if encoding == "utf-8-sig" else error.start
-        line = data.count(b"\n", 0, offset) + 1
-        raise BadInput(f"{path}, line {line}: not {'UTF-16' if encoding == 'utf-16' else 'UTF-8'} "
-                       f"at byte {offset}; save the file as UTF-8") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-            file.seek(0)
-            if start != _GZIP:
-                if path.suffix.lower() == ".gz" and start:
-                    raise BadInput(f"{path}: not a gzip file, whatever its name says")
-                data = file.read(MOST_BYTES + 1)
-            else:
-                with gzip.open(file) as unpacked:
-                    data = unpacked.read(MOST_BYTES + 1)
+        yield
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}, {where_undecodable(path)}; save the file as UTF-8") from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise BadInput(f"{path}: the gzip file is damaged or cut short") from None
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from None
-    if len(data) > MOST_BYTES:
-        raise BadInput(f"{path}: more than {MOST_BYTES // 1024**3} GiB; split the file")
-    return data
 
 
-def _json_lines(path: Path, text: str) -> Iterator[Row]:
-    # Not splitlines(): JSON allows U+2028 and the like inside a string.
-    for line, content in enumerate(text.split("\n"), 1):
+def _lines(path: Path, stream: TextIOBase) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers.
+
+    They end at a line feed only: JSON allows U+2028 and the like inside a string.
+    """
+    number, blank = 0, True
+    while content := stream.readline(LONGEST_ROW + 1):
+        number += 1
+        if len(content) > LONGEST_ROW:
+            raise BadInput(f"{path}, line {number}: longer than {LONGEST_ROW // 1024**2} MiB")
         if content.strip():
-            yield _object(path, line, _parsed(path, content, line))
+            blank = False
+            yield number, content.rstrip("\n")
+    if blank:
+        raise BadInput(f"{path}: the file is empty")
 
 
-def _array(path: Path, text: str) -> Iterator[Row]:
-    """A JSON array; each element's line is where it starts, found by decoding one at a time."""
-    decoder, position, line, counted = json.JSONDecoder(), text.index("[") + 1, 1, 0
-
-    def skip_blanks(start: int) -> int:
-        while start < len(text) and text[start] in " \t\r\n":
-            start += 1
-        return start
-
-    position = skip_blanks(position)
-    while text[position:position + 1] != "]":
-        line += text.count("\n", counted, position)
-        counted = position
-        value, position = _parsed(path, text, line, decoder, position)
-        yield _object(path, line, value)
-        position = skip_blanks(position)
-        if text[position:position + 1] == ",":
-            position = skip_blanks(position + 1)
-        elif text[position:position + 1] != "]":
-            line += text.count("\n", counted, position)
-            raise BadInput(f"{path}, line {line}: malformed JSON: expected , or ]")
-    after = skip_blanks(position + 1)
-    if after < len(text):
-        line = text.count("\n", 0, after) + 1
-        raise BadInput(f"{path}, line {line}: malformed JSON: text after the end of the list")
+def _json_lines(path: Path, stream: TextIOBase) -> Iterator[Row]:
+    for number, content in _lines(path, stream):
+        yield _object(path, number, parsed(path, number, content))
 
 
-def _parsed(path: Path, text: str, line: int, decoder: json.JSONDecoder | None = None,
-            position: int = 0) -> Any:
-    try:
-        return json.loads(text) if decoder is None else decoder.raw_decode(text, position)
-    except json.JSONDecodeError as error:
-        at = error.lineno if decoder is not None else line
-        raise BadInput(f"{path}, line {at}: malformed JSON: {error.msg} "
-                       f"(column {error.colno})") from None
-    except RecursionError:
-        raise BadInput(f"{path}, line {line}: malformed JSON: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise BadInput(f"{path}, line {line}: malformed JSON: {error}") from None
+def _plain(path: Path, stream: TextIOBase) -> Iterator[Row]:
+    for number, content in _lines(path, stream):
+        yield Row(path, number, {"prompt": content.strip()})
+
+
+def _json(path: Path, stream: TextIOBase) -> Iterator[Row]:
+    """The elements of a list; or objects one after another (JSON Lines by another name)."""
+    document = JsonStream(path, stream)
+    if not document.peek():
+        raise BadInput(f"{path}: the file is empty")
+    if document.peek() != "[":
+        while document.peek():
+            yield _object(path, document.line, document.value())
+        return
+    document.skip()
+    while document.peek() != "]":
+        yield _object(path, document.line, document.value())
+        following = document.peek()
+        if following == ",":
+            document.skip()
+        elif following != "]":
+            raise document.error("expected , or ]")
+    document.skip()
+    if document.peek():
+        raise document.error("text after the end of the list")
 
 
 def _object(path: Path, line: int, value: Any) -> Row:
@@ -167,9 +144,9 @@ def _object(path: Path, line: int, value: Any) -> Row:
     return Row(path, line, value)
 
 
-def _csv(path: Path, text: str) -> Iterator[Row]:
+def _csv(path: Path, stream: TextIOBase) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(stream, strict=True)
     header: list[str] | None = None
     start = 1
     try:
@@ -189,9 +166,30 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
     except csv.Error as error:
         raise BadInput(f"{path}, line {max(start, reader.line_num)}: malformed CSV: "
                        f"{error}") from None
+    if header is None:
+        raise BadInput(f"{path}: the file is empty")
 
 
-def _plain(path: Path, text: str) -> Iterator[Row]:
-    for line, content in enumerate(text.split("\n"), 1):
-        if content.strip():
-            yield Row(path, line, {"prompt": content.strip()})
+_READERS: dict[str, Callable[[Path, TextIOBase], Iterator[Row]]] = {
+    "jsonl": _json_lines, "json": _json, "csv": _csv, "txt": _plain}
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            if sum(file.metadata.row_group(i).total_byte_size for i in groups) > MOST_BYTES:
+                raise BadInput(f"{path}: more than {MOST_BYTES // 1024**3} GiB; split the file")
+            for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(path, number, values, "record")
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a Parquet file that can be read: {reason}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}") from None

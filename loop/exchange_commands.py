@@ -20,26 +20,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Import(Common):
-    """Import prompts or preferences from a file."""
+    """Import prompts, preferences, or exports of Label Studio, Argilla and OpenAssistant."""
 
     file: Positional[Path]
-    """JSON Lines, JSON, CSV or text, also with .gz: prompts (`prompt` or `messages`), or
-    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts)."""
+    """JSON Lines, JSON, CSV or text, also with .gz, or Parquet: prompts (`prompt` or `messages`);
+    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts); comparisons, as
+    Label Studio, Argilla, OpenAssistant and prefloop export them."""
 
-    what: Literal["auto", "prompts", "preferences"] = "auto"
+    what: Literal["auto", "prompts", "preferences", "comparisons"] = "auto"
     """What the file holds; auto: told by its fields."""
 
-    format: Literal["auto", "jsonl", "json", "csv", "txt"] = "auto"
-    """How it is written; auto: told by its name."""
+    format: Literal["auto", "jsonl", "json", "csv", "txt", "parquet", "label-studio", "argilla",
+                    "oasst", "prefloop"] = "auto"
+    """How it is written, told by its name if auto; or the tool that it comes from, told by its
+    fields if auto."""
+
+    prompt_field: str = ""
+    """The field of the prompt, where a Label Studio or Argilla project named it in its own way."""
+
+    response_fields: tuple[str, ...] = ()
+    """The fields of the responses, likewise, in the order of the tool's page; or the one field
+    that lists them."""
 
     def run(self) -> None:
         """Import all of the file, or nothing."""
-        from data.importing import import_preferences, import_prompts, sniff
+        from data.foreign_fields import Fields
+        from data.importing import TOOLS, import_file
 
-        store, written = self.store(), None if self.format == "auto" else self.format
-        what = sniff(self.file, written) if self.what == "auto" else self.what
-        report = (import_preferences(store, self.file, written) if what == "preferences"
-                  else import_prompts(store, self.file, format=written))
+        tool = self.format if self.format in TOOLS else None
+        report = import_file(
+            self.store(), self.file, None if tool or self.format == "auto" else self.format,
+            tool=tool, what=None if self.what == "auto" else self.what,
+            fields=Fields(self.prompt_field, self.response_fields))
         self.show(report.as_dict(), str(report))
 
 
