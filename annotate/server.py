@@ -49,6 +49,9 @@ OPTIONS: dict[str, Any] = {
     "client.toolbarMode": "minimal",
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
+    # Walking every object of the process after each answer took longer than the answer itself;
+    # Python collects by itself when there is something to collect.
+    "runner.postScriptGC": False,
     "secrets.files": [],
     "server.enableAgentApi": False,
     "server.fileWatcherType": "none",

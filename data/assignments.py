@@ -87,7 +87,8 @@ class Assignments:
 
         `skip_task` asks for the one after it (to fetch ahead). None: nothing is left for them.
         """
-        with self._database.write():
+        # A lease that a power cut undoes is handed out again, with the same sides.
+        with self._database.write(durable=False):
             rules = self.rules()
             values = {"me": labeler_id, "skip": skip_task,
                       "stale": now(-timedelta(minutes=rules.lease_minutes))}

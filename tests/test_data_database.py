@@ -1,0 +1,56 @@
+"""Transactions: one thread after the other, and how much each is worth to the disk."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from data.database import Database
+from data.errors import PrefloopError
+
+_FULL, _NORMAL = 2, 1
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "prefloop.db")
+
+
+def test_what_need_not_survive_a_power_cut_is_the_exception(database: Database) -> None:
+    def synchronous() -> int:
+        return int(database.value("PRAGMA synchronous"))
+
+    assert synchronous() == _FULL
+    with database.write(durable=False):
+        assert synchronous() == _NORMAL
+    assert synchronous() == _FULL
+    with pytest.raises(ZeroDivisionError), database.write(durable=False):
+        raise ZeroDivisionError
+    assert synchronous() == _FULL
+    with database.write():
+        with database.write(durable=False):
+            assert synchronous() == _FULL  # the outer transaction says how
+        assert database.connection.conn.in_transaction
+
+
+def test_threads_wait_for_their_turn_and_say_so_when_it_does_not_come(
+        database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.database.BUSY_SECONDS", 0.05)
+    writing, done = threading.Event(), threading.Event()
+
+    def write_for_long() -> None:
+        with database.write():
+            writing.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=write_for_long)
+    thread.start()
+    writing.wait(30)
+    with pytest.raises(PrefloopError, match="held the database locked"), database.write():
+        pass
+    assert database.value("SELECT count(*) FROM settings") == 0  # readers never wait
+    done.set()
+    thread.join()
+    with database.write() as db:
+        db.conn.execute("INSERT INTO settings VALUES ('key', '1')")
+    assert database.value("SELECT count(*) FROM settings") == 1
