@@ -23,6 +23,7 @@ from markdown_it.utils import OptionsDict
 
 from annotate.formulas import ATTRIBUTES, TAGS, add_formulas, attribute, formula
 from data.records import Message
+from data.visible import reveal
 
 #: Longer text is shown as it is: Markdown of that size is a file, and takes seconds to parse.
 LONGEST_MARKDOWN = 60_000
@@ -96,9 +97,13 @@ _MARKDOWN = _markdown()
 
 @lru_cache(maxsize=1024)
 def to_html(text: str) -> str:
-    """Markdown as HTML that runs nothing, loads nothing and leads nowhere."""
+    """Markdown as HTML that runs nothing, loads nothing and leads nowhere.
+
+    Characters that are not seen but do something (turn what follows, hide words) become signs.
+    """
     if not text.strip():
         return '<p class="pf-empty">(empty response)</p>'
+    text = reveal(text)
     if len(text) > LONGEST_MARKDOWN:
         return f"<pre>{html.escape(text)}</pre>"
     try:

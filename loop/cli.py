@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput, PrefloopError
+from data.visible import reveal
 
 if TYPE_CHECKING:
     from loop.options import Common
@@ -67,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         line, code = _explained(error)
-        print(line, file=sys.stderr)
+        print(reveal(line), file=sys.stderr)
         return code
     return DONE
 

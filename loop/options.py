@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from data.visible import reveal
 from loop.output import print_json
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Common:
         if self.json:
             print_json(document)
         elif isinstance(text, str):
-            print(text)
+            # A terminal would obey what a text holds; a file or a program gets it as it is.
+            print(reveal(text) if sys.stdout.isatty() else text)
         else:
             text()

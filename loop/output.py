@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from data.plain_json import finite
+from data.visible import reveal, reveal_line
 
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
@@ -24,8 +25,8 @@ def print_json(document: Any) -> None:
 
 
 def note(line: str) -> None:
-    """A line for people, on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """A line for people, on standard error; what could steer their terminal is shown instead."""
+    print(reveal(line), file=sys.stderr, flush=True)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -66,7 +67,7 @@ def _cell(value: object) -> str:
     if isinstance(value, dict) and _is_estimate(value):
         return (f"{_cell(value['value'])} (95 % interval {_cell(value['low'])} to "
                 f"{_cell(value['high'])}, n = {value['n']})")
-    return str(value)
+    return reveal_line(str(value))
 
 
 def duration(seconds: float) -> str:
