@@ -8,12 +8,16 @@ import streamlit as st
 
 from annotate import (
     page_account,
+    page_audit,
+    page_browse,
+    page_disputes,
     page_jobs,
     page_label,
     page_mine,
     page_people,
     page_quality,
     page_rounds,
+    page_settings,
 )
 from annotate.permissions import Permission, permits
 from annotate.session import me
@@ -26,7 +30,11 @@ _PAGES: tuple[tuple[str, str, Permission, Callable[[], None]], ...] = (
     ("label", "Label", "answer", page_label.page),
     ("answers", "My answers", "answer", page_mine.page),
     ("quality", "Quality", "quality", page_quality.page),
+    ("disputes", "Disputes", "quality", page_disputes.page),
+    ("browse", "Browse", "quality", page_browse.page),
+    ("settings", "Settings", "settings", page_settings.page),
     ("people", "People", "people", page_people.page),
+    ("audit", "Audit", "people", page_audit.page),
     ("rounds", "Rounds", "rounds", page_rounds.page),
     ("jobs", "Jobs", "rounds", page_jobs.page),
     ("account", "Account", "answer", page_account.page),

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.records import Labeler
 from data.statistics import Estimate
+from data.visible import reveal
 
 NOTHING = "–"
 
@@ -27,6 +28,14 @@ def number(estimate: Estimate | None) -> tuple[str, str]:
         return NOTHING, "no data yet"
     return plain(estimate.value), (
         f"n = {estimate.n:,}, {plain(estimate.low)} to {plain(estimate.high)}")
+
+
+def time(estimate: Estimate | None) -> tuple[str, str]:
+    """A time per task as its value and what belongs under it: `21 s`, `n = 120, 18 s to 24 s`."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return NOTHING, "no data yet"
+    return duration(estimate.value), (
+        f"n = {estimate.n:,}, {duration(estimate.low)} to {duration(estimate.high)}")
 
 
 def plain(value: float) -> str:
@@ -64,9 +73,10 @@ def title_of(name: str) -> str:
 def facts_html(facts: Iterable[tuple[str, str, str]]) -> str:
     """Cards of name, value and what belongs under it."""
     cards = "".join(
-        f'<div class="pf-fact"><div class="pf-name">{html.escape(name)}</div>'
-        f'<div class="pf-value">{html.escape(value)}</div>'
-        f'<div class="pf-more">{html.escape(more)}</div></div>' for name, value, more in facts)
+        f'<div class="pf-fact"><div class="pf-name">{html.escape(reveal(name))}</div>'
+        f'<div class="pf-value">{html.escape(reveal(value))}</div>'
+        f'<div class="pf-more">{html.escape(reveal(more))}</div></div>'
+        for name, value, more in facts)
     return f'<div class="pf-facts">{cards}</div>'
 
 
@@ -77,7 +87,7 @@ def table_html(head: Sequence[str], rows: Iterable[Sequence[str]],
 
     def cell(tag: str, column: int, text: str) -> str:
         kind = ' class="pf-number"' if column in right else ""
-        return f"<{tag}{kind}>{html.escape(text)}</{tag}>"
+        return f"<{tag}{kind}>{html.escape(reveal(text))}</{tag}>"
 
     def line(tag: str, texts: Sequence[str]) -> str:
         return f"<tr>{''.join(cell(tag, i, text) for i, text in enumerate(texts))}</tr>"
@@ -96,10 +106,23 @@ def moment(iso: str | None) -> str:
     return NOTHING if not iso else iso[:16].replace("T", " ") + " UTC"
 
 
+def short(text: str, length: int = 90) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text[:4 * length].split())
+    return line if len(line) <= length else line[:length - 1] + "…"
+
+
+def as_label(text: str) -> str:
+    """Safe in a Streamlit label, which reads Markdown (and its images, links and directives)."""
+    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|~:$&=" else c for c in reveal(text))
+
+
 def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
-    if seconds is None:
+    """`3.2 s`, `45 s`, `12 min`, `3.5 h`."""
+    if seconds is None or not math.isfinite(seconds):
         return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,95 @@
+"""Widgets that give one answer to a task: for a lead who states what is right.
+
+Not the labeling page: nothing is timed, and the lead has everybody's answers in view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from annotate.rendering import conversation_html, response_html
+from annotate.session import store
+from data.records import STRENGTHS, Answer, Prompt
+
+LETTERS = "ABCDEFGHI"
+_TIE, _BAD = "Tie", "Both bad"
+_STANDARD = 3
+
+
+def show_task(prompt: Prompt, shown: Sequence[int]) -> None:
+    """The conversation and the responses in a display order, without saying who wrote them."""
+    st.html(conversation_html(prompt.messages))
+    responses = store().responses.get(shown)
+    for start in range(0, len(responses), 2):
+        for position, column in enumerate(st.columns(2, gap="small"), start):
+            if position < len(responses):
+                with column, st.container(border=True):
+                    st.html(f'<div class="pf-letter">{letter(position)}</div>'
+                            f"{response_html(responses[position].text)}")
+
+
+def letter(position: int) -> str:
+    """What a response is called, by its place; imported tasks can hold more than nine."""
+    return LETTERS[position] if position < len(LETTERS) else str(position + 1)
+
+
+def in_letters(answer: Answer, shown: Sequence[int]) -> str:
+    """An answer in words, in the letters of a display order that need not be its labeler's."""
+    if answer.verdict == "both_bad":
+        return "both bad" if len(shown) == 2 else "all bad"
+    if answer.is_tie:
+        return "tie"
+    place = {response: letter(position) for position, response in enumerate(shown)}
+    if len(shown) == 2:
+        return f"{place[answer.ranking[0][0]]} {STRENGTHS[answer.strength]}"
+    groups = (" = ".join(sorted(place[i] for i in group)) for group in answer.ranking)
+    return " > ".join(groups)
+
+
+def answer_input(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
+    """The widgets; the answer they give, None while something is left open.
+
+    `strengths` asks a pair by how much the winner is better; otherwise it is plainly better.
+    """
+    if len(shown) == 2:
+        return _pair(key, shown, strengths)
+    choices = list(range(1, len(shown) + 1))
+    ranks = [st.segmented_control(f"Rank of {letter(position)}", choices,
+                                  key=f"{key}-rank-{position}")
+             for position in range(len(shown))]
+    bad = st.checkbox("All bad", key=f"{key}-bad")
+    if bad:
+        return Answer((tuple(shown),), 0, "both_bad")
+    if not all(ranks):
+        return None
+    groups = [tuple(response for response, given in zip(shown, ranks, strict=True)
+                    if given == rank) for rank in choices]
+    ranking = tuple(group for group in groups if group)
+    return Answer(ranking, 0 if len(ranking) == 1 else _STANDARD)
+
+
+def _pair(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
+    chosen = st.segmented_control("Right answer", ("A better", _TIE, "B better", _BAD),
+                                  key=f"{key}-choice")
+    if chosen is None:
+        return None
+    if chosen in (_TIE, _BAD):
+        return Answer((tuple(shown),), 0, "ranked" if chosen == _TIE else "both_bad")
+    strength = _STANDARD
+    if strengths:
+        strength = st.segmented_control(
+            "By how much", [level for level in STRENGTHS if level], default=_STANDARD,
+            format_func=lambda level: STRENGTHS[level].removesuffix(" better").capitalize(),
+            key=f"{key}-strength", required=True) or _STANDARD
+    better = shown[0] if chosen == "A better" else shown[1]
+    worse = shown[1] if chosen == "A better" else shown[0]
+    return Answer(((better,), (worse,)), strength)
+
+
+def turns_html(title: str, text: str) -> str:
+    """A titled passage of plain text (a reason, a note)."""
+    return (f'<div class="pf-role">{escape(title)}</div>'
+            f'<div class="pf-text" dir="auto">{escape(text)}</div>')

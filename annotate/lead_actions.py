@@ -1,0 +1,144 @@
+"""What leads write: the question, the guidelines, known answers, decisions, people's roles.
+
+As in `annotate.actions`, each takes the session's token and checks who that is, and leaves an
+entry in the audit log that stands or falls with the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from annotate.actions import require
+from data.assignments import AssignmentRules
+from data.errors import BadInput, PrefloopError
+from data.questions import Question
+from data.records import Answer, Decision, Labeler
+from data.store import Store
+
+#: More people than this at once is a file pasted into the wrong box.
+MOST_PEOPLE = 200
+
+
+def change_question(store: Store, token: str | None, question: Question) -> int:
+    """Put a question in force; returns its version."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        before = store.questions.current()[0]
+        version = store.questions.change(question, me.id)
+        if version != before:
+            store.audit.record(me.id, "change question", f"version {version}", **asdict(question))
+        return version
+
+
+def write_guidelines(store: Store, token: str | None, text: str) -> int:
+    """Put guidelines in force; returns their version."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        before = store.questions.guidelines()
+        version = store.questions.write_guidelines(text, me.id)
+        if before is None or version != before.version:
+            store.audit.record(me.id, "write guidelines", f"version {version}",
+                               characters=len(text))
+        return version
+
+
+def set_rules(store: Store, token: str | None, rules: AssignmentRules) -> None:
+    """Put assignment rules in force."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        if rules != store.assignments.rules():
+            store.assignments.set_rules(rules)
+            store.audit.record(me.id, "change assignment", **asdict(rules))
+
+
+def add_known_answer(store: Store, token: str | None, task_id: int, answer: Answer,
+                     practice: bool, explanation: str) -> int:
+    """Ask a task's prompt and responses again with a known answer; returns the new task's id.
+
+    Raises:
+        BadInput: the answer does not fit; practice without an explanation teaches nothing; the
+            same responses have a known answer already.
+    """
+    me = require(store, token, "settings")
+    if practice and not explanation.strip():
+        raise BadInput("explanation: practice shows it after the answer, so it may not be empty")
+    with store.database.write():
+        task = store.tasks.get(task_id)
+        for known in store.known.all():
+            if set(store.tasks.get(known.task_id).response_ids) == set(task.response_ids):
+                raise BadInput("these responses have a known answer already: retire that one "
+                               "first")
+        new = store.known.add(task.prompt_id, task.response_ids, answer, practice=practice,
+                              explanation=explanation, by=me.id)
+        store.audit.record(me.id, "add known answer", f"task {new}", from_task=task_id,
+                           practice=practice)
+        return new
+
+
+def retire_known_answer(store: Store, token: str | None, task_id: int) -> None:
+    """Hand a task with a known answer out no more."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        store.known.retire(task_id)
+        store.audit.record(me.id, "retire known answer", f"task {task_id}")
+
+
+def decide(store: Store, token: str | None, task_id: int, answer: Answer, submission_key: str,
+           note: str = "") -> Decision:
+    """Record a lead's last word on a task that labelers disagree on."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        decision = store.decisions.decide(me.id, task_id, answer, submission_key, note)
+        store.audit.record(me.id, "decide", f"task {task_id}", comparison=decision.comparison_id,
+                           overrides=list(decision.overrides))
+        return decision
+
+
+def add_labelers(store: Store, token: str | None, names: Sequence[str],
+                 role: str) -> list[tuple[Labeler, str]]:
+    """Add several people, all or none; returns each with their one-time code.
+
+    Raises:
+        BadInput: no name, too many, or one that is taken or stands there twice.
+    """
+    me = require(store, token, "people")
+    if not names:
+        raise BadInput("names: give at least one, each on a line of its own")
+    if len(names) > MOST_PEOPLE:
+        raise BadInput(f"names: at most {MOST_PEOPLE} at once, not {len(names)}")
+    added = []
+    with store.database.write():
+        for name in names:
+            person = store.people.add(name, role)
+            store.audit.record(me.id, "add person", person.name, role=role)
+            added.append((person, store.people.create_code(person.id)))
+    return added
+
+
+def change_role(store: Store, token: str | None, labeler_id: int, role: str) -> None:
+    """Give a person another role.
+
+    Raises:
+        BadInput: an unknown role, one's own (a workspace must not lose its last lead by a slip),
+            or of somebody who is no person.
+    """
+    me = require(store, token, "people")
+    if labeler_id == me.id:
+        raise BadInput("role: you cannot change your own: ask another lead")
+    with store.database.write():
+        person = store.people.get(labeler_id)
+        if person.role == role:
+            return
+        store.people.set_role(labeler_id, role)
+        store.audit.record(me.id, "change role", person.name, before=person.role, after=role)
+
+
+def note_download(store: Store, token: str | None, subject: str, rows: int) -> None:
+    """Leave a trace of who took which answers with them."""
+    me = require(store, token, "quality")
+    try:
+        store.audit.record(me.id, "download", subject, rows=rows)
+    except PrefloopError:
+        # A full disk must not keep people from taking their data out.
+        return

@@ -1,0 +1,25 @@
+"""The look of the leads' pages, beyond what all pages share (`annotate.style`)."""
+
+STYLE = """<style>
+.pf-alarm { border-left: 4px solid #d9534f; padding: .6rem .9rem; margin-bottom: .6rem;
+  border-radius: .4rem; background: color-mix(in srgb, #d9534f 10%, transparent) }
+.pf-alarm ul { margin: .3rem 0 0; padding-left: 1.2rem } .pf-alarm li { margin: .15rem 0 }
+.pf-alarm li > span { opacity: .75; font-size: .85em; white-space: nowrap }
+.pf-calm { border-left: 4px solid #4c9a6a; padding: .5rem .9rem; border-radius: .4rem;
+  background: color-mix(in srgb, #4c9a6a 9%, transparent) }
+.pf-alarm a, .pf-compact a { color: inherit; text-decoration: underline }
+.pf-mark { display: inline-block; margin-left: .35rem; padding: 0 .4rem; border-radius: .8rem;
+  font-size: .75rem; color: #fff; background: #b93632; white-space: nowrap }
+.pf-compact { font-size: .9rem }
+.pf-compact td, .pf-compact th { padding-right: .9rem; white-space: nowrap }
+.pf-compact th + th { text-align: right } .pf-compact td > div { font-size: .75rem; opacity: .75 }
+[class*="st-key-row-"] button { justify-content: flex-start; text-align: left; width: 100%;
+  min-height: 0; padding: .15rem .2rem }
+[class*="st-key-row-"] button > div { justify-content: flex-start }
+[class*="st-key-row-"] button p { text-align: left; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap; max-width: min(76rem, calc(100vw - 4rem)) }
+[class*="st-key-row-"] button:hover { text-decoration: underline }
+[class*="st-key-groups-"] { gap: .15rem } [class*="st-key-groups-"] .pf-role { margin-top: .7rem }
+[class*="st-key-rows"] { gap: .1rem }
+.pf-about { font-size: .85rem; opacity: .75 }
+</style>"""

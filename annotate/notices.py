@@ -1,0 +1,37 @@
+"""What the last press on a page did, shown above it on the next run.
+
+Streamlit runs callbacks before the page is drawn anew, so what they have to say waits here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from annotate.figures import as_label
+from data.errors import PrefloopError
+
+_KEY = "lead-notice"
+
+
+def say(text: str) -> None:
+    """Leave a notice; what failed begins with NOT."""
+    st.session_state[_KEY] = text
+
+
+def show() -> None:
+    """Show the notice that was left, once."""
+    if text := st.session_state.pop(_KEY, None):
+        with st.container(key="lead-notice"):
+            (st.error if text.startswith("NOT") else st.success)(as_label(text))
+
+
+@contextmanager
+def failing_as(words: str) -> Iterator[None]:
+    """Turns an error of the block into the notice `NOT saved: …` (or whatever `words` are)."""
+    try:
+        yield
+    except PrefloopError as error:
+        say(f"NOT {words}: {error}")
