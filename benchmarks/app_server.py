@@ -45,17 +45,24 @@ class AppServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of_workspace(cls, workspace: Path) -> AppServer:
-        """The app over a workspace, as `prefloop up` starts it, at a port of its own."""
+    def of_workspace(cls, workspace: Path, within: Sequence[str] = ()) -> AppServer:
+        """The app over a workspace, as `prefloop up` starts it, at a port of its own; `within` is a
+        command line that goes before."""
         port = free_port()
         argv, environment = command(workspace, HOST, port)
-        return cls(argv, port, environment, urlsplit(health_url(HOST, port)).path,
+        return cls([*within, *argv], port, environment, urlsplit(health_url(HOST, port)).path,
                    workspace / "logs" / "server.log")
 
     @property
     def url(self) -> str:
         """Its address."""
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> float:
         """Start it; returns the seconds until it answered.
@@ -94,16 +101,14 @@ class AppServer:
 
     def cpu_seconds(self) -> float:
         """Processor time that it has used since it was started (Linux)."""
-        assert self._process is not None
-        line = Path(f"/proc/{self._process.pid}/stat").read_text("ascii")
+        line = Path(f"/proc/{self.pid}/stat").read_text("ascii")
         # The name may hold blanks; what follows its closing bracket does not.
         fields = line.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
         """Its memory (Linux)."""
-        assert self._process is not None
-        pages = Path(f"/proc/{self._process.pid}/statm").read_text("ascii").split()[1]
+        pages = Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def _healthy(self) -> bool:

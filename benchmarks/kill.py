@@ -31,7 +31,7 @@ from data.store import Store
 KILLS, QUICK_KILLS = 200, 40
 PEOPLE, WANTED = 5, 3
 #: How long a server lives once it answers: both ends, and the kill falls anywhere between.
-LIFE_SECONDS = (0.2, 2.0)
+LIFE_SECONDS = (0.2, 3.0)
 PAUSE_SECONDS = (0.05, 0.4)
 #: A question may be with another tab of the same person; then there is a moment to wait.
 LOOK_AGAIN_SECONDS = 0.1
@@ -66,7 +66,8 @@ class Run:
                 self.refused.append(one.words)
 
 
-async def work(world: World, server: AppServer, kills: int) -> Run:
+async def work(world: World, server: AppServer, kills: int,
+               life: tuple[float, float] = LIFE_SECONDS) -> Run:
     """Labelers click while the server is killed so many times; at the end it is up."""
     run, rng = Run(), random.Random(0)
     people = [await Labeler.sign_in(server.url, world.store.people.create_code(person.id),
@@ -76,13 +77,13 @@ async def work(world: World, server: AppServer, kills: int) -> Run:
         for number, tab in enumerate(tabs):
             group.create_task(_label(tab, run, random.Random(number)))
         for number in range(1, kills + 1):
-            await asyncio.sleep(rng.uniform(*LIFE_SECONDS))
+            await asyncio.sleep(rng.uniform(*life))
             server.kill()
             run.restart_seconds.append(await asyncio.to_thread(server.start))
             run.kills = number
             if number % 20 == 0:
                 say(f"killed {number} times, {len(run.ledger.entries):,} answers acknowledged ...")
-        await asyncio.sleep(LIFE_SECONDS[1])
+        await asyncio.sleep(life[1])
         run.over = True
     return run
 
@@ -144,14 +145,14 @@ def _read(path: Path, over: Event, reads: object) -> None:
         time.sleep(READ_EVERY_SECONDS)
 
 
-def run(folder: Path, kills: int) -> Run:
+def run(folder: Path, kills: int, life: tuple[float, float] = LIFE_SECONDS) -> Run:
     """All of it, in a new workspace: a run whose ledger was held against the database."""
     questions = int(kills * 8 * PEOPLE / WANTED) + 100
     world = make(folder / "workspace", PEOPLE, questions, WANTED)
     reads: list[int] = []
     server = AppServer.of_workspace(world.folder)
     with running(server), reading(world, reads):
-        found = asyncio.run(work(world, server, kills))
+        found = asyncio.run(work(world, server, kills, life))
     found.reads = reads[0]
     found.ledger.check(world.store)
     return found

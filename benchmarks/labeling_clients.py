@@ -85,6 +85,11 @@ class Labeler:
         await self._tab.close()
 
     @property
+    def refused(self) -> str:
+        """Why nothing can be done on this page just now, as it says; empty where all is well."""
+        return self._data()["refused"] or ""
+
+    @property
     def waiting(self) -> bool:
         """Whether there is no question on the page."""
         return self._data()["question"] is None
