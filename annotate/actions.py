@@ -74,26 +74,6 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
         store.comparisons.undo_last(me.id, task, submission_key)
 
 
-def undo(store: Store, token: str | None, submission_key: str) -> Assignment:
-    """Take back what the person answered or skipped last; returns the task, theirs again.
-
-    Raises:
-        BadInput: there is nothing to take back.
-    """
-    me = require(store, token, "answer")
-    last = store.assignments.last_done(me.id)
-    if last is None:
-        raise BadInput("there is nothing to undo")
-    task_id, was_skipped = last
-    if was_skipped:
-        store.assignments.unskip(task_id, me.id)
-    else:
-        store.comparisons.undo_last(me.id, store.tasks.get(task_id), submission_key)
-    assignment = store.assignments.get(task_id, me.id)
-    assert assignment is not None  # only what was assigned can have been done
-    return assignment
-
-
 def add_labeler(store: Store, token: str | None, name: str, role: str,
                 email: str = "") -> tuple[Labeler, str]:
     """Add a person; returns them with the one-time code, which cannot be read again."""

@@ -145,7 +145,8 @@ class Desk:
             assignment.shown,
             tuple(r.text for r in self.store.responses.get(assignment.shown)),
             questions.version(version), version,
-            version_of(entry, "guidelines_version", guidelines and guidelines.version))
+            version_of(entry, "guidelines_version",
+                       None if guidelines is None else guidelines.version))
         answer = answer_of(entry, asked, self._longest(key))
         actions.submit(self.store, self.token(), task_id, answer, key)
         self._put_away(task_id)

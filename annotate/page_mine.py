@@ -166,7 +166,7 @@ def _verdict(comparison: Comparison) -> tuple[tuple[tuple[int, ...], ...], int, 
         return ranking_of(choice, shown), choice.strength, choice.verdict
     if state.get(f"bad-{comparison.id}"):
         return (shown,), 0, "both_bad"
-    picked = [state.get(f"pick-{comparison.id}-{i}") for i in range(len(shown))]
+    picked = [int(state.get(f"pick-{comparison.id}-{i}") or 0) for i in range(len(shown))]
     if not all(picked):
         raise BadInput("choose a rank for each response first")
     tiers = [[i for i, rank in enumerate(picked) if rank == each] for each in sorted(set(picked))]

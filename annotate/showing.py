@@ -1,4 +1,4 @@
-"""What a question looks like from outside: the parts of it that a labeler may see, as plain data."""
+"""What a question looks like from outside: the parts that a labeler may see, as plain data."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from annotate.figures import as_label, facts_html, table_html
+from annotate.formulas import ATTRIBUTES, TAGS, attribute
 from annotate.rendering import LONGEST_MARKDOWN, conversation_html, response_html, to_html
 from data.records import Message
 
@@ -43,10 +44,27 @@ PAYLOADS = {
     "direction override": "\u202etxt.exe\u202c",
 }
 
-SAFE_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li",
-             "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td",
-             "span", "div", "details", "summary"}
-SAFE_ATTRIBUTES = {"class", "dir", "tabindex", "start"}
+MATH = {
+    "link": r"$\href{javascript:alert(1)}{x}$", "style": r"$\style{position:fixed}{x}$",
+    "class": r"$\class{pf-desk}{x}$", "id": r"$\cssId{root}{x}$",
+    "tag in text": r"\(\text{<img src=x onerror=alert(1)>}\)",
+    "script in text": r"\[\text{</math><script>alert(1)</script>}\]",
+    "entity": r"$\text{&lt;script&gt;alert(1)&lt;/script&gt;}$",
+    "white on white": r"$\color{white}{hidden}$", "far left": r"$\hspace{-90em}x$",
+    "far right": r"$\hspace{9999em}x$", "deep": "$" + "{" * 900 + "}" * 900 + "$",
+    "endless": "$" + "x^{" * 600 + "$", "fractions": "$" + r"\frac" * 390 + "$",
+    "unclosed": r"$\begin{matrix} a & b$", "long": "$" + "x+" * 5000 + "$",
+    "many": "$x$ " * 2000, "macro": r"$\def\a{\a\a}\a$",
+    "file": r"$\input{/etc/passwd}\includegraphics{https://evil.example/x.png}$",
+    "image": r"$![x](https://evil.example/x.png)$", "display": "$$\n<script>alert(1)</script>\n$$",
+}
+PAYLOADS |= {f"formula: {name}": text for name, text in MATH.items()}
+
+SAFE_TAGS = TAGS | {
+    "p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h1", "h2",
+    "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "span", "div", "details",
+    "summary"}
+SAFE_ATTRIBUTES = {"class", "dir", "tabindex", "start"}.union(*ATTRIBUTES.values())
 
 
 class Inventory(HTMLParser):
@@ -129,3 +147,42 @@ def test_a_long_history_is_folded_and_a_short_one_is_open() -> None:
     assert "<details>" not in conversation_html([ask, reply, ask])
     long = Message(role="assistant", content="word " * 300)
     assert "<summary>2 earlier messages</summary>" in conversation_html([ask, long, ask])
+
+
+def test_only_as_much_is_folded_as_is_long() -> None:
+    turns = [Message(role="user", content="old " * 200),
+             Message(role="assistant", content="older reply " * 60),
+             Message(role="user", content="short question"),
+             Message(role="assistant", content="short reply"),
+             Message(role="user", content="and now?")]
+    html = conversation_html(turns)
+    folded = html[html.index("<details>"):html.index("</details>")]
+    assert "<summary>2 earlier messages</summary>" in folded and "old old" in folded
+    assert "short question" not in folded and "short reply" not in folded
+
+
+@pytest.mark.parametrize(("source", "display"), [
+    (r"$\frac{a}{b}$", False), (r"\(\frac{a}{b}\)", False), (r"\[\frac{a}{b}\]", True),
+    ("$$\n\\frac{a}{b}\n$$", True), (r"so $$\frac{a}{b}$$ it is", True)])
+def test_formulas_become_mathml(source: str, display: bool) -> None:
+    html = to_html(source)
+    assert "<mfrac><mrow><mi>a</mi></mrow><mrow><mi>b</mi></mrow></mfrac>" in html
+    assert f'<math display="{"block" if display else "inline"}">' in html
+
+
+def test_money_code_and_what_is_no_formula_stay_as_they_are() -> None:
+    assert inventory(to_html("It costs $5, or $10 with tax.")).text.strip() == \
+        "It costs $5, or $10 with tax."
+    assert "<math" not in to_html("`$x$` and \\$x\\$ and $ x $") + to_html("```\n$x$\n```")
+    assert "<code>\\frac{</code>" in to_html(r"$\frac{$")
+    assert "x+x+" in to_html(MATH["long"]) and "<math" not in to_html(MATH["long"])
+    text = inventory(to_html(MATH["tag in text"])).text
+    assert text.replace("\xa0", " ").strip() == "<img src=x onerror=alert(1)>"
+
+
+def test_blanks_and_sizes_of_formulas_stay_small() -> None:
+    assert attribute("mspace", "width", "1em") == "1em"
+    for width in ("-1em", "99em", "100%", "1px;", "1e9em"):
+        assert attribute("mspace", "width", width) is None
+    assert attribute("mstyle", "scriptlevel", "-5") is None
+    assert attribute("mo", "form", "url(//evil.example)") is None
