@@ -70,9 +70,7 @@ def _round(turn: Round) -> None:
 
 def _made_by(turn: Round) -> None:
     """Who labeled this round, kinds told apart."""
-    counts: dict[int, int] = {}
-    for comparison in store().comparisons.current(round_id=turn.id):
-        counts[comparison.labeler_id] = counts.get(comparison.labeler_id, 0) + 1
+    counts = store().comparisons.by_labeler(turn.id)
     if counts:
         st.text("Labels from " + ", ".join(
             f"{name_of(store().people.get(who))} ({n:,})" for who, n in counts.items()))

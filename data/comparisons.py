@@ -189,6 +189,12 @@ class Comparisons:
             "WHERE labeler_id = :me AND (:round IS NULL OR round_id = :round)",
             {"me": labeler_id, "round": round_id}))
 
+    def by_labeler(self, round_id: int) -> dict[int, int]:
+        """How many standing answers of a round each labeler has given, by labeler id."""
+        return {row["labeler_id"]: row["answers"] for row in self._database.rows(
+            "SELECT labeler_id, answers FROM answer_counts WHERE round_id = ? AND answers <> 0 "
+            "ORDER BY labeler_id", [round_id])}
+
     def count_since(self, labeler_id: int, moment: str) -> int:
         """How many answers of a labeler that stand were given since then (ISO 8601, UTC)."""
         return int(self._database.value(

@@ -1,6 +1,7 @@
 """Counts that triggers keep say what counting anew would say, whatever happens in between."""
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,6 +77,8 @@ def test_counts_follow_every_change(steps: list[tuple[str, int, int]]) -> None:
         for person in world.store.people.all():
             assert world.store.comparisons.count(person.id) == len(
                 world.store.comparisons.current(labeler_id=person.id))
+        assert world.store.comparisons.by_labeler(world.round.id) == Counter(
+            one.labeler_id for one in world.store.comparisons.current())
 
 
 def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) -> None:
