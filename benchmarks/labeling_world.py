@@ -147,7 +147,9 @@ class _History:
                  "flags, rationale, seconds, shown, submission_key, created_at",
                  self._comparisons(first, len(rounds))),
                 ("preferences", "comparison_id, task_id, prompt_id, labeler_id, chosen_id, "
-                 "rejected_id, strength", self._preferences(first, len(rounds)))):
+                 "rejected_id, strength", self._preferences(first, len(rounds))),
+                ("demonstrations", "comparison_id, prompt_id, response_id, labeler_id, text, "
+                 "created_at", self._demonstrations(first, len(rounds)))):
             marks = ", ".join("?" * (columns.count(",") + 1))
             with self.database.write() as db:
                 db.conn.executemany(
@@ -209,6 +211,13 @@ class _History:
         for number, labeler, index, pair, strength in self._answers(first, count):
             yield (first["comparisons"] + index, first["tasks"] + number,
                    first["prompts"] + number, labeler, *pair, strength)
+
+    def _demonstrations(self, first: dict[str, int], count: int) -> Iterator[tuple[Any, ...]]:
+        """One answer in twenty came with a rewrite of what it chose."""
+        for number, labeler, index, pair, _ in self._answers(first, count):
+            if index % 20 == 0:
+                yield (first["comparisons"] + index, first["prompts"] + number, pair[0], labeler,
+                       text(self.rng), _when(number, count))
 
 
 def _messages(rng: random.Random, mark: str) -> list[Message]:
