@@ -93,6 +93,9 @@ class PPOConfig:
     value_learning_rate: float = 3e-4
     """AdamW's learning rate for the value model's adapter and head."""
 
+    learning_rate_decay: Literal["none", "linear"] = "none"
+    """Whether both learning rates stay as they are, or fall to 0 with the last step."""
+
     value_training: Literal["adapter", "head"] = "adapter"
     """What of the value model is trained: its adapter and head, or the head alone, on features of
     the reward model that are computed once a rollout; that saves a third of a step's time."""
@@ -162,6 +165,9 @@ class PPOConfig:
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
                   "missing_eos_penalty", "reward_clip", "probe_every")
+        if self.learning_rate_decay not in ("none", "linear"):
+            raise BadInput(f"--learning-rate-decay: {self.learning_rate_decay!r} is not none or "
+                           "linear")
         if self.kl_penalty not in ("k1", "exact"):
             raise BadInput(f"--kl-penalty: {self.kl_penalty!r} is not k1 or exact")
         if self.value_training not in ("adapter", "head"):

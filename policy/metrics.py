@@ -19,6 +19,8 @@ from policy.signals import distinct, perplexity, repetition, spread, worst_case
 
 #: Sample texts kept with each step's metrics.
 SHOWN_SAMPLES = 3
+#: What of `UpdateFigures` adds up over the processes that share a run.
+SUMS = ("policy_loss", "value_loss", "approx_kl", "clipped", "value_clipped")
 
 
 @dataclass

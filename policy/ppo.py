@@ -9,7 +9,7 @@ where prompts, scores or reports come from.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,18 @@ import torch
 from torch import Tensor
 
 from backbone.resume import load_training, save_training
-from data.errors import PrefloopError
+from data.errors import BadInput, PrefloopError
 from data.progress import Progress, Stopped
 from policy.alarm import SIGNALS, check
 from policy.config import PPOConfig
-from policy.logprobs import response_logprobs
-from policy.losses import (
-    adapted_kl_coefficient,
-    approximate_kl,
-    clipped_policy_loss,
-    clipped_value_loss,
-    exact_kl_loss,
-)
-from policy.metrics import UpdateFigures, step_metrics
+from policy.losses import adapted_kl_coefficient
+from policy.metrics import step_metrics
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import (
-    Judge,
-    PromptItem,
-    Rollout,
-    Score,
-    evaluate,
-    value_hidden,
-)
+from policy.rollout import Judge, PromptItem, Score, evaluate
 from policy.sampling import Sample, generate, uniform_draws
+from policy.sharing import ALONE, Share
+from policy.update import update
 
 
 @dataclass
@@ -63,7 +51,8 @@ class TrainingState:
 
 def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
           seed: int, progress: Progress, checkpoint: Path, reward_mean: float = 0.0,
-          reward_std: float = 1.0, judges: Sequence[Judge] = ()) -> dict[str, Any]:
+          reward_std: float = 1.0, judges: Sequence[Judge] = (),
+          share: Share = ALONE) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, and ends with the same weights.
@@ -72,40 +61,49 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
         prompts: training prompts; taken in a new random order each time all have been used.
         score: conversations in, raw scores out; they are shifted and scaled by mean and std.
         judges: further reward models, for the metrics and the alarm alone.
+        share: this process's part of the work, where several do it together with the same
+            arguments; only the first one reports and writes checkpoints.
 
     Raises:
         PrefloopError: the loss is no longer a number.
+        BadInput: more processes than responses a step.
         Stopped: by `progress`, after a checkpoint.
     """
     if not prompts:
         raise PrefloopError("PPO needs training prompts, and the workspace has none")
+    if config.batch_size < share.count:
+        raise BadInput(f"--batch-size: {share.count} processes cannot share {config.batch_size} "
+                       "responses")
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
         kl_coefficient=config.kl_coefficient)
     while state.step < config.steps and "ended" not in state.last:
         try:
-            progress.update(state.step / config.steps, _message(state, config))
+            _report(progress, state, config, share)
             clock = _Clock()
             # 1. prompts, 2. responses, 3. what the models say of them, 4. updates
             chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
-            samples = _sample(roles, chosen, config, seed, state.step, progress)
+            alive = _alive(progress, state, config, share)
+            samples = _sample(roles, chosen, config, seed, state.step, share, alive)
             clock.lap("generate")
             read = {}
-            if is_due(state.step, config):
-                read = _probe(roles, prompts, config, seed, state, progress)
+            if share.is_first and is_due(state.step, config):
+                read = _probe(roles, prompts, config, seed, state, alive)
                 clock.lap("probe")
             rollout = evaluate(roles, chosen, samples, score, config, reward_mean, reward_std,
-                               state.kl_coefficient, judges)
+                               state.kl_coefficient, judges, share)
             clock.lap("evaluate")
-            figures = _update(roles, rollout, optimizers, config, seed, state.step)
+            _set_learning_rates(optimizers, config, state.step)
+            figures = update(roles, rollout, optimizers, config, seed, state.step, share)
             clock.lap("update")
         except Stopped:
-            _save(roles, optimizers, checkpoint, state)
+            _save(roles, optimizers, checkpoint, state, share)
             raise
         metrics = step_metrics(rollout, figures, samples, chosen, state.kl_coefficient,
                                clock.seconds)
         state.last = {**metrics, **read, **_verdict(state, metrics, config)}
-        progress.metrics(state.step, state.last)
+        if share.is_first:
+            progress.metrics(state.step, state.last)
         state.step += 1
         if config.kl_target > 0:
             state.kl_coefficient = adapted_kl_coefficient(
@@ -113,7 +111,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
                 config.kl_horizon)
         if (state.step % config.checkpoint_every == 0 or state.step == config.steps
                 or "ended" in state.last):
-            _save(roles, optimizers, checkpoint, state)
+            _save(roles, optimizers, checkpoint, state, share)
     return state.last
 
 
@@ -139,6 +137,15 @@ def _optimizers(roles: Roles, config: PPOConfig) -> dict[str, torch.optim.Optimi
                                    eps=1e-5, weight_decay=0.0)}
 
 
+def _set_learning_rates(optimizers: dict[str, torch.optim.Optimizer], config: PPOConfig,
+                        step: int) -> None:
+    """What a step learns with; it follows from the step alone, so a resumed run has it too."""
+    left = 1.0 if config.learning_rate_decay == "none" else 1 - step / config.steps
+    for name, rate in (("policy", config.learning_rate), ("value", config.value_learning_rate)):
+        for group in optimizers[name].param_groups:
+            group["lr"] = rate * left
+
+
 def _prompts_of_step(prompts: Sequence[PromptItem], size: int, seed: int,
                      step: int) -> list[PromptItem]:
     """The step's share of an endless shuffled reading of the prompts."""
@@ -150,95 +157,47 @@ def _prompts_of_step(prompts: Sequence[PromptItem], size: int, seed: int,
     return chosen
 
 
+def _report(progress: Progress, state: TrainingState, config: PPOConfig, share: Share) -> None:
+    """Say how far the run is. Raises Stopped, in all processes or in none."""
+    stopped = False
+    try:
+        progress.update(state.step / config.steps, _message(state, config))
+    except Stopped:
+        stopped = True
+    if any(share.everybody(stopped)):
+        raise Stopped
+
+
+def _alive(progress: Progress, state: TrainingState, config: PPOConfig,
+           share: Share) -> Callable[[], None]:
+    """What sampling calls now and then. Raises Stopped, but not while others wait for this one."""
+    message = f"step {state.step + 1} of {config.steps}: sampling"
+
+    def alive() -> None:
+        if share.count == 1:
+            progress.update(state.step / config.steps, message)
+
+    return alive
+
+
 def _sample(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int, step: int,
-            progress: Progress) -> list[Sample]:
-    draws = uniform_draws([(seed, 1 + step, row) for row in range(len(prompts))],
-                          config.max_new_tokens)
-    message = f"step {step + 1} of {config.steps}: sampling"
-    return generate(roles.policy, POLICY, [p.ids for p in prompts], draws, config.temperature,
-                    config.stop, check=lambda: progress.update(step / config.steps, message))
+            share: Share, alive: Callable[[], None]) -> list[Sample]:
+    """A response to each prompt, of all processes."""
+    rows = share.mine(range(len(prompts)))
+    draws = uniform_draws([(seed, 1 + step, row) for row in rows], config.max_new_tokens)
+    return share.gather(generate(roles.policy, POLICY, [prompts[row].ids for row in rows], draws,
+                                 config.temperature, config.stop, alive))
 
 
 def _probe(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
-           state: TrainingState, progress: Progress) -> dict[str, Any]:
+           state: TrainingState, alive: Callable[[], None]) -> dict[str, Any]:
     """The policy's answers to a few fixed prompts, beside the reference's."""
     asked = probe_prompts(prompts, seed)
-
-    def alive() -> None:
-        progress.update(state.step / config.steps, _message(state, config))
 
     if not state.reference_texts:
         state.reference_texts = reference_texts(roles, asked, config, seed, alive)
     answers = policy_texts(roles, asked, config, seed, alive)
     return {"probes": side_by_side(asked, answers, state.reference_texts)}
-
-
-def _update(roles: Roles, rollout: Rollout, optimizers: dict[str, torch.optim.Optimizer],
-            config: PPOConfig, seed: int, step: int) -> UpdateFigures:
-    """Several epochs of clipped updates on one rollout."""
-    figures = UpdateFigures()
-    for epoch in range(config.epochs):
-        order = torch.from_numpy(np.random.default_rng([seed, step, epoch]).permutation(
-            rollout.mask.shape[0])).to(rollout.mask.device)
-        for minibatch in torch.split(order, config.minibatch_size):
-            moved = _accumulate(roles, rollout, minibatch, config, figures)
-            if 0 < config.update_kl_stop < moved and figures.updates:
-                figures.stopped_early = True
-                for optimizer in optimizers.values():
-                    optimizer.zero_grad(set_to_none=True)
-                return figures
-            figures.policy_norm += _clip(roles.policy_parameters, config.max_grad_norm)
-            figures.value_norm += _clip(roles.value_parameters, config.max_grad_norm)
-            for optimizer in optimizers.values():
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            figures.updates += 1
-    return figures
-
-
-def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOConfig,
-                figures: UpdateFigures) -> float:
-    """Gradients of a minibatch, microbatch by microbatch; returns how far the policy has moved
-    from the one that sampled (approximate KL a token)."""
-    tokens = rollout.mask[minibatch].sum()
-    moved = 0.0
-    for rows in rollout.texts.by_length(config.microbatch_size, minibatch):
-        texts = rollout.texts.select(rows)
-        mask, width = texts.mask, texts.mask.shape[1]
-        exact = rollout.exact_kl
-        new = response_logprobs(roles.policy, POLICY, texts, config.temperature, None if exact
-                                is None else exact.reference_states[rows, :width])
-        old = rollout.logprobs[rows, :width]
-        policy_loss, clipped = clipped_policy_loss(
-            new.logprobs, old, rollout.advantages[rows, :width], mask, config.clip_range, tokens)
-        if exact is not None and new.kl is not None:
-            policy_loss = policy_loss + exact_kl_loss(new.kl, mask, exact.weight, tokens)
-        policy_loss.backward()  # type: ignore[no-untyped-call]
-        features = (value_hidden(roles, texts) if rollout.value_features is None
-                    else rollout.value_features[rows, :width])
-        value_loss, value_clipped = clipped_value_loss(
-            roles.value_head(features) * mask, rollout.values[rows, :width],
-            rollout.returns[rows, :width], mask, config.value_clip_range, tokens)
-        value_loss.backward()  # type: ignore[no-untyped-call]
-        now = new.logprobs.detach()
-        divergence = float(approximate_kl(now, old, mask))
-        if not figures.updates:
-            gap = float(((now - old) * mask).abs().max())
-            figures.ratio_gap = max(figures.ratio_gap, gap)
-        moved += divergence / float(tokens)
-        if not torch.isfinite(policy_loss + value_loss):
-            raise PrefloopError("PPO's loss is no longer a number; lower --learning-rate")
-        figures.policy_loss += policy_loss.item() * float(tokens)
-        figures.value_loss += value_loss.item() * float(tokens)
-        figures.approx_kl += divergence
-        figures.clipped += float(clipped)
-        figures.value_clipped += float(value_clipped)
-    figures.tokens += float(tokens)
-    return moved
-
-
-def _clip(parameters: list[torch.nn.Parameter], max_norm: float) -> float:
-    return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
 
 
 def _message(state: TrainingState, config: PPOConfig) -> str:
@@ -249,7 +208,14 @@ def _message(state: TrainingState, config: PPOConfig) -> str:
 
 
 def _save(roles: Roles, optimizers: dict[str, torch.optim.Optimizer], checkpoint: Path,
-          state: TrainingState) -> None:
+          state: TrainingState, share: Share) -> None:
+    if share.is_first:
+        _write(roles, optimizers, checkpoint, state)
+    share.wait()
+
+
+def _write(roles: Roles, optimizers: dict[str, torch.optim.Optimizer], checkpoint: Path,
+           state: TrainingState) -> None:
     weights = {
         **{f"policy/{k}": v for k, v in roles.policy.adapter_state(POLICY).items()},
         **{f"value/{k}": v for k, v in roles.value.adapter_state(VALUE).items()},

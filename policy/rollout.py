@@ -22,6 +22,7 @@ from policy.losses import (
 from policy.responses import Responses, join
 from policy.roles import POLICY, VALUE, Roles
 from policy.sampling import Sample
+from policy.sharing import ALONE, Share
 
 #: Whole conversations in, one score each out: any reward model, with any tokenizer of its own.
 Score = Callable[[Sequence[Sequence[Message]]], Sequence[float]]
@@ -105,8 +106,11 @@ class Rollout:
 @torch.no_grad()
 def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Sample],
              score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
-             kl_coefficient: float, judges: Sequence[Judge] = ()) -> Rollout:
-    """Everything the four models say of sampled responses, and the advantages that follow."""
+             kl_coefficient: float, judges: Sequence[Judge] = (), share: Share = ALONE) -> Rollout:
+    """Everything the four models say of sampled responses, and the advantages that follow.
+
+    Of several processes each asks the models about its share, and all get the whole.
+    """
     backbone = roles.policy
     texts = join([p.ids for p in prompts], [s.ids for s in samples], backbone.pad_id,
                  backbone.device)
@@ -119,7 +123,7 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     kl = torch.zeros(mask.shape, device=mask.device)
     states = torch.zeros(*mask.shape, backbone.hidden_size, device=mask.device,
                          dtype=backbone.dtype) if exact else None
-    for rows in texts.by_length(config.microbatch_size):
+    for rows in share.mine(texts.by_length(config.microbatch_size)):
         part = texts.select(rows)
         width = part.mask.shape[1]
         before = response_states(backbone, roles.reference_adapter, part)
@@ -136,9 +140,10 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         values[rows, :width] = roles.value_head(hidden) * part.mask
         if features is not None:
             features[rows, :width] = hidden.float()
+    share.add_up(logprobs, reference, entropy, values, kl, features, states)
     conversations = [[*p.messages, Message(role="assistant", content=s.text)]
                      for p, s in zip(prompts, samples, strict=True)]
-    scores = torch.tensor(list(score(conversations)), device=mask.device)
+    scores = _scores(score, conversations, mask.device, share)
     rewards = normalised(scores, samples, config, reward_mean, reward_std)
     token_rewards = (exact_kl_rewards(kl, rewards, mask, kl_coefficient) if exact else
                      kl_rewards(logprobs, reference, rewards, mask, kl_coefficient))
@@ -149,11 +154,17 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         weight = weight * whitening_scale(advantages, mask)
         advantages = masked_whiten(advantages, mask)
     opinions = None if not judges else torch.stack([(scores - reward_mean) / reward_std, *(
-        (torch.tensor(list(j.score(conversations)), device=mask.device) - j.mean) / j.std
-        for j in judges)])
+        (_scores(j.score, conversations, mask.device, share) - j.mean) / j.std for j in judges)])
     return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,
                    advantages, returns,
                    None if states is None else ExactKL(kl, states, weight), opinions)
+
+
+def _scores(score: Score, conversations: Sequence[Sequence[Message]], device: torch.device,
+            share: Share) -> Tensor:
+    """[B] a reward model's scores."""
+    mine = share.mine(conversations)
+    return torch.tensor(share.gather(list(score(mine)) if mine else []), device=device)
 
 
 def value_hidden(roles: Roles, texts: Responses) -> Tensor:
