@@ -31,14 +31,26 @@ from data.exporting import KINDS, export
 FULL, QUICK_FULL = Past(100_000, 200_000), Past(20_000, 40_000)
 EMPTY = Past(200, 400)
 QUESTIONS = 200
-STARTS, PAGE_LOADS, ANSWERS, EXPORTS = 7, 15, 40, 5
-QUICK_STARTS, QUICK_PAGE_LOADS, QUICK_ANSWERS, QUICK_EXPORTS = 3, 7, 20, 3
 #: Above the page's own guard against presses that nobody can have meant.
 PAUSE_SECONDS = 0.6
 PACKAGES = ("prefloop", "streamlit", "websockets")
 #: What is in the worst ratio: labelers' pages, start-up and export. Leads' pages of figures are
 #: shown beside it, since what they show is itself of the whole round.
-LABELERS = ("page_label", "page_answers", "answer", "startup", "status")
+MUST_NOT_GROW = ("page_ratio", "page_answers_ratio", "answer_ratio", "startup_ratio",
+                 "status_ratio")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often each thing is done."""
+
+    starts: int = 7
+    exports: int = 5
+    pages: int = 15
+    answers: int = 40
+
+
+QUICK = Repeats(3, 3, 7, 20)
 
 
 @dataclass
@@ -124,16 +136,17 @@ async def answers(sides: list[Side], times: int) -> None:
 
 def figures_of(full: Timings, empty: Timings) -> dict[str, Figure]:
     """A ratio for everything, the worst of what must not grow, and the times themselves."""
-    ratios = {what: median_ratio(full.found[what], empty.found[what]) for what in full.found}
-    must = [what for what in ratios if what in LABELERS or what.startswith("export_")]
-    worst = max(must, key=lambda what: ratios[what]["value"])
-    say(f"the worst is {worst}")
-    kinds = [ratios[what] for what in must if what.startswith("export_")]
-    named = {"ratio_full_to_empty": ratios[worst],
-             "export_ratio_per_row": max(kinds, key=lambda ratio: ratio["value"])}
-    named |= {f"{what}_ratio": ratio for what, ratio in ratios.items()}
-    named["page_ratio"] = named.pop("page_label_ratio")
-    for what in ratios:
+    ratios = {f"{what}_ratio": median_ratio(full.found[what], empty.found[what])
+              for what in full.found}
+    ratios["page_ratio"] = ratios.pop("page_label_ratio")
+    exported = {key: ratio for key, ratio in ratios.items() if key.startswith("export_")}
+    must = exported | {key: ratios[key] for key in MUST_NOT_GROW}
+    worst = max(must, key=lambda key: must[key]["value"])
+    say(f"the worst of what must not grow: {worst}")
+    named = {"ratio_full_to_empty": must[worst],
+             "export_ratio_per_row": max(exported.values(), key=lambda ratio: ratio["value"]),
+             **ratios}
+    for what in full.found:
         unit, factor = ("us_a_row", 1e6) if what.startswith("export_") else ("ms", 1e3)
         for name, timings in (("full", full), ("empty", empty)):
             named[f"{what}_{unit}_{name}"] = percentile(
@@ -141,26 +154,31 @@ def figures_of(full: Timings, empty: Timings) -> dict[str, Figure]:
     return named
 
 
-def main() -> None:
+def compare(folder: Path, full: Past, repeats: Repeats) -> dict[str, Figure]:
     """Both workspaces, side by side."""
-    asked = flags(__doc__ or "")
-    repeats = ((QUICK_STARTS, QUICK_PAGE_LOADS, QUICK_ANSWERS, QUICK_EXPORTS) if asked.quick
-               else (STARTS, PAGE_LOADS, ANSWERS, EXPORTS))
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+    with ExitStack() as servers:
         sides = []
-        for name, past in (("full", QUICK_FULL if asked.quick else FULL), ("empty", EMPTY)):
-            world = make(Path(folder) / name, 1, QUESTIONS, past=past)
+        for name, past in (("full", full), ("empty", EMPTY)):
+            world = make(folder / name, 1, QUESTIONS, past=past)
             sides.append(Side(world, servers.enter_context(
                 running(AppServer.of_workspace(world.folder)))))
-        for what, times in ((starts, repeats[0]), (exports, repeats[3])):
+        for what, times in ((starts, repeats.starts), (exports, repeats.exports)):
             say(f"{what.__name__} ...")
             for _ in zip(*(what(side, times) for side in sides), strict=True):
                 pass
         say("pages ...")
-        asyncio.run(pages(sides, repeats[1]))
+        asyncio.run(pages(sides, repeats.pages))
         say("answers ...")
-        asyncio.run(answers(sides, repeats[2]))
-        figures = figures_of(*(side.timings for side in sides))
+        asyncio.run(answers(sides, repeats.answers))
+        return figures_of(*(side.timings for side in sides))
+
+
+def main() -> None:
+    """Make the workspaces, compare them, and show."""
+    asked = flags(__doc__ or "")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = compare(Path(folder), QUICK_FULL if asked.quick else FULL,
+                          QUICK if asked.quick else Repeats())
     show(figures, {key: key.replace("_", " ") for key in figures}, asked.json, PACKAGES)
 
 

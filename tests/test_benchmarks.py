@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import harness, labeling_load, labeling_scale
 from benchmarks.labeling_check import Ledger
 from benchmarks.labeling_world import Past, World, make
 from data.records import Answer
@@ -107,3 +107,25 @@ def test_the_ledger_refuses_a_database_that_contradicts_itself(world: World) -> 
         db.conn.execute("UPDATE tasks SET labels = labels + 1 WHERE id = 1")
     with pytest.raises(RuntimeError, match="labels of a task"):
         Ledger().check(world.store)
+
+
+def test_labelers_over_websockets_are_timed_and_nothing_of_theirs_is_lost(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labeling_load, "EVERY_SECONDS", 0.6)
+    level = labeling_load.run(2, 2.0)
+    assert level.errors == []
+    assert level.ledger.lost == level.ledger.doubled == level.ledger.unacknowledged == 0
+    assert len(level.answers) == len(level.ledger.entries) >= 4
+    figures = level.figures()
+    assert figures["p95_ms_2"]["value"] >= figures["p50_ms_2"]["value"] > 0
+    assert figures["server_cpu_ms_per_answer_2"]["value"] > 0
+
+
+def test_a_full_workspace_is_held_against_an_empty_one(tmp_path: Path) -> None:
+    found = labeling_scale.compare(tmp_path, Past(400, 800), labeling_scale.Repeats(1, 1, 1, 3))
+    assert found.keys() >= {"ratio_full_to_empty", "page_ratio", "startup_ratio", "answer_ratio",
+                            "export_ratio_per_row", "page_quality_ratio", "page_browse_ratio"}
+    assert all(figure["value"] > 0 for figure in found.values())
+    assert found["ratio_full_to_empty"]["value"] == max(
+        found[key]["value"] for key in found if key.endswith("_ratio") and (
+            key.startswith("export_") or key in labeling_scale.MUST_NOT_GROW))
