@@ -19,9 +19,10 @@ from annotate import (
     page_rounds,
     page_settings,
 )
+from annotate.oidc import own_provider
 from annotate.permissions import Permission, permits
 from annotate.session import me
-from annotate.signin import HOW_TO_GET_A_LINK
+from annotate.signin_pages import how_to_sign_in
 from annotate.style import STYLE
 from data.errors import PrefloopError
 from data.records import Labeler
@@ -60,7 +61,7 @@ def _signed_out() -> None:
 
 def _signed_out_page() -> None:
     st.html('<div class="pf-note"><h2>You are not signed in</h2>'
-            f"<p>{HOW_TO_GET_A_LINK}</p></div>")
+            f"<p>{how_to_sign_in(own_provider())}</p></div>")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from data.statistics import Estimate
 from data.visible import reveal
 
 NOTHING = "–"
+#: What the Markdown of Streamlit's labels takes for the beginning of an address.
+_ADDRESS = re.compile(r"https?(?=:)|www(?=\.)|@", re.IGNORECASE)
 
 
 def share(estimate: Estimate | None) -> tuple[str, str]:
@@ -113,8 +116,12 @@ def short(text: str, length: int = 90) -> str:
 
 
 def as_label(text: str) -> str:
-    """Safe in a Streamlit label, which reads Markdown (and its images, links and directives)."""
-    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|~:$&=" else c for c in reveal(text))
+    """Safe in a Streamlit label, which reads Markdown (and its images, links and directives).
+
+    It makes links of bare addresses too, even escaped ones, unless a word joiner parts them.
+    """
+    text = _ADDRESS.sub("\\g<0>\u2060", reveal(text))
+    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|~:$&=" else c for c in text)
 
 
 def duration(seconds: float | None) -> str:

@@ -60,7 +60,8 @@ def _older(before: int) -> None:
 
 def _row(entry: Entry, people: Mapping[int, Labeler]) -> tuple[str, str, str, str, str]:
     person = people.get(entry.labeler_id) if entry.labeler_id is not None else None
-    return (moment(entry.created_at), name_of(person) if person else _COMMAND_LINE, entry.action,
+    nobody = "nobody" if entry.action == "failed sign-in" else _COMMAND_LINE
+    return (moment(entry.created_at), name_of(person) if person else nobody, entry.action,
             entry.subject or "–", in_words(entry.details) or "–")
 
 

@@ -19,7 +19,6 @@ from annotate import oidc
 from annotate.actions import sign_out as end_session
 from annotate.launch import cookie_name, public_url, workspace_of_environment
 from annotate.ratelimit import Limiter, Rate, Tally
-from annotate.signin_pages import HOW_TO_GET_A_LINK as HOW_TO_GET_A_LINK
 from annotate.signin_pages import how_to_sign_in, link_page, message_page, start_page
 from data.errors import BadInput, PrefloopError
 from data.records import Labeler

@@ -162,7 +162,7 @@ def test_the_same_presses_work_for_the_lead(
     run(main())
 
 
-END = {
+END: dict[str, Callable[[Store, Visitor, Labeler], Any]] = {
     "signed out": lambda store, visitor, who: visitor.sign_out(),
     "disabled": lambda store, visitor, who: store.people.set_disabled(who.id, True),
     "signed out everywhere": lambda store, visitor, who: store.people.sessions.end_all(who.id),
@@ -277,7 +277,7 @@ def test_forged_answers_are_refused_and_leave_nothing(
             good = answer_to(view["question"], view["ask"])
             before = everything(server.store)
             sealed = good["key"].split("-")[0]
-            for number, forged in enumerate((
+            forgeries: tuple[Any, ...] = (
                     {**good, "choice": "c-better"}, {**good, "choice": None},
                     {**good, "choice": ["a"]}, {**good, "do": "decide"}, {**good, "key": "x-y"},
                     {**good, "key": 7}, {**good, "key": good["key"] + "\u0000"},
@@ -287,11 +287,13 @@ def test_forged_answers_are_refused_and_leave_nothing(
                     {**good, "seconds": -1}, {**good, "question_version": 99},
                     {**good, "rewrite": {"base": 0, "text": "not asked for", "labeler_id": 1}}
                     if view["ask"]["rewrite"] else {**good, "rank": 1, "choice": 0},
-                    None, 7, "answer", [], {})):
+                    None, 7, "answer", [], {})
+            for number, forged in enumerate(forgeries):
                 if isinstance(forged, dict) and forged.get("key") == good["key"]:
                     forged = {**forged, "key": f"{sealed}-{number}"}  # a settled key is not read
                 assert not any(ack["ok"] for ack in await sent(tab, forged)), forged
-            for junk in ("send", None, {"entries": "x"}, {"entries": [[]] * 5000}):
+            wrong: tuple[Any, ...] = ("send", None, {"entries": "x"}, {"entries": [[]] * 5000})
+            for junk in wrong:
                 await tab.trigger(tab.component("desk"), "send", junk)
             assert everything(server.store) == before
             # A refused key stays refused; the page makes a new one for another try.

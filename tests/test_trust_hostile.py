@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ def test_labels_and_cells_hold_text_only(name: str) -> None:
     label = as_label(ALL[name])
     for special in "[](){}<>:$*_`~#!|":
         assert label.count(special) == label.count("\\" + special)
+    assert not re.search(r"https?\\?://|www\\?\.|@[\w-]", label, re.IGNORECASE)
 
 
 def test_what_is_hidden_is_shown_and_what_scripts_need_stays() -> None:
