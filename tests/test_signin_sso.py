@@ -10,12 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import Server, make_workspace, serving
+from browser import Server, launch_browser, make_workspace, serving, visit
+from hostile_text import ALL, LARGE
 from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, providing, stranger
+from playwright.sync_api import expect, sync_playwright
 from streamlit_client import Reply, Visitor
 
 from annotate.oidc import SECRETS_NAME, cookie_secret, provider_of
 from data.errors import BadInput
+from data.people import CODE_LIFETIME
+from data.sessions import SessionRules
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +213,35 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert section["redirect_uri"] == "https://label.example.org/oauth2callback"
     assert section["server_metadata_url"] == \
         "https://id.example.org/.well-known/openid-configuration"
+
+
+def test_the_documented_settings_are_accepted(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "security.md").read_text("utf-8")
+    path = tmp_path / SECRETS_NAME
+    path.touch(mode=0o600)
+    path.write_text(page.split("```ini\n")[1].split("```")[0])
+    found = provider_of(tmp_path, {})
+    assert found is not None and found.name == "Example Ltd"
+    rules = SessionRules()
+    assert f"{rules.lifetime_days} days after signing in" in page
+    assert f"{rules.idle_hours}\n  hours" in page
+    assert f"within {CODE_LIFETIME.days} days" in page and f"{len(ALL) + len(LARGE)} ways" in page
+
+
+@pytest.mark.browser
+def test_a_browser_is_led_there_and_back(server: Server, provider: Provider) -> None:
+    """Past the content security policy, which lets no form lead to another site."""
+    server.store.people.add("Bea", config={"email": "bea@example.org"})
+    provider.claims = {"email": "bea@example.org", "email_verified": True}
+    with sync_playwright() as playwright:
+        browser = launch_browser(playwright)
+        window = visit(browser)
+        window.page.goto(f"{server.url}/account")
+        window.page.get_by_role("link", name="Sign in with Example <b>Ltd</b>").click()
+        window.page.get_by_role("link", name="Sign in with Example <b>Ltd</b>").click()
+        expect(window.page.get_by_test_id("stTopNavLink").first).to_be_visible(timeout=20_000)
+        window.page.goto(f"{server.url}/account")
+        expect(window.page.get_by_text("Signed in as Bea")).to_be_visible(timeout=20_000)
+        window.page.get_by_role("button", name="Sign out").click()
+        expect(window.page.get_by_text("You are not signed in")).to_be_visible(timeout=20_000)
+        browser.close()
