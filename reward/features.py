@@ -177,12 +177,14 @@ def _forward(backbone: Backbone, responses: Sequence[EncodedResponse],
     found: dict[FeatureKind, Array] = {}
 
     def keep(layer: int, states: Tensor) -> None:
-        for kind in kinds:
-            if kind.layer == layer:
-                of_text = states[rows].float() if kind.pooling == "mean" else states[rows, last]
-                pooled = (torch.einsum("nt,ntd->nd", share, of_text) if kind.pooling == "mean"
-                          else of_text.float())
-                found[kind] = pooled.cpu().numpy()
+        # Means are taken in fp32, whatever the products around them run in.
+        with torch.autocast(backbone.device.type, enabled=False):
+            for kind in kinds:
+                if kind.layer == layer and kind.pooling == "mean":
+                    pooled = torch.einsum("nt,ntd->nd", share, states[rows].float())
+                    found[kind] = pooled.cpu().numpy()
+                elif kind.layer == layer:
+                    found[kind] = states[rows, last].float().cpu().numpy()
 
     with _watched(backbone.trunk, {kind.layer for kind in kinds}, keep):
         run()

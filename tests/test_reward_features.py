@@ -73,6 +73,17 @@ def test_same_text_same_features_packed_padded_or_alone(
         assert padded[kind] == pytest.approx(together[kind], abs=2e-5)
 
 
+def test_half_precision_gives_the_same_to_its_rounding(tmp_path: Path) -> None:
+    full = tiny_backbone(tmp_path, layers=4)
+    half = tiny_backbone(tmp_path, layers=4, dtype=torch.bfloat16)
+    asked = responses(full)
+    exact = compute(full, asked, KINDS)
+    for kind, values in compute(half, asked, KINDS).items():
+        assert values.dtype == np.float32
+        assert values == pytest.approx(exact[kind], abs=0.1)
+    assert fingerprint(full) != fingerprint(half)
+
+
 def test_an_adapter_changes_nothing(backbone: Backbone) -> None:
     asked = responses(backbone, 2)
     bare = compute(backbone, asked, KINDS)

@@ -1,0 +1,179 @@
+"""Real human preferences that benchmarks learn from, and features of their texts.
+
+The files are kept beside the repository, never inside it: `PREFLOOP_DATA` names their folder,
+`../shared/data` beside the repository where it is not set. Features are computed once and kept in
+the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.dialogues import Unusable, pair_from
+from data.errors import BadInput
+from data.records import Message
+
+Array = np.ndarray[Any, Any]
+FOLDER = "PREFLOOP_DATA"
+FIRST, TIE, SECOND = range(3)
+_CHOICES = {"a": FIRST, "tie": TIE, "b": SECOND}
+#: What cross-validation over topics prefers (see docs/reward-model.md), for benchmarks that compare
+#: something else: features, leading directions of them, and the prior's spread.
+KINDS = ((20, "mean"), (20, "last"))
+COMPONENTS = 120
+SPREAD = 0.5
+#: Longest conversation in tokens whose features are computed.
+MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True)
+class Text:
+    """A response with the conversation that it answers."""
+
+    messages: tuple[tuple[str, str], ...]
+    """(role, content) of each turn before the response."""
+    response: str
+
+    def turns(self) -> list[Message]:
+        """The conversation before the response."""
+        return [Message(role=role, content=content) for role, content in self.messages]
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Every vote on M pairs, flattened."""
+
+    pair: Array
+    """[V] index of the pair."""
+    outcome: Array
+    """[V] FIRST, TIE or SECOND; the pair's first was shown first."""
+    labeler: Array
+    """[V] number of the labeler, from 0."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """M pairs of texts and what is known of each."""
+
+    texts: list[Text]
+    first: Array
+    """[M] index into texts; shown first (left) where pairs were shown to a crowd."""
+    second: Array
+    """[M] index into texts."""
+    groups: Array
+    """[M] number of the prompt or topic, which is never split between training and testing."""
+    gold: Array
+    """[M] FIRST, TIE or SECOND, or −1 where there is no gold label."""
+    strict: Array
+    """[M] whether the pair is of the cleaned subset that papers report on."""
+    votes: Votes
+
+    @property
+    def log_lengths(self) -> Array:
+        """[N] log of each response's length in characters."""
+        return np.log([max(len(text.response), 1) for text in self.texts])
+
+    def one_vote_each(self, seed: int) -> Array:
+        """[M] index of one random vote on each pair."""
+        order = np.random.default_rng(seed).permutation(len(self.votes.pair))
+        found = np.full(len(self.first), -1)
+        found[self.votes.pair[order]] = order
+        return found
+
+
+def arguments() -> Pairs:
+    """UKPConvArg1 (Habernal & Gurevych 2016): which argument on a topic is more convincing."""
+    rows = list(_rows("ukpconvarg1.jsonl.gz"))
+    texts: dict[Text, int] = {}
+    topics: dict[str, int] = {}
+    labelers: dict[str, int] = {}
+    sides, groups, votes = [], [], []
+    for number, row in enumerate(rows):
+        prompt = (("user", row["prompt"]),)
+        sides.append([texts.setdefault(Text(prompt, row[side]), len(texts))
+                      for side in ("response_a", "response_b")])
+        groups.append(topics.setdefault(row["topic"], len(topics)))
+        votes += [(number, _CHOICES[vote["choice"]],
+                   labelers.setdefault(vote["labeler"], len(labelers))) for vote in row["votes"]]
+    pair, outcome, labeler = np.array(votes).T
+    first, second = np.array(sides).T
+    return Pairs(list(texts), first, second, np.array(groups),
+                 np.array([_CHOICES.get(row["gold"], -1) for row in rows]),
+                 np.array([row["strict"] for row in rows]), Votes(pair, outcome, labeler))
+
+
+def harmless(most: int | None = None) -> Pairs:
+    """HH-RLHF harmless (Bai et al. 2022), test split; the first is always the chosen one.
+
+    Args:
+        most: only so many dialogues, evenly spread over the file.
+    """
+    rows = list(_rows("hh_harmless.jsonl.gz"))
+    if most is not None:
+        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    texts: dict[Text, int] = {}
+    groups: dict[str, int] = {}
+    sides, of_group = [], []
+    for row in rows:
+        try:
+            pair = pair_from(row)
+        except BadInput as error:
+            raise BadInput(f"hh_harmless.jsonl.gz: {error}") from error
+        except Unusable:
+            continue
+        prompt = tuple((m["role"], m["content"]) for m in pair.messages)
+        sides.append([texts.setdefault(Text(prompt, response), len(texts))
+                      for response in (pair.chosen, pair.rejected)])
+        of_group.append(groups.setdefault(prompt[0][1], len(groups)))
+    first, second = np.array(sides).T
+    nobody = np.zeros(0, int)
+    return Pairs(list(texts), first, second, np.array(of_group), np.full(len(first), FIRST),
+                 np.ones(len(first), bool), Votes(nobody, nobody, nobody))
+
+
+def features(texts: Sequence[Text], kinds: Sequence[tuple[int, str]]) -> dict[str, Array]:
+    """[N, d] features of the embedded model for each (layer, pooling), by the kind's name."""
+    from backbone.checkpoint import cache_folder
+    from backbone.config import EMBEDDED, ModelConfig
+    from backbone.model import Backbone
+    from reward.feature_cache import FeatureCache
+    from reward.features import FeatureKind, encode_response
+
+    backbone = Backbone.load(EMBEDDED, ModelConfig())
+    encoded = [encode_response(backbone, text.turns(), text.response, MAX_LENGTH)
+               for text in texts]
+
+    def say(share: float) -> None:
+        print(f"\rfeatures {share:4.0%}", end="", file=sys.stderr, flush=True)
+
+    found = FeatureCache(cache_folder() / "benchmark-features").features(
+        backbone, encoded, [FeatureKind(*kind) for kind in kinds], say)
+    print(file=sys.stderr)
+    return {str(kind): values for kind, values in found.items()}
+
+
+def feature_table(texts: Sequence[Text]) -> Array:
+    """[N, d] the features of `KINDS`, side by side."""
+    found = features(texts, KINDS)
+    return np.hstack([found[f"layer{layer}.{pooling}"] for layer, pooling in KINDS])
+
+
+def _rows(name: str) -> Iterator[dict[str, Any]]:
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get(FOLDER) or default) / name
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); set {FOLDER} to the "
+                       "folder that holds it") from error
