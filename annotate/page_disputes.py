@@ -86,8 +86,8 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
                 _decided(decision, shown)
             if permits(labeler, "settings"):
                 _decide(task, shown, again=decision is not None)
-            st.html(f'<a href="/browse?task={task.id}" target="_self">Where this task comes from'
-                    "</a>")
+            st.html(f'<div class="pf-link"><a href="/browse?task={task.id}" target="_self">Where '
+                    "this task comes from</a></div>")
 
 
 def _side(answer: Answer, shown: tuple[int, ...]) -> str:

@@ -31,11 +31,10 @@ def page(labeler: Labeler) -> None:
         name.text_input("Name", key="person-name", max_chars=LONGEST_NAME)
         role.selectbox("Role", ROLES, key="person-role", format_func=_ROLE_HELP.__getitem__)
         button.form_submit_button("Add", on_click=_add, width="stretch", type="primary")
-    with st.expander("Add several at once"), st.form("add-people", border=False):
-        st.text_area("Names, one a line", key="people-names", height=140)
-        st.selectbox("Role of all of them", ROLES, key="people-role",
-                     format_func=_ROLE_HELP.__getitem__)
-        st.form_submit_button("Add all", on_click=_add_several)
+    # With a key of its own it stays open when a notice appears above it.
+    with st.expander("Add several at once", key="add-several", on_change="rerun") as fold:
+        if fold.open:
+            _several()
     everybody = store().people.all()
     _table(everybody)
     humans = {p.id: p for p in everybody if p.kind == "human"}
@@ -44,6 +43,14 @@ def page(labeler: Labeler) -> None:
                           key="person-chosen")
     if chosen is not None:
         _access(humans[chosen], labeler)
+
+
+def _several() -> None:
+    with st.form("add-people", border=False):
+        st.text_area("Names, one a line", key="people-names", height=140)
+        st.selectbox("Role of all of them", ROLES, key="people-role",
+                     format_func=_ROLE_HELP.__getitem__)
+        st.form_submit_button("Add all", on_click=_add_several)
 
 
 def _table(everybody: list[Labeler]) -> None:

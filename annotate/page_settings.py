@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate import known_answers, lead_actions, notices
+from annotate import actions, known_answers, lead_actions, notices
 from annotate.figures import moment
 from annotate.notices import failing_as, say
 from annotate.rendering import to_html
@@ -12,6 +12,7 @@ from annotate.session import guarded, store, token
 from data.assignments import AssignmentRules
 from data.questions import LONGEST_GUIDELINES, Guidelines, Question
 from data.records import Labeler
+from data.sessions import SessionRules
 
 _SCALES = {"strength": "How much better (four levels each side)", "plain": "Which is better"}
 
@@ -22,7 +23,7 @@ def page(labeler: Labeler) -> None:
     st.subheader("Settings")
     notices.show()
     sections = {"Question": _question, "Guidelines": _guidelines, "Assignment": _assignment,
-                "Known answers": known_answers.show}
+                "Known answers": known_answers.show, "Signing in": _sign_in}
     chosen = st.segmented_control("Section", list(sections), default="Question", required=True,
                                   key="settings-section", label_visibility="collapsed",
                                   persist_state="session")
@@ -74,9 +75,9 @@ def _guidelines() -> None:
                             height=420, max_chars=LONGEST_GUIDELINES,
                             key=f"guidelines-{version}") or ""
         st.button("Save guidelines", type="primary", on_click=_save_guidelines,
-                  args=(f"guidelines-{version}",), disabled=not text.strip())
+                  args=(f"guidelines-{version}",))
     with preview:
-        st.markdown("Preview")
+        st.html('<div style="font-size: .875rem">Preview</div>')
         with st.container(border=True):
             st.html(f'<div class="pf-text" dir="auto">{to_html(text)}</div>' if text.strip()
                     else '<p class="pf-empty">Nothing written yet.</p>')
@@ -99,7 +100,11 @@ def _version(old: Guidelines, current: int) -> None:
 
 
 def _save_guidelines(key: str) -> None:
-    _put_guidelines(str(st.session_state.get(key) or ""))
+    text = str(st.session_state.get(key) or "")
+    if text.strip():
+        _put_guidelines(text)
+    else:
+        say("NOT saved: the guidelines are empty.")
 
 
 def _put_guidelines(text: str) -> None:
@@ -144,3 +149,29 @@ def _save_rules() -> None:
             lease_minutes=int(state["rules-lease_minutes"]),
             daily_goal=int(state["rules-daily_goal"])))
         say("Saved: the rules hold for every task handed out from now on.")
+
+
+def _sign_in() -> None:
+    rules, domains = store().people.sessions.rules(), store().people.domains()
+    st.caption("How long people stay signed in, for open sessions too, and who may join by "
+               "themselves where the organisation's single sign-on is set up.")
+    with st.form("sign-in"):
+        left, right = st.columns(2, gap="medium")
+        left.number_input("A session ends after so many days", 1, 365, rules.lifetime_days,
+                          key="sign-in-lifetime_days")
+        right.number_input("A session ends after so many hours without use", 1, 365 * 24,
+                           rules.idle_hours, key="sign-in-idle_hours")
+        st.text_area("Whoever has an e-mail address in these domains may join as a labeler, "
+                     "one a line (none: only who was added)", "\n".join(domains),
+                     key="sign-in-domains", height=90)
+        st.form_submit_button("Save signing in", type="primary", on_click=_save_sign_in)
+
+
+def _save_sign_in() -> None:
+    state = st.session_state
+    with failing_as("saved"):
+        actions.set_sign_in(store(), token(), SessionRules(
+            lifetime_days=int(state["sign-in-lifetime_days"]),
+            idle_hours=int(state["sign-in-idle_hours"])),
+            str(state["sign-in-domains"] or "").splitlines())
+        say("Saved: the rules for signing in are in force.")

@@ -1,0 +1,366 @@
+"""A lead's work in real Chromium: ask, guide, measure, find who clicks through, decide, look up."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from browser import (
+    Server,
+    Visit,
+    launch_browser,
+    make_workspace,
+    open_page,
+    serving,
+    settled,
+    sign_in,
+    visit,
+)
+from leads_world import CARELESS, CREW, LeadsWorld
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from data.disputes import disputes
+from data.records import Labeler, Message, NewResponse
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = '=HYPERLINK("http://evil.test","x") <img src=x onerror=alert(1)> ![i](http://evil.test/i)'
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch_browser(playwright)
+        expect.set_options(timeout=20_000)  # a busy machine is no failure
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
+    folder = tmp_path_factory.mktemp("leads")
+    world = LeadsWorld.make(make_workspace(folder))
+    world.hidden()
+    prompt, _ = world.store.prompts.add([Message(role="user", content=HOSTILE)], "<b>web</b>",
+                                        ["=tag"])
+    ids = world.store.responses.add([NewResponse(prompt, f"{HOSTILE} {i}") for i in range(2)])
+    turn = world.store.rounds.current()
+    assert turn is not None
+    world.store.tasks.add(prompt, ids, round_id=turn.id)
+    return world
+
+
+@pytest.fixture(scope="module")
+def server(world: LeadsWorld) -> Iterator[Server]:
+    with serving(world.store.database.path.parent) as running:
+        yield running
+
+
+_names = count(1)
+
+
+@pytest.fixture
+def lead(server: Server) -> Labeler:
+    return server.store.people.add(f"Lead {next(_names)}", "lead")
+
+
+@pytest.fixture
+def window(chromium: Browser, server: Server, lead: Labeler) -> Iterator[Visit]:
+    """A window of a lead's, held to the rule that no request leaves this machine."""
+    one = visit(chromium, accept_downloads=True)
+    sign_in(one, server, lead)
+    yield one
+    assert one.strangers() == []
+    assert one.dialogs == []
+    one.context.close()
+
+
+def section(page: Page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).click()
+    settled(page)
+
+
+def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, window: Visit,
+                                                        lead: Labeler) -> None:
+    page, questions = window.page, server.store.questions
+    open_page(page, "Settings")
+    page.get_by_text("Which is better", exact=True).click()
+    page.get_by_text("Each response gets a score").click()
+    page.get_by_role("textbox", name="Flags").fill("unsafe\ntoo long")
+    page.get_by_role("button", name="Save question").click()
+    expect(page.get_by_text("Saved: version 1 of the question")).to_be_visible()
+    version, question = questions.current()
+    assert version == 1 and question.scale == "plain" and question.scores
+    assert question.flags == ("unsafe", "too long") and question.tie
+    page.get_by_role("textbox", name="Flags").fill("same\nSame")
+    page.get_by_role("button", name="Save question").click()
+    expect(page.get_by_text("NOT saved: flags: the same flag stands there twice")).to_be_visible()
+    assert questions.current()[0] == 1
+    section(page, "Guidelines")
+    text = page.get_by_role("textbox", name="Guidelines")
+    text.fill("# Better\nis what **helps**. <script>alert(1)</script> ![x](http://evil.test/x)")
+    text.press("Control+Enter")
+    preview = page.locator(".pf-text")
+    expect(preview.locator("strong")).to_have_text("helps")
+    assert preview.locator("script, img").count() == 0
+    page.get_by_role("button", name="Save guidelines").click()
+    expect(page.get_by_text("Saved: version 1 of the guidelines")).to_be_visible()
+    page.get_by_role("textbox", name="Guidelines").fill("Second thoughts")
+    page.get_by_role("button", name="Save guidelines").click()
+    expect(page.get_by_text("Saved: version 2 of the guidelines")).to_be_visible()
+    page.get_by_text(re.compile("^Version 1 ")).click()
+    page.get_by_role("button", name="Put in force again").click()
+    expect(page.get_by_text("Saved: version 3 of the guidelines")).to_be_visible()
+    assert [g.version for g in questions.all_guidelines()] == [3, 2, 1]
+    now = questions.guidelines()
+    assert now is not None and now.text.startswith("# Better") and now.created_by == lead.id
+    section(page, "Assignment")
+    page.get_by_role("spinbutton", name="Daily goal").fill("40")
+    page.get_by_role("button", name="Save assignment").click()
+    expect(page.get_by_text("Saved: the rules hold")).to_be_visible()
+    rules = server.store.assignments.rules()
+    assert (rules.daily_goal, rules.gold_share) == (40, 0.1)
+    assert {e.action for e in server.store.audit.entries(labeler_id=lead.id)} >= {
+        "change question", "write guidelines", "change assignment"}
+
+
+def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, world: LeadsWorld,
+                                                    window: Visit) -> None:
+    page, known = window.page, server.store.known
+    before = {k.task_id for k in known.all()}
+    open_page(page, "Settings")
+    section(page, "Known answers")
+    search = page.get_by_role("textbox", name="Find a task")
+    search.fill("Question 42: rivers")
+    search.press("Enter")
+    expect(page.get_by_text("No task mentions that.")).to_be_visible()
+    search.fill("Question 42")
+    search.press("Enter")
+    page.get_by_role("combobox", name="Task").click()
+    page.get_by_role("option").first.click()
+    expect(page.locator(".pf-pane")).to_have_count(2)
+    left = page.locator(".pf-pane").first.inner_text()
+    page.get_by_role("radio", name="A better").click()
+    page.get_by_text("Practice, with feedback").click()
+    page.get_by_role("button", name="Add known answer").click()
+    expect(page.get_by_text("NOT added: explanation")).to_be_visible()
+    page.get_by_role("textbox", name="Explanation").fill("It answers what was asked.")
+    page.get_by_role("button", name="Add known answer").click()
+    expect(page.get_by_text("has a known answer now")).to_be_visible()
+    new, = [k for k in known.all() if k.task_id not in before]
+    winner = server.store.responses.get(new.answer.ranking[0])[0]
+    assert new.practice and winner.text.replace("**", "") == left
+    assert new.explanation == "It answers what was asked."
+    page.get_by_text(re.compile("^Practice · Question 42")).click()
+    page.get_by_role("button", name="Retire").click()
+    expect(page.get_by_text("is handed out no more")).to_be_visible()
+    assert {k.task_id for k in known.all()} == before
+
+
+def test_the_careless_one_of_eight_is_found_at_a_glance(window: Visit) -> None:
+    page = window.page
+    open_page(page, "Quality")
+    alarm = page.locator(".pf-alarm")
+    expect(alarm).to_have_count(1)
+    expect(alarm).to_contain_text(f"{CARELESS} stands out")
+    for evidence in ("41 of 41 answers faster than anybody reads", "reading speed is 15–50",
+                     "chose the one shown first (left) in"):
+        expect(alarm).to_contain_text(evidence)
+    box = alarm.bounding_box()
+    assert box is not None and box["y"] + box["height"] < 900  # without scrolling
+    for name in set(CREW) - {CARELESS}:
+        assert name not in alarm.inner_text()
+    rows = page.locator(".pf-compact tbody tr")
+    expect(rows).to_have_count(len(CREW))
+    expect(rows.first).to_contain_text(re.compile(f"{CARELESS}.*stands out", re.S))
+    expect(page.locator(".pf-mark")).to_have_count(1)
+    charts = page.locator(".js-plotly-plot")
+    expect(charts).to_have_count(4)
+    dots = charts.first.locator(".points path")
+    expect(dots).to_have_count(len(CREW))
+    colours = dots.evaluate_all("dots => dots.map(dot => getComputedStyle(dot).fill)")
+    assert sorted(map(colours.count, set(colours))) == [1, len(CREW) - 1]  # one in red
+    expect(page.get_by_text("Published agreement, to compare with")).to_be_visible()
+    facts = page.locator(".pf-fact")
+    expect(facts.filter(has_text="Same again on repeats")).to_contain_text("n = 64")
+    expect(facts.filter(has_text="Known answers right")).to_contain_text("n = 80")
+    alarm.get_by_role("link", name="Their answers").click()
+    settled(page)
+    expect(page.get_by_text(re.compile(r"^51 answers$"))).to_be_visible()
+    expect(page.locator(".st-key-row-0")).to_contain_text(CARELESS)
+
+
+def test_a_lead_decides_a_dispute(server: Server, world: LeadsWorld, window: Visit,
+                                  lead: Labeler) -> None:
+    page, store = window.page, server.store
+    turn = store.rounds.current()
+    assert turn is not None
+    hottest = disputes(store, turn.id)[0]
+    open_page(page, "Disputes")
+    page.get_by_test_id("stExpander").first.locator("summary").click()
+    expect(page.locator(".pf-pane")).to_have_count(2)
+    assert "secret" not in page.content()  # who wrote what
+    texts = page.locator(".pf-pane").all_inner_texts()
+    names = {store.people.get(c.labeler_id).name
+             for c in store.comparisons.of_task(hottest.task_id)}
+    for name in names:
+        expect(page.locator(".pf-table")).to_contain_text(name)
+    page.get_by_role("radio", name="B better").click()
+    page.get_by_role("radio", name="Significantly").click()
+    page.get_by_role("textbox", name="Note").fill("B is sound.")
+    page.get_by_role("button", name="Record decision").click()
+    expect(page.get_by_text(re.compile(r"^Decided\. Overrides"))).to_be_visible()
+    decision = store.decisions.of_task(hottest.task_id)
+    assert decision is not None and decision.labeler_id == lead.id
+    assert decision.note == "B is sound." and decision.overrides
+    stored = store.comparisons.get(decision.comparison_id)
+    assert stored.winner is not None and stored.answer.strength == 4
+    assert store.responses.get([stored.winner])[0].text.replace("**", "") == texts[1]
+    assert stored.first_shown_won is False  # it is recorded as it was shown
+    page.get_by_text("Show decided ones").click()
+    page.get_by_test_id("stExpander").filter(has_text="decided").locator("summary").click()
+    overridden = [store.people.get(store.comparisons.get(i).labeler_id).name
+                  for i in decision.overrides]
+    note = page.locator(".pf-calm")
+    expect(note).to_contain_text(f"{lead.name} decided: B significantly better.")
+    expect(note).to_contain_text(f"Overrides {', '.join(overridden)}")
+    expect(note).to_contain_text("B is sound.")
+
+
+def test_anything_is_found_walked_and_taken_home(server: Server, world: LeadsWorld,
+                                                 window: Visit) -> None:
+    page = window.page
+    open_page(page, "Browse")
+    search = page.get_by_role("textbox", name="Search")
+    search.fill('"question 7" NOT')
+    search.press("Enter")
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    search.fill('"question 7:"')
+    search.press("Enter")
+    # Three labels, the known answer's eight, and nobody's repeat.
+    expect(page.get_by_text(re.compile(r"^1\d answers$"))).to_be_visible()
+    page.get_by_role("combobox", name="Purpose").click()
+    page.get_by_role("option", name="Train").click()
+    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
+    taken = {}
+    for form in ("CSV", "JSONL"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=form, exact=True).click()
+        taken[form] = Path(download.value.path()).read_text("utf-8")
+    records = [json.loads(line) for line in taken["JSONL"].splitlines()]
+    assert len(records) == 3 and {r["purpose"] for r in records} == {"train"}
+    rows = list(csv.DictReader(io.StringIO(taken["CSV"])))
+    assert [int(row["comparison_id"]) for row in rows] == [r["comparison_id"] for r in records]
+    # The lead may still be asked about these (they stand in a known answer): no policy is named.
+    assert {response["policy"] for r in records for response in r["responses"]} == {None}
+    page.locator(".st-key-row-0 button").click()
+    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
+    assert "secret" not in page.content()
+    page.get_by_role("button", name=re.compile("^Task")).click()
+    expect(page.get_by_role("heading", name=re.compile("^Task"))).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
+    page.get_by_role("button", name="Back to the search").click()
+    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
+
+
+def test_lineage_leads_to_the_policy_once_nothing_is_hidden(server: Server, world: LeadsWorld,
+                                                            window: Visit) -> None:
+    """Of a task that is full and stands in no known answer, the lead will not be asked."""
+    page, task = window.page, world.tasks[40]
+    page.goto(f"{server.url}/browse?task={task}")
+    settled(page)
+    page.get_by_role("button", name="secret-ppo-1").click()
+    expect(page.get_by_role("heading", name="Policy version secret-ppo-1")).to_be_visible()
+    page.get_by_role("button", name="secret-reference").click()
+    expect(page.get_by_role("heading", name="Policy version secret-reference")).to_be_visible()
+    page.goto(f"{server.url}/browse?task=999999")
+    expect(page.get_by_text("there is no task 999999")).to_be_visible()
+
+
+def test_hostile_text_stays_text_on_the_leads_pages(server: Server, window: Visit) -> None:
+    page = window.page
+    open_page(page, "Browse")
+    for kind in ("Prompts", "Responses", "Tasks"):
+        page.get_by_role("radio", name=kind).click()
+        search = page.get_by_role("textbox", name="Search")
+        search.fill("HYPERLINK")
+        search.press("Enter")
+        expect(page.locator(".st-key-row-0")).to_contain_text("HYPERLINK")
+        assert page.locator(".st-key-rows-browse img, .st-key-rows-browse a").count() == 0
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV", exact=True).click()
+        text = Path(download.value.path()).read_text("utf-8")
+        assert not any(cell.startswith(("=", "+", "-", "@"))
+                       for row in csv.reader(io.StringIO(text)) for cell in row)
+        page.locator(".st-key-row-0 button").click()
+        expect(page.locator(".pf-text").first).to_be_visible()
+        assert page.locator(".pf-text img, .pf-text a, .pf-text script").count() == 0
+        page.get_by_role("button", name="Back to the search").click()
+
+
+def test_several_people_are_added_and_a_role_is_changed(server: Server, window: Visit) -> None:
+    page, people = window.page, server.store.people
+    open_page(page, "People")
+    page.get_by_text("Add several at once").click()
+    names = page.get_by_role("textbox", name="Names, one a line")
+    names.fill(f"Nora\n{CARELESS}")
+    page.get_by_role("button", name="Add all").click()
+    expect(page.get_by_text("NOT added: name: there is already")).to_be_visible()
+    assert "Nora" not in {p.name for p in people.all()}  # all or none
+    page.get_by_role("textbox", name="Names, one a line").fill("Nora\n\nOle")
+    page.get_by_role("button", name="Add all").click()
+    expect(page.get_by_text("The sign-in links of 2 people")).to_be_visible()
+    links = page.get_by_test_id("stCode").inner_text().strip().splitlines()
+    assert [line.split("\t")[0] for line in links] == ["Nora", "Ole"]
+    code = links[1].split("code=")[1]
+    found = people.of_code(code)
+    assert found is not None and found.name == "Ole"
+    page.get_by_role("combobox", name="Person").click()
+    page.get_by_role("option", name="Ole").click()
+    page.get_by_test_id("stMain").get_by_role("combobox", name="Role").last.click()
+    page.get_by_role("option", name="engineer").click()
+    page.get_by_role("button", name="Change role").click()
+    expect(page.get_by_text("Ole is an engineer now.")).to_be_visible()
+    assert people.named("Ole").role == "engineer"
+    row = page.locator(".pf-table tr").filter(has_text=CARELESS)
+    expect(row).to_contain_text("51")
+    open_page(page, "Audit")
+    expect(page.locator(".pf-table")).to_contain_text("change role")
+    page.get_by_role("combobox", name="Action").click()
+    page.get_by_role("option", name="change role").click()
+    expect(page.locator(".pf-table tbody tr")).to_have_count(1)
+    expect(page.locator(".pf-table")).to_contain_text("before labeler, after engineer")
+
+
+@pytest.mark.parametrize("role", ["labeler", "engineer"])
+def test_a_role_sees_only_its_pages(server: Server, chromium: Browser, role: str) -> None:
+    one = visit(chromium)
+    sign_in(one, server, server.store.people.add(f"{role} {next(_names)}", role))
+    refused = {"labeler": ("quality", "disputes", "browse", "settings", "people", "audit"),
+               "engineer": ("settings", "people", "audit")}[role]
+    for path in refused:
+        one.page.goto(f"{server.url}/{path}")
+        expect(one.page.get_by_text(f"{role} may not do this")).to_be_visible()
+        assert CARELESS not in one.page.content()
+    one.context.close()
+
+
+@pytest.mark.parametrize("path", ["quality", "disputes", "browse", "browse?answer=1", "settings",
+                                  "people", "audit"])
+def test_a_phone_can_read_every_page(server: Server, chromium: Browser, lead: Labeler,
+                                     path: str) -> None:
+    one = visit(chromium, 390, 844)
+    sign_in(one, server, lead)
+    one.page.goto(f"{server.url}/{path}")
+    settled(one.page)
+    one.page.wait_for_timeout(500)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(one.page.get_by_test_id("stException")).to_have_count(0)
+    one.context.close()

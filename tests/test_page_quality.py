@@ -1,0 +1,183 @@
+"""What the Quality page shows, when it is counted, and the files that Browse gives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from data_world import World
+from leads_world import CARELESS, CREW, LeadsWorld
+
+from annotate import downloads, quality_report
+from annotate.quality_charts import Dot, dots, over_time
+from annotate.quality_report import Report, Reports, make
+from data.errors import NotAllowed, PrefloopError
+from data.records import Answer, Labeler
+from data.search import Filters
+from data.statistics import Estimate
+from data.store import Store
+
+
+@pytest.fixture(scope="module")
+def leads(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
+    world = LeadsWorld.make(Store(tmp_path_factory.mktemp("leads") / "prefloop.db"))
+    world.hidden()
+    return world
+
+
+def round_of(world: LeadsWorld) -> int:
+    turn = world.store.rounds.current()
+    assert turn is not None
+    return turn.id
+
+
+def test_the_careless_one_and_nobody_else_stands_out(leads: LeadsWorld) -> None:
+    report = make(leads.store, round_of(leads), ("human",))
+    assert {alarm.labeler_id for alarm in report.alarms} == {leads.people[CARELESS].id}
+    assert {alarm.kind for alarm in report.alarms} >= {"always-left", "too-fast"}
+    assert len(report.people) == len(CREW)
+    worst = min(report.people.values(), key=lambda f: f.reliability.value if f.reliability else 1)
+    assert worst.labeler_id == leads.people[CARELESS].id
+
+
+def test_answers_to_known_tasks_and_repeats_are_told_apart(leads: LeadsWorld) -> None:
+    report = make(leads.store, round_of(leads), ("human",))
+    assert report.agreement is not None and report.agreement.n == 90 * 3
+    assert report.gold is not None and report.gold.n == 10 * len(CREW)
+    assert report.self_agreement is not None and report.self_agreement.n == 8 * len(CREW)
+    assert report.answers == 90 * 3 + 8 * len(CREW)
+    assert sum(report.moments.values()) == report.answers
+
+
+def test_all_rounds_are_a_report_too_and_kinds_are_kept_apart(leads: LeadsWorld) -> None:
+    one = make(leads.store, round_of(leads), ("human",))
+    everything = make(leads.store, None, ("human",))
+    assert everything.agreement == one.agreement
+    assert list(everything.by_round) == [0]
+    assert make(leads.store, None, ("simulated",)).answers == 0
+
+
+def test_another_process_counts_the_same(leads: LeadsWorld,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Reports().get(leads.store, round_of(leads), ("human",))
+    monkeypatch.setattr(quality_report, "LARGE", 0)
+    there = Reports().get(leads.store, round_of(leads), ("human",))
+    assert there == here
+    monkeypatch.setattr(quality_report.sys, "executable", "false")
+    with pytest.raises(PrefloopError, match="could not be counted: killed"):
+        Reports().get(leads.store, round_of(leads), ("human",))
+
+
+def test_it_is_counted_once_a_change_and_once_a_while(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    ada, ben = world.people(2)
+    world.choose(ada, world.task(wanted=2), 0)
+    counted, now = [], [1000.0]
+
+    def counting(store: Store, round_id: int | None, kinds: object) -> Report:
+        counted.append(round_id)
+        return make(store, round_id, ("human",))
+
+    monkeypatch.setattr(quality_report, "make", counting)
+    monkeypatch.setattr(quality_report.time, "monotonic", lambda: now[0])
+    reports = Reports()
+    for _ in range(3):
+        assert reports.get(world.store, world.round.id, ("human",)).answers == 1
+    assert len(counted) == 1
+    now[0] += 100
+    reports.get(world.store, world.round.id, ("human",))
+    assert len(counted) == 1  # nothing was answered since
+    world.choose(ben, world.task(), 1)
+    assert reports.get(world.store, world.round.id, ("human",)).answers == 1  # not yet
+    now[0] += quality_report.LEAST_SECONDS
+    assert reports.get(world.store, world.round.id, ("human",)).answers == 2
+    assert len(counted) == 2
+
+
+def test_dots_stand_where_the_figures_are() -> None:
+    figure = dots([Dot("<b>Ada</b>", Estimate(0.8, 40, 0.6, 0.9), True),
+                   Dot("Ben", Estimate(0.5, 40, 0.3, 0.7))], [("Elsewhere", 70, 75)])
+    trace, = figure["data"]
+    assert trace["x"] == [80, 50] and trace["y"] == ["&lt;b&gt;Ada&lt;/b&gt;", "Ben"]
+    assert trace["error_x"]["array"] == pytest.approx([10, 20])
+    assert trace["error_x"]["arrayminus"] == pytest.approx([20, 20])
+    assert trace["marker"]["symbol"] == ["diamond", "circle"]
+    assert figure["layout"]["shapes"][0]["x0"] == 70
+
+
+def test_labels_over_time_are_counted_by_what_they_span() -> None:
+    def bars(moments: dict[str, int]) -> dict[str, int]:
+        trace, = over_time(moments)["data"]
+        return dict(zip(trace["x"], trace["y"], strict=True))
+
+    assert bars({"2026-01-01T09:1": 3, "2026-01-01T09:2": 4}) == {
+        "2026-01-01T09:10": 3, "2026-01-01T09:20": 4}
+    assert bars({"2026-01-01T09:1": 3, "2026-01-01T09:2": 4, "2026-01-02T10:0": 1}) == {
+        "2026-01-01T09:00": 7, "2026-01-02T10:00": 1}
+    assert bars({f"2026-01-0{day}T09:{ten}": 1 for day in range(1, 7) for ten in (1, 2)}) == {
+        f"2026-01-0{day}": 2 for day in range(1, 7)}
+
+
+# Files of what is filtered -----------------------------------------------------------------
+
+
+@pytest.fixture
+def browsed(tmp_path: Path) -> tuple[World, Labeler, str]:
+    """A workspace with one answer, and a lead who has a session."""
+    world = World.make(tmp_path / "prefloop.db")
+    lead = world.store.people.add("=Lead", "lead")
+    token = world.store.people.redeem(world.store.people.create_code(lead.id))
+    assert token is not None
+    task = world.task(("=1+1", "two"), prompt="@cell", wanted=2)
+    first, second = task.response_ids
+    ada, = world.people(1)
+    world.answer(ada, task, Answer(((first,), (second,)), 3, rationale="-2"))
+    return world, lead, token
+
+
+@pytest.mark.parametrize("kind", ["answers", "tasks", "responses", "prompts"])
+def test_a_file_holds_what_is_filtered(browsed: tuple[World, Labeler, str], kind: str) -> None:
+    world, lead, token = browsed
+    plain = downloads.made(world.store, kind, Filters(), token, "jsonl").decode()
+    records = [json.loads(line) for line in plain.splitlines()]
+    assert len(records) == (2 if kind == "responses" else 1)
+    assert {r["prompt"][0]["content"] for r in records} == {"@cell"}
+    table = downloads.made(world.store, kind, Filters(), token, "csv").decode()
+    rows = list(csv.reader(io.StringIO(table)))
+    assert len(rows) == len(records) + 1
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    assert downloads.made(world.store, kind, Filters(text="nowhere"), token, "csv") == b""
+    entry = world.store.audit.entries()[-1]
+    assert (entry.labeler_id, entry.action, entry.details) == (
+        lead.id, "download", {"rows": len(records)})
+
+
+def test_a_file_does_not_tell_who_wrote_what_is_still_to_be_judged(
+        browsed: tuple[World, Labeler, str]) -> None:
+    world, lead, token = browsed
+
+    def policies(kind: str) -> set[str | None]:
+        text = downloads.made(world.store, kind, Filters(), token, "jsonl").decode()
+        return {response["policy"] for line in text.splitlines()
+                for response in json.loads(line).get("responses", [json.loads(line)])}
+
+    for kind in ("answers", "tasks", "responses"):
+        assert policies(kind) == {None}
+    world.choose(lead, world.store.tasks.get(1), 0)
+    for kind in ("answers", "tasks", "responses"):
+        assert policies(kind) == {"better", "reference"}
+
+
+def test_a_file_is_made_for_who_is_signed_in_then(browsed: tuple[World, Labeler, str]) -> None:
+    world, lead, token = browsed
+    world.store.people.set_disabled(lead.id, True)
+    with pytest.raises(NotAllowed):
+        downloads.made(world.store, "answers", Filters(), token, "csv")
+    ada = world.store.people.named("Labeler 1")
+    other = world.store.people.redeem(world.store.people.create_code(ada.id))
+    with pytest.raises(NotAllowed, match="may not"):
+        downloads.made(world.store, "answers", Filters(), other, "csv")
