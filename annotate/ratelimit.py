@@ -36,21 +36,27 @@ class Limiter:
         self._full_at: dict[str, float] = {}
         self._all_full_at = -math.inf
 
-    def wait(self, address: str | None) -> float:
-        """Seconds until this client may try; 0 if it may now. Does not count as a try."""
-        with self._lock:
-            now = self._clock()
-            return max(_wait(self._full_at.get(client_of(address), now), self._each, now),
-                       _wait(self._all_full_at, self._everybody, now))
-
-    def count(self, address: str | None) -> None:
-        """Count one try."""
+    def take(self, address: str | None) -> float:
+        """Take one try: 0, or the seconds until there is one to take."""
         with self._lock:
             now, client = self._clock(), client_of(address)
-            self._all_full_at = max(self._all_full_at, now) + self._everybody.seconds
-            self._full_at[client] = max(self._full_at.get(client, now), now) + self._each.seconds
-            if len(self._full_at) > MOST_CLIENTS:
-                self._forget(now)
+            full_at = self._full_at.get(client, now)
+            wait = max(_wait(full_at, self._each, now),
+                       _wait(self._all_full_at, self._everybody, now))
+            if wait == 0:
+                self._all_full_at = max(self._all_full_at, now) + self._everybody.seconds
+                self._full_at[client] = max(full_at, now) + self._each.seconds
+                if len(self._full_at) > MOST_CLIENTS:
+                    self._forget(now)
+            return wait
+
+    def give_back(self, address: str | None) -> None:
+        """The try that was taken was a good one and does not count."""
+        with self._lock:
+            client = client_of(address)
+            self._all_full_at -= self._everybody.seconds
+            if client in self._full_at:
+                self._full_at[client] -= self._each.seconds
 
     def _forget(self, now: float) -> None:
         emptiest = sorted(self._full_at.items(), key=lambda one: -one[1])[:MOST_CLIENTS // 2]
@@ -89,4 +95,5 @@ def client_of(address: str | None) -> str:
 
 def _wait(full_at: float, rate: Rate, now: float) -> float:
     """The bucket lacks (full_at - now) / seconds tokens; a try needs one of its `burst`."""
-    return max(full_at - now - (rate.burst - 1) * rate.seconds, 0.0)
+    wait = full_at - now - (rate.burst - 1) * rate.seconds
+    return wait if wait > 1e-6 else 0.0

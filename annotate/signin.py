@@ -57,10 +57,11 @@ async def health(request: Request) -> Response:
 async def show_signin(request: Request) -> Response:
     """Whom the link would sign in and the button that does it; without a link, the other ways."""
     code = request.query_params.get("code", "")
-    if code and (wait := limiter.wait(_client(request))):
+    if code and (wait := limiter.take(_client(request))):
         return _too_many(wait)
     labeler = await run_in_threadpool(store().people.of_code, code) if code else None
     if labeler is not None:
+        limiter.give_back(_client(request))
         return HTMLResponse(link_page(labeler.name, code))
     # People keep their link and open it again; who is signed in is taken to the app.
     if await run_in_threadpool(_signed_in, request) is not None:
@@ -72,14 +73,15 @@ async def show_signin(request: Request) -> Response:
 
 async def redeem(request: Request) -> Response:
     """Trade the code for a session, kept in a cookie that scripts cannot read."""
+    if wait := limiter.take(_client(request)):
+        return _too_many(wait)
     if not _from_own_site(request):
         return await _refused(request)
-    if wait := limiter.wait(_client(request)):
-        return _too_many(wait)
     code = await _form_value(request, "code")
     token = await run_in_threadpool(_redeem, code)
     if token is None:
         return await _refused(request)
+    limiter.give_back(_client(request))
     return await _signed_in_with(request, token)
 
 
@@ -94,18 +96,18 @@ async def finish_single_sign_on(request: Request) -> Response:
     """Trade what the provider said for a session, if the workspace knows the person."""
     if oidc.own_provider() is None:
         return RedirectResponse("/signin", status_code=303)
-    if wait := limiter.wait(_client(request)):
+    if wait := limiter.take(_client(request)):
         return _too_many(wait)
     email, why = oidc.proven_email(request)
     token = None
     if email is not None:
         token, why = await run_in_threadpool(_admit, email)
     if token is None:
-        limiter.count(_client(request))
         await run_in_threadpool(_note_failure, request)
         response: Response = HTMLResponse(message_page("You are not signed in.", why),
                                           status_code=403)
     else:
+        limiter.give_back(_client(request))
         response = await _signed_in_with(request, token)
     oidc.forget(request, response)
     return response
@@ -204,7 +206,6 @@ def _client(request: Request) -> str | None:
 
 
 async def _refused(request: Request) -> Response:
-    limiter.count(_client(request))
     await run_in_threadpool(_note_failure, request)
     return HTMLResponse(message_page(
         "This link does not work.", "It was used already, has expired, or was replaced by a newer "

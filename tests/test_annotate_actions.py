@@ -222,3 +222,24 @@ def test_previewing_a_link_does_not_use_it_up(store: Store) -> None:
         assert found is not None and found.name == "Ada"
     assert store.people.redeem(code) is not None
     assert store.people.of_code(code) is None and store.people.redeem(code) is None
+
+
+def test_the_command_line_leaves_entries_too(tmp_path: Path) -> None:
+    from loop.cli import run
+
+    here = ["--workspace", str(tmp_path / "w")]
+    assert run(["init", *here]) == 0
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Why?"}\n')
+    for command in (["labeler", "add", "Ann", "--email", "ann@example.org"],
+                    ["labeler", "link", "Ann"], ["labeler", "disable", "Ann"],
+                    ["labeler", "enable", "Ann"], ["import", str(file)]):
+        assert run([*command, *here]) == 0
+    store = Store.of_workspace(tmp_path / "w")
+    entries = store.audit.entries()
+    assert {entry.labeler_id for entry in entries} == {None}
+    assert [entry.action for entry in entries] == [
+        "import", "enable person", "disable person", "make sign-in link", "make sign-in link",
+        "add person"]
+    found = store.people.of_email("ann@example.org")
+    assert found is not None and found.name == "Ann"

@@ -207,30 +207,29 @@ class Clock:
 def test_a_bucket_empties_and_refills() -> None:
     clock = Clock()
     limiter = Limiter(Rate(3, 2.0), Rate(100, 0.01), clock)
-    for _ in range(3):
-        assert limiter.wait("10.0.0.1") == 0
-        limiter.count("10.0.0.1")
-    assert limiter.wait("10.0.0.1") == pytest.approx(2)
-    assert limiter.wait("10.0.0.2") == 0
+    assert [limiter.take("10.0.0.1") for _ in range(5)] == [0, 0, 0, 2, 2]
+    assert limiter.take("10.0.0.2") == 0
     clock.now += 2
-    assert limiter.wait("10.0.0.1") == pytest.approx(0)
-    limiter.count("10.0.0.1")
-    assert limiter.wait("10.0.0.1") == pytest.approx(2)
-    clock.now += 60
-    for _ in range(3):  # full again, and no fuller
-        assert limiter.wait("10.0.0.1") == 0
-        limiter.count("10.0.0.1")
-    assert limiter.wait("10.0.0.1") > 0
+    assert [limiter.take("10.0.0.1") for _ in range(2)] == [0, 2]
+    clock.now += 60  # full again, and no fuller
+    assert [limiter.take("10.0.0.1") for _ in range(4)] == [0, 0, 0, 2]
+
+
+def test_good_tries_do_not_count() -> None:
+    limiter = Limiter(Rate(2, 2.0), Rate(100, 0.01), Clock())
+    for _ in range(1000):
+        assert limiter.take("10.0.0.1") == 0
+        limiter.give_back("10.0.0.1")
+    assert [limiter.take("10.0.0.1") for _ in range(3)] == [0, 0, 2]
 
 
 def test_many_clients_share_one_bucket_and_little_memory() -> None:
-    clock = Clock()
-    limiter = Limiter(Rate(5, 1.0), Rate(10, 0.5), clock)
-    for i in range(10):
-        limiter.count(f"10.0.0.{i}")
-    assert limiter.wait("10.9.9.9") == pytest.approx(0.5)
+    limiter = Limiter(Rate(5, 1.0), Rate(10, 0.5), Clock())
+    waits = [limiter.take(f"10.0.0.{i}") for i in range(11)]
+    assert waits == [0] * 10 + [pytest.approx(0.5)]
+    limiter = Limiter(Rate(5, 1.0), Rate(20_000, 0.5), Clock())
     for i in range(12_000):
-        limiter.count(f"10.{i // 65536}.{i // 256 % 256}.{i % 256}")
+        assert limiter.take(f"10.{i // 65536}.{i // 256 % 256}.{i % 256}") == 0
     assert len(limiter._full_at) <= 10_000
 
 
