@@ -7,7 +7,7 @@ distribution that PPO ends with can be held against the optimum itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,14 @@ from policy.rollout import PromptItem
 
 MODELS = ModelConfig(lora_rank=16, lora_alpha=32, precision="fp32")
 ASK = [Message(role="user", content="tell me")]
+_CONFIG = PPOConfig(batch_size=256, minibatch_size=128, microbatch_size=512, epochs=2,
+                    temperature=1.0, kl_coefficient=0.5, learning_rate_decay="linear",
+                    value_learning_rate=2e-2, whiten_advantages=False, reward_clip=0.0,
+                    update_kl_stop=0.0, checkpoint_every=1000, probe_every=0)
+#: What PPO solves them with, by the number of tokens a response.
+CONFIGS = {1: replace(_CONFIG, steps=40, max_new_tokens=1, learning_rate=1e-2),
+           2: replace(_CONFIG, steps=60, max_new_tokens=2, learning_rate=8e-3, batch_size=512,
+                      minibatch_size=256, value_learning_rate=1e-2)}
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,11 @@ class Problem:
         self.prompt = PromptItem(0, ASK, prompt_ids(self.backbone.tokenizer, ASK))
         self.responses = self._responses()
         texts = [self.text(ids) for ids in self.responses]
-        rng = np.random.default_rng([seed, 7])
-        self.reward = {text: float(rng.uniform(-1, 1)) for text in sorted(set(texts))}
+        # Each word is worth something, and so is its place: what a text is worth is their sum.
+        words = sorted({word for text in texts for word in text.split()})
+        worth = np.random.default_rng([seed, 7]).uniform(-1, 1, (len(words), tokens))
+        self.reward = {text: float(sum(worth[words.index(word), place] for place, word in
+                                       enumerate(text.split()))) for text in set(texts)}
         self._worth = torch.tensor([self.reward[text] for text in texts], dtype=torch.float64)
 
     def solve(self, config: PPOConfig, checkpoint: Path) -> Outcome:
@@ -58,12 +69,15 @@ class Problem:
         load_policy(self.backbone, MODELS, None, seed=self.seed)
         head = load_value(self.backbone, MODELS, None, seed=self.seed)
         roles = Roles(self.backbone, self.backbone, head, None)
-        start = self.distribution(None)
-        optimum = start * (self._worth / self.beta).exp()
-        optimum /= optimum.sum()
+        start, optimum = self.distribution(None), self.optimum()
         train(roles, [self.prompt], self.score, config, self.seed, Silent(), checkpoint)
         return Outcome(*(float((p - optimum).abs().sum() / 2)
                          for p in (start, self.distribution(POLICY))))
+
+    def optimum(self) -> Tensor:
+        """The probability of every response under π*."""
+        tilted = self.distribution(None) * (self._worth / self.beta).exp()
+        return tilted / tilted.sum()
 
     @torch.no_grad()
     def distribution(self, adapter: str | None) -> Tensor:
