@@ -1,0 +1,63 @@
+"""docs/policy.md says of PPO what the code does: every setting with its default, every limit."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from policy.alarm import Limits
+from policy.config import PPOConfig
+
+PAGE = (Path(__file__).parents[1] / "docs" / "policy.md").read_text("utf-8")
+
+
+def _section(title: str) -> str:
+    found: str = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return f"`{value}`"
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def test_every_setting_stands_there_with_its_default_and_a_reason() -> None:
+    documented: dict[str, str] = {}
+    for row in re.findall(r"^\| (`.+?) \| (.+?) \| (.+) \|$", _section("Defaults"), re.MULTILINE):
+        names, defaults, reason = re.findall(r"`(\w+)`", row[0]), row[1].split(", "), row[2]
+        assert len(reason) > 15, row
+        if len(defaults) == 1:
+            defaults *= len(names)
+        documented.update(zip(names, defaults, strict=True))
+    config = PPOConfig()
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "stop"}
+    assert documented.keys() == settings.keys()
+    for name, value in settings.items():
+        said = documented[name]
+        if isinstance(value, float) and not said.startswith("`"):
+            assert float(said) == value, name
+        else:
+            assert said == _shown(value), name
+
+
+@pytest.mark.parametrize(("words", "name"), [
+    ("above 0.6 nats", "kl_per_token"), ("more than 0.15 above", "repetition_rise"),
+    ("above 1.5 times the beginning's", "spread_factor"),
+    ("above 2.5 times the beginning's", "perplexity_factor")])
+def test_the_alarms_limits_are_those_of_the_code(words: str, name: str) -> None:
+    assert words in _section("The alarm")
+    number = re.search(r"\d+\.\d+", words)
+    assert number is not None and float(number[0]) == getattr(Limits(), name)
+
+
+def test_what_the_alarm_says_in_words_is_what_it_does() -> None:
+    limits, text = Limits(), " ".join(_section("The alarm").split())
+    assert (limits.patience, limits.beginning, limits.window) == (2, 3, 3)
+    assert "two steps in a row" in text and "first three steps" in text
+    assert limits.entropy_share == 0.5 and "below half of the beginning's" in text
+    assert limits.length_factor == 2.0 and "twice or half the beginning's" in text
+    assert limits.kl_growth == 1.0 and limits.gain_share == 0.1 and "less than a tenth" in text
