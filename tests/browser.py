@@ -7,6 +7,7 @@ and every page records what it asked the network for.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,17 +22,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
 
 from annotate.launch import command, health_url, signin_url
-from data.records import Labeler, Message, NewResponse
+from data.records import Comparison, Labeler, Message, NewResponse
 from data.store import DATABASE_NAME, Store
 
 START_SECONDS = 60
 #: As `install_browser.sh` looks for them.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-#: Above the pages' own `QUIET_SECONDS`: before that a press is taken for an echo of the last.
-PAUSE_MS = 1000
+#: Above the labeling page's own `QUIET_MS`: before that a press is taken for an echo of the last.
+PAUSE_MS = 550
 
 
 def browser_executable(playwright: Playwright) -> str:
@@ -66,6 +67,7 @@ class Server:
 
     store: Store
     port: int
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -78,15 +80,15 @@ class Server:
 
 
 @contextmanager
-def serving(workspace: Path) -> Iterator[Server]:
+def serving(workspace: Path, port: int | None = None) -> Iterator[Server]:
     """The app's server over a workspace, up when the block begins and gone when it ends."""
-    store, port = Store.of_workspace(workspace), free_port()
+    store, port = Store.of_workspace(workspace), port or free_port()
     argv, environment = command(workspace, "127.0.0.1", port)
     log = (workspace / "server.log").open("w")
     process = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=log, stderr=log)
     try:
         _wait_until_healthy(process, port, workspace / "server.log")
-        yield Server(store, port)
+        yield Server(store, port, process)
     finally:
         process.terminate()
         try:
@@ -118,6 +120,8 @@ class Visit:
     context: BrowserContext
     requested: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """What our own scripts threw, and what the content security policy had to stop."""
 
     def strangers(self) -> list[str]:
         """Requests that left this machine."""
@@ -134,6 +138,9 @@ def visit(browser: Browser, width: int = 1400, height: int = 900, **options: Any
     page.on("request", lambda request: found.requested.append(request.url))
     page.on("websocket", lambda socket: found.requested.append(socket.url))
     page.on("dialog", lambda dialog: (found.dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("pageerror", lambda error: found.errors.append(str(error)))
+    page.on("console", lambda line: found.errors.append(line.text)
+            if "Content Security Policy" in line.text else None)
     return found
 
 
@@ -184,3 +191,53 @@ def add_task(store: Store, round_id: int | None, prompt: str | list[Message],
         NewResponse(prompt_id, text, new if i == 0 else old, round_id, sample_index=i)
         for i, text in enumerate(texts)])
     return store.tasks.add(prompt_id, ids, round_id=round_id, purpose=purpose, wanted=wanted)
+
+
+def stored(server: Server, labeler: Labeler) -> list[Comparison]:
+    """The labeler's answers that stand, oldest first."""
+    return server.store.comparisons.current(labeler_id=labeler.id)
+
+
+def button(page: Page, label: str) -> Locator:
+    """A button of the labeling page by its label."""
+    return page.locator(".pf-desk").get_by_role("button", name=label, exact=True)
+
+
+def status(page: Page) -> Locator:
+    """What became of the last press."""
+    return page.locator(".pf-said .pf-status")
+
+
+def panes(page: Page) -> Locator:
+    """The responses' texts, as they lie on the page."""
+    return page.locator(".pf-response > .pf-text")
+
+
+def sides(page: Page) -> list[str]:
+    """The responses' texts in display order, once they are there."""
+    expect(panes(page).nth(1)).to_be_visible()
+    return panes(page).all_inner_texts()
+
+
+def click(page: Page, label: str) -> None:
+    """Press a button of the labeling page, not too soon after the press before."""
+    page.wait_for_timeout(PAUSE_MS)
+    button(page, label).click()
+
+
+def key(page: Page, name: str) -> None:
+    """Press a key, not too soon after the press before."""
+    expect(page.locator(".pf-desk")).to_be_visible()
+    page.wait_for_timeout(PAUSE_MS)
+    page.keyboard.press(name)
+
+
+def done(page: Page) -> Locator:
+    """The note that the round is complete."""
+    return page.get_by_role("heading", name=re.compile("is complete"))
+
+
+def winner_text(server: Server, comparison: Comparison) -> str:
+    """What the winning response says."""
+    assert comparison.winner is not None
+    return server.store.responses.get([comparison.winner])[0].text

@@ -31,10 +31,10 @@ export function inert(html) {
 export function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (value === true) element.setAttribute(key, "");
-    else if (value !== false && value !== null && value !== undefined) {
-      element.setAttribute(key, value);
-    }
+    if (value === null || value === undefined) continue;
+    // ARIA's states are words; HTML's attributes are there or not.
+    if (key.startsWith("aria-")) element.setAttribute(key, `${value}`);
+    else if (value !== false) element.setAttribute(key, value === true ? "" : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;

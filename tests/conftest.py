@@ -1,0 +1,102 @@
+"""What every test with a real browser begins with; others never touch it.
+
+One Chromium and one server a file: a browser's event loop must not outlive the file's tests, since
+other tests run loops of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from browser import Server, Visit
+    from playwright.sync_api import Browser
+
+    from data.records import Labeler
+
+_names = count(1)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The browser; skipped where there is none."""
+    from browser import launch_browser
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = launch_browser(playwright)
+        expect.set_options(timeout=15_000)  # a busy machine is no failure
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a file; each test opens a round of its own."""
+    from browser import make_workspace, open_round, serving
+
+    from data.database import now
+
+    workspace = tmp_path_factory.mktemp("workspace")
+    store = make_workspace(workspace)
+    store.put_setting("worker", {"pid": 1, "seen": now()})
+    open_round(store)
+    with serving(workspace) as running:
+        yield running
+
+
+@pytest.fixture
+def person(server: Server) -> Callable[..., Labeler]:
+    """Adds somebody with a name of their own."""
+    return lambda role="labeler": server.store.people.add(f"{role} {next(_names)}", role)
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens windows, and holds each to the rule that no request leaves this machine."""
+    from browser import visit
+
+    opened: list[Visit] = []
+
+    def open_one(**options: object) -> Visit:
+        opened.append(visit(chromium, **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        assert one.strangers() == []
+        assert one.dialogs == []
+        assert one.errors == []
+        one.context.close()
+
+
+@pytest.fixture
+def tasks(server: Server) -> Callable[..., list[int]]:
+    """Opens a round of its own, with so many tasks of the same texts."""
+    from browser import add_task
+
+    def make(number: int = 3, texts: tuple[str, ...] = ("first text", "second text"),
+             **options: Any) -> list[int]:
+        versions = server.store.versions.policies()
+        turn = server.store.rounds.open(versions[1].id, versions[0].id)
+        server.store.rounds.set_stage(turn.id, "labeling")
+        return [add_task(server.store, turn.id, f"Question {next(_names)}", list(texts), **options)
+                for _ in range(number)]
+    return make
+
+
+@pytest.fixture
+def newcomer(server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
+             ) -> Callable[..., tuple[Labeler, Visit]]:
+    """A new labeler, signed in, in a window of their own."""
+    from browser import sign_in
+
+    def arrive(**options: Any) -> tuple[Labeler, Visit]:
+        me, one = person(), window(**options)
+        sign_in(one, server, me)
+        return me, one
+    return arrive
