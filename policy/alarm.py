@@ -51,7 +51,7 @@ class Limits:
     perplexity_factor: float = 2.5
     """Perplexity under the reference against the beginning's, as a factor up. Healthy: 1.4."""
 
-    spread_factor: float = 1.5
+    spread_factor: float = 1.4
     """Spread between reward models against the beginning's, as a factor up: the policy is where
     they no longer know."""
 

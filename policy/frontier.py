@@ -7,7 +7,7 @@ own, so that every curve begins at (0, 0). Pure functions; nothing here samples 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,18 @@ def choose(points: Sequence[Point], kl_budget: float) -> Point | None:
     """
     within = [point for point in points if point.kl <= kl_budget]
     return max(within, key=lambda p: (p.conservative, -p.kl, -p.step), default=None)
+
+
+def points_of(steps: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """A run's steps, each a step's metrics, as points to choose from.
+
+    Where there are several reward models the reward is the least that any of them grants (the mean
+    over responses); what is uncertain of it is half of the mean's 95 % interval.
+    """
+    return [Point(int(step["step"]), float(step["kl"]),
+                  float(step.get("ensemble_worst", step["reward"])),
+                  1.96 * float(step["reward_std"]) / math.sqrt(step["responses"]))
+            for step in steps]
 
 
 def _distance(kl: Sequence[float]) -> Array:

@@ -63,6 +63,36 @@ def test_healthy_runs_are_left_alone() -> None:
     assert fired <= 10
 
 
+def overoptimised(rng: np.random.Generator, steps: int = 40) -> tuple[Run, list[float]]:
+    """A proxy that rises along one of Gao et al.'s curves while the gold reward peaks on another;
+    the reward models' spread follows the gap between the two. Returns the run and the gold."""
+    final, alpha = rng.uniform(30, 80), rng.uniform(0.6, 1.0)
+    bend = alpha / rng.uniform(1.8, 2.3)  # the gold peaks at d = exp(alpha / bend - 1)
+    run, golds = [], []
+    for step in range(steps):
+        d = math.sqrt(final) * step / (steps - 1)
+        gold, proxy = (d * (alpha - b * math.log(max(d, 1e-9))) for b in (bend, 0.3 * bend))
+        golds.append(gold)
+        run.append(_step(
+            step, reward=proxy + rng.normal() / math.sqrt(32), reward_std=1.0, length=48.0,
+            kl=d * d * math.exp(0.1 * rng.normal()),
+            ensemble_spread=math.hypot(0.4, 0.5 * (proxy - gold)) * math.exp(
+                0.08 * rng.normal())))
+    return run, golds
+
+
+def test_over_optimisation_is_noticed_before_the_gold_reward_has_fallen() -> None:
+    in_time = 0
+    for seed in range(100):
+        run, golds = overoptimised(np.random.default_rng(seed))
+        peak = int(np.argmax(golds))
+        assert peak < len(run) - 1, "a run that does not over-optimise proves nothing"
+        fallen = next(n for n in range(peak, len(golds)) if golds[n] < 0.95 * golds[peak])
+        alarm = first_alarm(run)
+        in_time += alarm is not None and alarm.step <= fallen
+    assert in_time >= 90
+
+
 #: What the demonstration showed: reward, its spread, KL, entropy and length, 32 responses a step.
 DEMONSTRATION = [
     [(0.049, 0.0, 1.295, 30.6), (-0.029, 1.069, 1.275, 29.7), (0.323, 3.42, 1.35, 30.3),

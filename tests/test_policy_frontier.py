@@ -13,6 +13,7 @@ from policy.frontier import (
     choose,
     fit_best_of_n,
     fit_rl,
+    points_of,
 )
 
 RNG = np.random.default_rng(0)
@@ -105,3 +106,15 @@ def test_the_checkpoint_is_chosen_by_rule() -> None:
     best = choose(within, 0.5)
     assert best is not None and best.kl <= 0.5
     assert all(p.score - p.uncertainty <= best.conservative for p in within if p.kl <= 0.5)
+
+
+def test_a_runs_metrics_are_points_to_choose_from() -> None:
+    steps = [{"step": n, "kl": float(n), "reward": r, "reward_std": 2.0, "responses": 16}
+             for n, r in enumerate((0.0, 3.0, 9.0))]
+    points = points_of(steps)
+    assert [(p.step, p.kl, p.score) for p in points] == [(0, 0, 0), (1, 1, 3), (2, 2, 9)]
+    assert points[0].uncertainty == pytest.approx(1.96 * 2.0 / 4)
+    assert choose(points, 10.0) == points[2]
+    worst = [{**step, "ensemble_worst": w} for step, w in zip(steps, (-0.1, 2.0, -5.0),
+                                                             strict=True)]
+    assert choose(points_of(worst), 10.0) == points_of(worst)[1]  # one judge disagrees at the end
