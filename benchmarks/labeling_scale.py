@@ -1,8 +1,8 @@
 """What a workspace that is full costs against one that is nearly empty.
 
 Full: 100,000 responses with 200,000 comparisons, half of them in the round that is open; the other
-has a few hundred. Both are served at the same time and asked in turns: every page that a lead is
-offered (until it is drawn, over the websocket), a labeler's answer until the next question, the
+has a few hundred. Both are served at the same time and asked in turns: every page of labelers and
+leads (until it is drawn, over the websocket), a labeler's answer until the next question, the
 server's start, `prefloop status`, and the export of every kind, a row.
 """
 
@@ -33,9 +33,12 @@ EMPTY = Past(200, 400)
 QUESTIONS = 200
 #: Above the page's own guard against presses that nobody can have meant.
 PAUSE_SECONDS = 0.6
+#: The page that counts over all answers of a round, in another process, and how long that may take.
+_COUNTED, FIRST_PATIENCE_SECONDS = "quality", 300.0
+_OWN = ("", "answers")
 PACKAGES = ("prefloop", "streamlit", "websockets")
-#: What is in the worst ratio: labelers' pages, start-up and export. Leads' pages of figures are
-#: shown beside it, since what they show is itself of the whole round.
+#: With the exports, what the worst ratio is of. Leads' pages are shown beside it: some show figures
+#: of a whole round.
 MUST_NOT_GROW = ("page_ratio", "page_answers_ratio", "answer_ratio", "startup_ratio",
                  "status_ratio")
 
@@ -99,21 +102,29 @@ def exports(side: Side, times: int) -> Iterator[None]:
 
 
 async def pages(sides: list[Side], times: int) -> None:
-    """Every page that a lead is offered, opened afresh."""
-    leads = []
+    """Every page, opened afresh: a labeler's own by somebody with ten thousand answers, the others
+    by a lead; before that, once, the page whose figures are counted at its first opening."""
+    visitors = []
     for side in sides:
         lead = side.world.store.people.add("Lead", role="lead")
-        visitor = Visitor(side.server.url)
-        visitor.sign_in(side.world.store.people.create_code(lead.id))
-        leads.append(visitor)
-    first = await leads[0].tab()
-    names = ["", *(name for name in first.pages if name)]
-    await first.close()
+        pair = []
+        for person in (lead, side.world.people[0]):
+            pair.append(Visitor(side.server.url))
+            pair[-1].sign_in(side.world.store.people.create_code(person.id))
+        visitors.append(pair)
+    names: list[str] = []
+    for side, (lead_visitor, _) in zip(sides, visitors, strict=True):
+        async with await lead_visitor.tab() as tab:
+            names = names or ["", *(name for name in tab.pages if name)]
+            began = time.perf_counter()
+            await tab.rerun(page=_COUNTED, wait=False)
+            await tab.finished(FIRST_PATIENCE_SECONDS)
+            side.timings.found[f"{_COUNTED}_first"].append(time.perf_counter() - began)
     for _ in range(times):
         for name in names:
-            for side, visitor in zip(sides, leads, strict=True):
+            for side, pair in zip(sides, visitors, strict=True):
                 began = time.perf_counter()
-                tab = await visitor.tab(name)
+                tab = await pair[name in _OWN].tab(name)
                 side.timings.found[f"page_{name or 'label'}"].append(time.perf_counter() - began)
                 await tab.close()
 
