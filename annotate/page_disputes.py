@@ -17,6 +17,7 @@ from annotate.figures import as_label, duration, moment, name_of, short, table_h
 from annotate.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.permissions import permits
+from annotate.quality_report import LARGE
 from annotate.session import guarded, store, token
 from data.activity import latest_answer
 from data.disputes import Dispute, disputes
@@ -25,7 +26,7 @@ from data.records import Answer, Comparison, Decision, Labeler, Round, Task
 
 PAGE_SIZE = 20
 LONGEST_NOTE = 4000
-_REFRESH_SECONDS = 30
+_REFRESH_SECONDS = 60
 _ALL = "all"
 
 
@@ -46,8 +47,7 @@ def page(labeler: Labeler) -> None:
     notices.show()
     st.caption("Disagreement is the entropy of the answers times their mean strength. Everybody's "
                "answers are in view here: a task that you open is not blind for you any more.")
-    version = latest_answer(store())
-    found = _disputes(str(store().database.path), chosen.id if chosen else None, version)
+    found = _disputes(str(store().database.path), chosen.id if chosen else None, _version(chosen))
     decided = sum(dispute.decided for dispute in found)
     listed = [dispute for dispute in found if decided_too or not dispute.decided]
     st.caption(f"{len(found) - decided:,} open, {decided:,} decided.")
@@ -58,6 +58,12 @@ def page(labeler: Labeler) -> None:
         -(-len(listed) // PAGE_SIZE), key="disputes-page")
     for dispute in listed[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]:
         _entry(dispute, labeler)
+
+
+def _version(turn: Round | None) -> int:
+    """What a list depends on; that of a large round is read again only after a while."""
+    answers = latest_answer(store()) if turn is None else store().tasks.progress(turn.id)[0]
+    return latest_answer(store()) if answers <= LARGE else 0
 
 
 @st.cache_data(ttl=_REFRESH_SECONDS, max_entries=16, show_spinner="Comparing answers")
@@ -136,6 +142,7 @@ def _save(task_id: int, answer: Answer) -> None:
     note = str(st.session_state.get(f"decide-note-{task_id}") or "")
     with failing_as("decided"):
         decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note)
+        _disputes.clear()
         over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
                 for i in decision.overrides]
         say(f"Decided. Overrides {', '.join(over) or 'nobody'}.")

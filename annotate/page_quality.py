@@ -8,7 +8,7 @@ from html import escape
 import streamlit as st
 
 from annotate import quality_charts as charts
-from annotate.figures import NOTHING, facts_html, name_of, number, share, table_html, time
+from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, table_html, time
 from annotate.leads_style import STYLE
 from annotate.quality_charts import PUBLISHED, Dot
 from annotate.quality_report import Report, reports
@@ -62,6 +62,7 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
         return
     _alarms(report, people)
     _facts(report, turn)
+    st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
     others = sorted({people[i].kind for i in report.people} - {"human"})
     if others:
         st.caption(f"Includes answers that are not from people: {', '.join(others)}.")

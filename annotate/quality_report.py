@@ -2,7 +2,7 @@
 
 One report serves every session that looks. Counting a large round takes seconds of CPU, so it is
 done by another process at low priority: the labelers' answers share this one's interpreter, and
-would wait for it.
+would wait for it. Whoever looks meanwhile gets the last report, which says of when it is.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from data.agreement import (
 )
 from data.alarms import Alarm, careless
 from data.breakdowns import Breakdown, by
+from data.database import now
 from data.errors import PrefloopError
 from data.plain_json import to_json
 from data.quality import Figures, figures, gold_accuracy, seconds_per_task, self_agreement
@@ -61,11 +62,12 @@ class Report:
     by_strength: dict[int, Estimate]
     by_tag: dict[str, Breakdown]
     by_round: dict[int, Breakdown]
-    """By round number; of a single round's report, that round alone."""
+    """By round number, in the report of all rounds."""
     people: dict[int, Figures]
     alarms: list[Alarm]
     moments: dict[str, int]
     """Answers by ten minutes, as `2026-11-20T17:4`, in UTC."""
+    counted_at: str
 
 
 def make(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
@@ -84,9 +86,9 @@ def make(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
         longer_wins(answers, lengths), seconds_per_task(answers),
         None if round_id is None else win_rate(store, round_id, kinds),
         agreement_by_strength(blind), by(blind, lambda c: tags.get(c.task_id, ()), lengths),
-        by(blind, lambda c: rounds.get(c.task_id, ()), lengths),
+        by(blind, lambda c: rounds.get(c.task_id, ()), lengths) if round_id is None else {},
         figures(answers, lengths, repeats, gold), careless(answers, lengths, repeats, gold),
-        _moments(answers))
+        _moments(answers), now())
 
 
 @dataclass
@@ -99,6 +101,20 @@ class _Entry:
     made_at: float = 0.0
     took: float = 0.0
 
+    def due(self) -> bool:
+        """Whether it is old enough to be looked after."""
+        return self.report is None or (
+            time.monotonic() - self.made_at >= max(LEAST_SECONDS, REST * self.took))
+
+    def renew(self, store: Store, round_id: int | None, kinds: Collection[str]) -> None:
+        """Count again if anything was answered since; the lock must be held."""
+        version = latest_answer(store)
+        if self.report is None or version != self.version:
+            start = time.monotonic()
+            self.report = _counted(store, round_id, kinds)
+            self.took = time.monotonic() - start
+        self.version, self.made_at = version, time.monotonic()
+
 
 class Reports:
     """The last report for each round and choice of kinds; whoever looks meanwhile shares it."""
@@ -110,23 +126,35 @@ class Reports:
     def get(self, store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
         """A report at most a while old, or the last one if nothing was answered since.
 
+        Of a large round the last report is given while the next is being counted; only the very
+        first has to be waited for.
+
         Raises:
             PrefloopError: it could not be counted.
         """
         key = (store.database.path, round_id, tuple(sorted(kinds)))
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
-        with entry.lock:
-            rest = max(LEAST_SECONDS, REST * entry.took)
-            if entry.report is not None and time.monotonic() - entry.made_at < rest:
-                return entry.report
-            version = latest_answer(store)
-            if entry.report is None or version != entry.version:
-                start = time.monotonic()
-                entry.report = _counted(store, round_id, kinds)
-                entry.took = time.monotonic() - start
-            entry.version, entry.made_at = version, time.monotonic()
+        if entry.report is not None and _size(store, round_id) > LARGE:
+            if entry.due() and entry.lock.acquire(blocking=False):
+                threading.Thread(target=_renew_and_release, daemon=True,
+                                 args=(entry, store, round_id, kinds)).start()
             return entry.report
+        with entry.lock:
+            if entry.due():
+                entry.renew(store, round_id, kinds)
+            assert entry.report is not None  # it is due as long as there is none
+            return entry.report
+
+
+def _renew_and_release(entry: _Entry, store: Store, round_id: int | None,
+                       kinds: Collection[str]) -> None:
+    try:
+        entry.renew(store, round_id, kinds)
+    except PrefloopError:
+        entry.made_at = time.monotonic()  # the last report stays, and shows its age
+    finally:
+        entry.lock.release()
 
 
 def _counted(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
