@@ -7,6 +7,7 @@ them: it also holds for a page that forgets, and for messages that no page of ou
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -16,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
 
 from annotate.launch import cookie_name, public_url
 from data.errors import PrefloopError
@@ -128,14 +130,31 @@ class _Ears:
             message.rerun_script.ClearField("widget_states")
             bare: bytes = message.SerializeToString()
             return bare
-        if not message.rerun_script.is_auto_rerun:
-            self._note()
+        self._note(message.rerun_script)
         return data
 
-    def _note(self) -> None:
-        if self._token and monotonic() - self._noted >= SEEN_EVERY.total_seconds():
+    def _note(self, state: ClientState) -> None:
+        late = monotonic() - self._noted >= SEEN_EVERY.total_seconds()
+        if self._token and late and is_use(state):
             self._noted = monotonic()
             self._gate.used(self._token)
+
+
+def is_use(state: ClientState) -> bool:
+    """Whether somebody did something; a page that looks again by itself is no use of a session."""
+    if state.is_auto_rerun:
+        return False
+    events = [widget.json_trigger_value for widget in state.widget_states.widgets
+              if widget.HasField("json_trigger_value")]
+    return not events or not all(_is_look(event) for event in events)
+
+
+def _is_look(events: str) -> bool:
+    """Whether the labeling page only asks what is new: it sends no act of the labeler."""
+    try:
+        return all(event["value"]["entries"] == [] for event in json.loads(events))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def from_here(connection: HTTPConnection) -> bool:

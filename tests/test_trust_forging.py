@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 from browser import Server, add_task, make_workspace, open_round, serving
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit_client import Tab, Visitor, press_of
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from annotate.gate import is_use
 from annotate.permissions import PERMISSIONS, Permission
 from data.assignments import AssignmentRules
 from data.database import now
@@ -199,6 +202,35 @@ def test_an_open_page_stops_serving_when_its_session_has_ended(
             over = "a labeler may not" if end == "another role" else "You are not signed in"
             assert over in people.text() and over in jobs.text()
             assert not [secret for secret in SECRETS if secret in told(people) + told(jobs)]
+    run(main())
+
+
+def test_only_what_somebody_does_keeps_a_session_alive() -> None:
+    def state(*events: str, auto: bool = False) -> ClientState:
+        return ClientState(is_auto_rerun=auto, widget_states=WidgetStates(widgets=[
+            WidgetState(id="typed before", string_value="x"),
+            *(WidgetState(id="desk", json_trigger_value=event) for event in events)]))
+
+    look, act = (json.dumps([{"event": "send", "value": {"entries": entries}}])
+                 for entries in ([], [{"do": "skip"}]))
+    assert is_use(state()) and is_use(state(act)) and is_use(state(look, act))
+    assert not is_use(state(look)) and not is_use(state(auto=True))
+    for strange in ("", "x", "[[]]", "null", '[{"value": 1}]', "[" * 9000):
+        assert is_use(state(strange))
+
+
+def test_use_is_written_down(server: Server,
+                             arrive: Callable[..., tuple[Labeler, Visitor]]) -> None:
+    async def main() -> None:
+        who, visitor = arrive()
+        _age(server.store, who, "seen_at", timedelta(hours=100))
+        async with await visitor.tab("account"):
+            for _ in range(100):  # in the background, after the page
+                (session,) = server.store.people.sessions.of(who.id)
+                if session.seen_at > now(-timedelta(minutes=1)):
+                    return
+                await asyncio.sleep(0.05)
+        raise AssertionError("nobody wrote it down")
     run(main())
 
 
