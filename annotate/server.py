@@ -158,7 +158,8 @@ def serve(host: str, port: int) -> None:
     app = App(Path(__file__).with_name("app.py"), routes=ROUTES, secrets=secrets or None,
               middleware=[Middleware(SafeHeaders, single_sign_on=provider is not None),
                           Middleware(Gate, store=store)])
-    app.run(config={**OPTIONS, "server.address": host, "server.port": port})
+    app.run(config={**OPTIONS, "server.address": host, "server.port": port,
+                    "server.corsAllowedOrigins": [url] if (url := public_url()) else []})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from scripts, headers on every answer."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from browser import Server, make_workspace, serving
 from streamlit_client import Reply, Visitor
+from websockets.exceptions import InvalidStatus
 
 from annotate.ratelimit import Limiter, Rate, Tally, client_of
 from annotate.server import content_security_policy
@@ -270,3 +272,25 @@ def test_a_server_with_a_wrong_setting_does_not_start(tmp_path: Path,
     secrets.chmod(0o644)
     with pytest.raises(AssertionError, match="others can read it"), serving(tmp_path / "w"):
         pass
+
+
+def test_behind_a_proxy_the_public_address_counts(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFLOOP_PUBLIC_URL", "https://label.example.org")
+    make_workspace(tmp_path / "w")
+    with serving(tmp_path / "w") as server:
+        visitor = Visitor(server.url)
+        answer = visitor.sign_in(code_of(server, server.store.people.add("Ann")))
+        assert "; secure" in answer.set_cookie[0].lower()
+        assert "strict-transport-security" in answer.headers
+        host = visitor.request("GET", "/_stcore/health")
+        assert all("; secure" in cookie.lower() for cookie in host.set_cookie)
+
+        async def visit() -> None:
+            async with await visitor.tab("account", origin="https://label.example.org") as tab:
+                assert "Signed in as" in tab.text()
+            for origin in ("http://label.example.org", "https://evil.example"):
+                with pytest.raises(InvalidStatus, match="403"):
+                    await visitor.tab(origin=origin)
+
+        asyncio.run(visit())
