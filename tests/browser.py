@@ -22,7 +22,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Dialog,
+    Locator,
+    Page,
+    Playwright,
+    expect,
+)
 
 from annotate.launch import command, health_url, signin_url
 from data.records import Comparison, Labeler, Message, NewResponse
@@ -130,6 +138,15 @@ class Visit:
                 and urlsplit(url).hostname != "127.0.0.1"]
 
 
+def _answer(found: Visit, dialog: Dialog) -> None:
+    """Whoever leaves a page with unsaved answers means to; any other dialog is an intruder's."""
+    if dialog.type == "beforeunload":
+        dialog.accept()
+        return
+    found.dialogs.append(dialog.message)
+    dialog.dismiss()
+
+
 def visit(browser: Browser, width: int = 1400, height: int = 900, **options: Any) -> Visit:
     """A fresh window with no cookies."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
@@ -137,7 +154,7 @@ def visit(browser: Browser, width: int = 1400, height: int = 900, **options: Any
     found = Visit(page, context)
     page.on("request", lambda request: found.requested.append(request.url))
     page.on("websocket", lambda socket: found.requested.append(socket.url))
-    page.on("dialog", lambda dialog: (found.dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _answer(found, dialog))
     page.on("pageerror", lambda error: found.errors.append(str(error)))
     page.on("console", lambda line: found.errors.append(line.text)
             if "Content Security Policy" in line.text else None)

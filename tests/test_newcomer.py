@@ -83,7 +83,7 @@ def rank(page: Page, number: int) -> None:
     """Rank the pair at hand by key, now one side and now the other."""
     expect(page.get_by_role("button", name="A better")).to_be_visible(timeout=LONG)
     page.wait_for_timeout(PAUSE_MS)
-    page.keyboard.press("15"[number % 2])
+    page.keyboard.press("28"[number % 2])
     page.wait_for_timeout(300)
 
 

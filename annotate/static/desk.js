@@ -96,6 +96,7 @@ class Desk {
       this.outbox = new Outbox(this.corner);
       this.drafts = new Drafts(this.corner);
       this.drafts.tidy();
+      this.mine = new Map();
       this.fresh = true;
     }
     this.data = data;
@@ -125,11 +126,13 @@ class Desk {
 
   settle(acks) {
     for (const ack of acks) {
-      const entry = ack.final ? this.outbox.take(ack.key) : null;
       const awaited = this.waiting === ack.key;
+      // Another tab may have sent it too, and have been told first.
+      const entry = ack.final ? this.outbox.take(ack.key) ?? this.mine.get(ack.key) : null;
       if (!ack.final) {
         if (this.outbox.entries().some((each) => each.key === ack.key)) this.trouble = ack.words;
-      } else if (entry || awaited) {
+      } else if (entry) {
+        this.mine.delete(ack.key);
         if (awaited) this.waiting = null;
         this.trouble = "";
         if (ack.ok) this.kept(entry, ack, awaited);
@@ -140,16 +143,15 @@ class Desk {
 
   kept(entry, ack, awaited) {
     this.say(ack.words);
-    if (entry?.do === "answer") this.drafts.drop(taskOf(ack.key));
-    if (entry?.do === "undo") this.wanted = ack.show ?? null;
+    if (entry.do === "answer") this.drafts.drop(taskOf(ack.key));
+    if (entry.do === "undo") this.wanted = ack.show ?? null;
     if (ack.feedback && awaited) this.showFeedback(ack.feedback);
   }
 
   notKept(entry, words) {
-    const what = { skip: "NOT skipped", undo: "NOT undone" }[entry?.do] ?? "NOT saved";
+    const what = { skip: "NOT skipped", undo: "NOT undone" }[entry.do] ?? "NOT saved";
     this.refusals.push({ words: `${what}: ${words}.`,
-      typed: [entry?.reason && entry.do === "answer" ? entry.reason : "", entry?.rewrite?.text]
-        .filter(Boolean) });
+      typed: entry.do === "answer" ? [entry.reason, entry.rewrite?.text].filter(Boolean) : [] });
   }
 
   /** New questions: keep the one that is being read, or show what comes next. */
@@ -456,7 +458,7 @@ class Desk {
     const { item, draft, ask } = this;
     const { seconds, active } = this.clock.spent();
     this.keep();
-    this.outbox.put({ key: item.key, do: "answer", ...what, flags: draft.flags,
+    this.put({ key: item.key, do: "answer", ...what, flags: draft.flags,
       scores: ask.scores.length ? draft.scores : {}, reason: this.parts.reason.value,
       rewrite: ask.rewrite ? draft.rewrite : null, seconds, active_seconds: active,
       question_version: ask.version, guidelines_version: ask.guidelines?.version ?? null });
@@ -471,7 +473,7 @@ class Desk {
   skip(reason) {
     if (!this.item || this.waiting || this.early()) return;
     this.keep();
-    this.outbox.put({ key: this.item.key, do: "skip", reason });
+    this.put({ key: this.item.key, do: "skip", reason });
     this.done(this.item);
   }
 
@@ -510,7 +512,7 @@ class Desk {
     const once = `${Date.now().toString(16)}${Math.random().toString(16).slice(2, 10)}`;
     const key = `${last.task}-undo${once}`;
     this.keep();
-    this.outbox.put({ key, do: "undo", of: last.of });
+    this.put({ key, do: "undo", of: last.of });
     this.waiting = key;
     this.say("Taking it back …");
     this.drawAnswers();
@@ -650,10 +652,19 @@ class Desk {
     else this.drafts.drop(task);
   }
 
+  put(entry) {
+    const dated = { ...entry, at: Date.now() };
+    this.mine.set(entry.key, dated);
+    this.outbox.put(dated);
+  }
+
+  /** One's own acts, and those that another tab has left for a while (it may be closed). */
   send() {
     if (!this.outbox) return;
     this.sentAt = performance.now();
-    this.trigger({ entries: this.outbox.entries().slice(0, MOST_SENT), at: Date.now() });
+    const entries = this.outbox.entries().filter((entry) => this.fresh || this.mine.has(entry.key)
+      || Date.now() - entry.at > RETRY_MS);
+    this.trigger({ entries: entries.slice(0, MOST_SENT), at: Date.now() });
   }
 
   tick() {

@@ -1,0 +1,112 @@
+"""Every page for everybody: axe-core finds nothing serious, in light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import Server, Visit, key, settled, sides, sign_in
+from playwright.sync_api import Page, expect
+
+from data.assignments import AssignmentRules
+from data.questions import Question
+from data.records import Answer, Labeler
+
+pytestmark = pytest.mark.browser
+LOOKS = [("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390)]
+#: Streamlit's own, which we cannot mend from here: (rule, part of the element's HTML).
+STREAMLITS_OWN: tuple[tuple[str, str], ...] = ()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe calls serious or critical, with where and why."""
+    response = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    return [f"{page.url}: {found['id']}: {node['html'][:160]} {node['failureSummary'][:240]}"
+            for found in response["violations"] if found["impact"] in ("serious", "critical")
+            for node in found["nodes"]
+            if not any(rule == found["id"] and part in node["html"]
+                       for rule, part in STREAMLITS_OWN)]
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_the_labeling_page_in_all_its_states(
+        server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
+        tasks: Callable[..., list[int]], scheme: str, width: int) -> None:
+    tasks(3, ("A **bold** text, `code` and $x^2$\n\n| a |\n|---|\n| 1 |", "short", "third"))
+    store = server.store
+    store.questions.write_guidelines("Be *fair*.")
+    store.questions.change(Question(scores=True, rewrite=True))
+    store.assignments.set_rules(AssignmentRules(daily_goal=5))
+    one = window(width=width, height=844, color_scheme=scheme)
+    me = person()
+    sign_in(one, server, me)
+    page = one.page
+    sides(page)
+    found = violations(page)
+    for presses in (["d", "2", "1"], ["w"], ["Escape", "Escape", "s"], ["Escape", "p"], ["5", "f"],
+                    ["Escape", "g"]):
+        for press in presses:
+            page.keyboard.press(press)
+        found += violations(page)
+    tasks(2)  # pairs
+    page.reload()
+    sides(page)
+    found += violations(page)
+    store.people.set_disabled(me.id, True)
+    for press in ("p", "3", "4"):
+        page.keyboard.press(press)
+    key(page, "1")
+    expect(page.locator(".pf-alert")).to_be_visible()
+    found += violations(page)
+    tasks(0)
+    store.people.set_disabled(me.id, False)
+    sign_in(one, server, me)
+    expect(page.get_by_role("heading", name="has no pairs yet")).to_be_visible()
+    found += violations(page)
+    store.questions.change(Question())
+    assert not found, "\n".join(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_every_other_page(server: Server, person: Callable[..., Labeler],
+                          window: Callable[..., Visit], tasks: Callable[..., list[int]],
+                          scheme: str, width: int) -> None:
+    lead = person("lead")
+    for task in tasks(3, wanted=2):
+        for who in (lead, person()):
+            assignment = server.store.assignments.assign(task, who.id)
+            first, second = assignment.shown
+            server.store.comparisons.submit(who.id, assignment.task,
+                                            Answer(((first,), (second,)), rationale="so"),
+                                            f"{who.id}/{task}")
+    one = window(width=width, height=844, color_scheme=scheme)
+    page = one.page
+    page.goto(server.link(lead))
+    found = violations(page)
+    page.get_by_role("button", name="Sign in as").click()
+    settled(page)
+    page.goto(f"{server.url}/answers")
+    settled(page)
+    page.get_by_text("better · Question").first.click()
+    expect(page.get_by_role("button", name="Change my answer")).to_be_visible()
+    found += violations(page)
+    for path in pages():
+        page.goto(f"{server.url}/{path}")
+        settled(page)
+        page.wait_for_timeout(500)
+        found += violations(page)
+    assert not found, "\n".join(dict.fromkeys(found))
+
+
+def pages() -> list[str]:
+    """The addresses of all pages, from the app itself."""
+    import re
+    from pathlib import Path
+
+    import annotate
+
+    source = (Path(annotate.__file__).parent / "app.py").read_text("utf-8")
+    found = re.findall(r'^    \("([a-z-]+)", "[A-Z]', source, re.M)
+    assert len(found) >= 7
+    return found
