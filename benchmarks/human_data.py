@@ -79,8 +79,8 @@ class Pairs:
 
     @property
     def log_lengths(self) -> Array:
-        """[N] log of each response's length in characters."""
-        return np.log([max(len(text.response), 1) for text in self.texts])
+        """[N] log(1 + words) of each response."""
+        return np.log1p([len(text.response.split()) for text in self.texts])
 
     def one_vote_each(self, seed: int) -> Array:
         """[M] index of one random vote on each pair."""

@@ -65,7 +65,7 @@ def main() -> None:
     asked = flags(__doc__ or "")
     # One process a core, and one thread a process: products are small here.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    world = _world(seeds=1 if asked.quick else 3, most=200 if asked.quick else 400)
+    world = _world(seeds=1 if asked.quick else 3, most=200 if asked.quick else 300)
     folds, seeds = len(world.folds), len(world.votes)
     figures: dict[str, Figure] = {}
     curves: dict[Rule, Array] = {}

@@ -102,6 +102,19 @@ class Fit:
     log_evidence: float
     """log of the marginal likelihood, by Laplace (MacKay 1992, "The evidence framework")."""
 
+    def differences(self, rows: Array) -> tuple[Array, Array]:
+        """[M] mean and variance of each Δ, from [M, p] rows of a design."""
+        return rows @ self.coefficients, np.einsum("mp,mp->m", rows @ self.covariance, rows)
+
+    def predictions(self, rows: Array) -> Array:
+        """[M, 3] probability of first, tie, second, the posterior averaged over.
+
+        MacKay (1992), "The evidence framework applied to classification networks", eq. 24:
+        ∫ σ(Δ) N(Δ; μ, v) dΔ ≈ σ(κ μ) with κ = 1 / √(1 + π v / 8).
+        """
+        mean, variance = self.differences(rows)
+        return probabilities(mean / np.sqrt(1 + np.pi * variance / 8), self.log_tie)
+
 
 def probabilities(differences: Array, log_tie: float) -> Array:
     """[M, 3] of first, tie, second."""

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ class LinearReward:
     scale: Array
     """[d] their standard deviation."""
     basis: Array
-    """[d, k] the directions that the coefficients are of: orthonormal, all (k = d) or leading."""
+    """[d, k] the directions that the coefficients are of (see `standardise`)."""
     spread: float
     """Prior standard deviation of one response's reward."""
     posterior: Fit
@@ -131,18 +132,11 @@ class LinearReward:
 
     def differences(self, first: Array, second: Array) -> tuple[Array, Array]:
         """[M] mean and variance of the reward difference, from [M, d] features of either side."""
-        rows = (first - second) / self.scale @ self.basis
-        variance = np.einsum("md,md->m", rows @ self.posterior.covariance, rows)
-        return rows @ self.posterior.coefficients, variance
+        return self.posterior.differences((first - second) / self.scale @ self.basis)
 
     def predictions(self, first: Array, second: Array) -> Array:
-        """[M, 3] probability of first better, tie, second better, the posterior averaged over.
-
-        MacKay (1992), "The evidence framework applied to classification networks", eq. 24:
-        ∫ σ(Δ) N(Δ; μ, v) dΔ ≈ σ(κ μ) with κ = 1 / √(1 + π v / 8).
-        """
-        mean, variance = self.differences(first, second)
-        return probabilities(mean / np.sqrt(1 + np.pi * variance / 8), self.posterior.log_tie)
+        """[M, 3] probability of first better, tie, second better (see `Fit.predictions`)."""
+        return self.posterior.predictions((first - second) / self.scale @ self.basis)
 
     def updated(self, first: Array, second: Array, outcome: int, weight: float = 1.0
                 ) -> LinearReward:
@@ -218,23 +212,36 @@ class Standard:
         return np.asarray((features - self.center) / self.scale @ self.basis)
 
 
-def standardise(features: Array, components: int | None = None) -> Standard:
+def standardise(features: Array, components: int | None = None, power: float = 1.0) -> Standard:
     """Center and scale each feature over [N, d] responses, compared or not.
 
     A constant feature keeps the scale 1. With `components`, only so many leading principal
     directions are kept: the prior has the same strength along each of those, and nearly all of a
-    reward's prior variance lies in the first hundred, at a fraction of the time.
+    reward's prior variance lies in the first hundred, at a fraction of the time. A `power` above 1
+    leans the prior towards them: a direction's columns are scaled by its standard deviation to
+    the power − 1, all together so that a reward's prior variance stays what it was.
     """
     values = np.asarray(features, np.float64)
     center, scale = values.mean(axis=0), values.std(axis=0)
     scale = np.where(scale > 1e-8 * abs(values).max(), scale, 1.0)
     width = values.shape[1]
-    if components is None or components >= width:
+    if power == 1 and (components is None or components >= width):
         return Standard(center, scale, np.eye(width))
-    # Eigenvectors of the correlations, the greatest last
-    standard = (values - center) / scale
-    _, vectors = np.linalg.eigh(standard.T @ standard)
-    return Standard(center, scale, vectors[:, ::-1][:, :components].copy())
+    variances, vectors = _principal((values - center) / scale)
+    lean = (variances / max(variances[0], 1e-300)) ** ((power - 1) / 2)
+    lean *= np.sqrt(variances.sum() / max((variances * lean**2).sum(), 1e-300))
+    return Standard(center, scale, (vectors * lean)[:, :components].copy())
+
+
+def _principal(standard: Array) -> tuple[Array, Array]:
+    """Variances ([k], the greatest first) and directions ([d, k]), of no more than N or d."""
+    count, width = standard.shape
+    if width <= count:
+        variances, vectors = np.linalg.eigh(standard.T @ standard / count)
+    else:  # fewer responses than features: through their inner products
+        variances, scores = np.linalg.eigh(standard @ standard.T / count)
+        vectors = standard.T @ scores / np.sqrt(count * np.maximum(variances, 1e-12))
+    return np.maximum(variances[::-1], 0), vectors[:, ::-1]
 
 
 def fit_linear(features: Array, comparisons: Comparisons, *, spread: float | None = None,
@@ -253,20 +260,32 @@ def fit_linear(features: Array, comparisons: Comparisons, *, spread: float | Non
         BadInput: there is nothing to learn from.
     """
     standard = standard or standardise(features)
-    treated = comparisons.treated(ties)
-    if not len(treated.first):
+    spreads = SPREADS if spread is None else (spread,)
+    best = _fit(standard.of(features), features.shape[1], comparisons.treated(ties), spreads,
+                ties == "model")
+    return LinearReward(standard.center, standard.scale, standard.basis, *best)
+
+
+def _fit(table: Array, width: int, comparisons: Comparisons, spreads: Sequence[float],
+         ties: bool) -> tuple[float, Fit]:
+    """The fit with the greatest evidence, and its spread; `table` is [N, k], of `width` features.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
+    if not len(comparisons.first):
         raise BadInput("there are no decided comparisons to learn from")
-    design, outcomes = treated.design(standard.of(features))
-    with_ties = ties == "model" and bool(outcomes[:, TIE].any())
+    design, outcomes = comparisons.design(table)
+    with_ties = ties and bool(outcomes[:, TIE].any())
     best: tuple[float, Fit] | None = None
-    for tried in SPREADS if spread is None else (spread,):
+    for spread in spreads:
         start = None if best is None else (best[1].coefficients, best[1].log_tie)
-        precision = prior_precision(features.shape[1], tried)[:design.columns]
+        precision = prior_precision(width, spread)[:design.columns]
         found = fit(design, outcomes, precision, with_ties, start)
         if best is None or found.log_evidence > best[1].log_evidence:
-            best = tried, found
+            best = spread, found
     assert best is not None
-    return LinearReward(standard.center, standard.scale, standard.basis, *best)
+    return best
 
 
 def prior_precision(columns: int, spread: float) -> Array:
@@ -278,20 +297,40 @@ def prior_precision(columns: int, spread: float) -> Array:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A feature set, standardised once for all the fits that choose among several."""
+
+    name: str
+    power: float
+    standard: Standard
+    table: Array
+    """[N, k] as coefficients read them."""
+
+
+def prepare(features: Mapping[str, Array], powers: Sequence[float] = (1.0,),
+            components: int | None = None) -> list[Prepared]:
+    """Every feature set with every lean of the prior; no label is looked at."""
+    found = []
+    for (name, values), power in product(features.items(), powers):
+        standard = standardise(values, components, power)
+        found.append(Prepared(name, power, standard, standard.of(values)))
+    return found
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One way to set up the linear model, and how it does on prompts that it has not seen."""
 
-    name: str
-    """Of the features."""
+    features: Prepared
     spread: float
     cross_entropy: float
     """Mean over held-out decided comparisons, in nats."""
     accuracy: float
 
 
-def choose_features(features: Mapping[str, Array], comparisons: Comparisons, *,
+def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
-                    seed: int = 0, components: int | None = None) -> list[Candidate]:
+                    seed: int = 0) -> list[Candidate]:
     """Every feature set with every spread under cross-validation by group, the best first.
 
     Judged by cross-entropy among decided comparisons: unlike accuracy it has no ties and changes
@@ -299,17 +338,15 @@ def choose_features(features: Mapping[str, Array], comparisons: Comparisons, *,
     """
     split = grouped_folds(comparisons.groups, folds, seed)
     found = []
-    for name, values in features.items():
-        standard = standardise(values, components)
-        for spread in spreads:
-            losses, right, weights = 0.0, 0.0, 0.0
-            for fold in range(max(split) + 1):
-                model = fit_linear(values, comparisons.take(split != fold), spread=spread,
-                                   ties=ties, standard=standard)
-                loss, hits, weight = _held_out(model, values, comparisons.take(split == fold))
-                losses, right, weights = losses + loss, right + hits, weights + weight
-            if weights:
-                found.append(Candidate(name, spread, losses / weights, right / weights))
+    for features, spread in product(prepared, spreads):
+        sums = np.zeros(3)
+        for fold in range(max(split) + 1):
+            train = comparisons.take(split != fold).treated(ties)
+            _, fitted = _fit(features.table, len(features.standard.center), train, (spread,),
+                             ties == "model")
+            sums += _held_out(fitted, features.table, comparisons.take(split == fold))
+        if sums[2]:
+            found.append(Candidate(features, spread, *(sums[:2] / sums[2]).tolist()))
     return sorted(found, key=lambda candidate: candidate.cross_entropy)
 
 
@@ -327,10 +364,9 @@ def grouped_folds(groups: Array, folds: int, seed: int = 0) -> Array:
     return np.array([fold[group] for group in groups.tolist()])
 
 
-def _held_out(model: LinearReward, features: Array, held_out: Comparisons
-              ) -> tuple[float, float, float]:
+def _held_out(fitted: Fit, table: Array, held_out: Comparisons) -> tuple[float, float, float]:
     """Sums of cross-entropy, of right guesses and of weights, over decided comparisons."""
-    p = model.predictions(features[held_out.first], features[held_out.second])
+    p = fitted.predictions(table[held_out.first] - table[held_out.second])
     decided = held_out.outcomes[:, [FIRST, SECOND]]
     first = p[:, FIRST] / (p[:, FIRST] + p[:, SECOND])
     first = np.clip(first, 1e-12, 1 - 1e-12)

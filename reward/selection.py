@@ -218,8 +218,14 @@ def _d_optimal(batch: _Batch) -> int:
 def _v_optimal(batch: _Batch) -> int:
     # An answer lowers the targets' mean variance by g Σ_t (zᵀ S t)² / T = g uᵀ G u, with u = Fᵀ z.
     pool, moved = batch.pool, batch.factor @ batch.target_moment
-    falls = ((moved[pool.first] - moved[pool.second])
-             * (batch.factor[pool.first] - batch.factor[pool.second])).sum(axis=1)
+    size = len(moved)
+    if size * size < len(pool.first) * moved.shape[1]:  # many pairs of few responses: a table
+        products = moved @ batch.factor.T
+        own = products.diagonal()
+        falls = own[pool.first] + own[pool.second] - 2 * products[pool.first, pool.second]
+    else:
+        falls = ((moved[pool.first] - moved[pool.second])
+                 * (batch.factor[pool.first] - batch.factor[pool.second])).sum(axis=1)
     return batch.best(falls * batch.information / (1 + batch.information * batch.variances))
 
 

@@ -31,6 +31,7 @@ from reward.linear import (
     comparisons_of,
     fit_linear,
     grouped_folds,
+    prepare,
     prior_precision,
     standardise,
 )
@@ -242,9 +243,9 @@ def test_margins_widen_the_gap_and_match_another_optimizer() -> None:
 def test_the_features_that_matter_are_chosen_by_held_out_prompts() -> None:
     features, _, comparisons = world(pairs=600)
     noise = np.random.default_rng(5).normal(size=(40, 30))
-    ranked = choose_features({"noise": noise, "true": features, "both": np.hstack(
-        [features, noise])}, comparisons, spreads=(1.0, 4.0))
-    assert ranked[0].name == "true"
+    ranked = choose_features(prepare({"noise": noise, "true": features, "both": np.hstack(
+        [features, noise])}), comparisons, spreads=(1.0, 4.0))
+    assert ranked[0].features.name == "true"
     assert [c.cross_entropy for c in ranked] == sorted(c.cross_entropy for c in ranked)
     assert ranked[0].accuracy > 0.75
     assert len(ranked) == 6
@@ -263,6 +264,14 @@ def test_leading_directions_are_those_of_the_features() -> None:
     small = fit_linear(features, comparisons, spread=2, standard=few)
     assert small.posterior.coefficients.shape == (3,)
     assert small.scores(features) == pytest.approx(whole.scores(features), abs=0.05)
+    wide = np.hstack([features] * 5)  # more features than responses: the same directions
+    assert wide.shape[1] > len(wide)
+    table = standardise(wide, 3).of(wide) / np.sqrt(5)
+    assert np.abs(table) == pytest.approx(np.abs(few.of(features)), abs=1e-6)
+    leaning = standardise(features, power=1.5).of(features)
+    assert (leaning**2).sum() == pytest.approx((all_.of(features)**2).sum())
+    share = (leaning**2).mean(axis=0) / (leaning**2).mean()
+    assert share[0] > (standardise(features, 12, 1.0001).of(features)**2).mean(axis=0)[0]
 
 
 def test_groups_are_never_split() -> None:
