@@ -11,15 +11,23 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.comparisons import pairs_of
 from data.records import Comparison
 from data.statistics import Estimate, bootstrap, clustered_mean
+from data.votes import (
+    FIRST,
+    SECOND,
+    TIE,
+    Vote,
+    first_shown,
+    longer,
+    share,
+    shared_votes,
+)
 
 if TYPE_CHECKING:
     from data.store import Store
@@ -32,42 +40,17 @@ REFERENCE_FIGURES = (
     ("Anthropic HH", "about 63 %"),
 )
 
-_FIRST, _SECOND, _TIE = range(3)
 
-
-@dataclass(frozen=True)
-class Vote:
-    """One labeler's word on one pair of responses; `first` is the lower response id."""
-
-    task_id: int
-    labeler_id: int
-    first: int
-    second: int
-    outcome: int
-    strength: int
-
-    @property
-    def winner(self) -> int | None:
-        """The response id that won, None for a tie."""
-        return (self.first, self.second, None)[self.outcome]
-
-
-def votes_of(comparison: Comparison) -> list[Vote]:
-    """All pairs of one comparison (both bad is a tie; a withdrawn answer has none)."""
-    return [Vote(comparison.task_id, comparison.labeler_id, min(chosen, rejected),
-                 max(chosen, rejected),
-                 _TIE if strength == 0 else _FIRST if chosen < rejected else _SECOND, strength)
-            for chosen, rejected, strength in pairs_of(comparison.answer)]
-
-
-def percent_agreement(comparisons: Iterable[Comparison]) -> Estimate | None:
+def percent_agreement(comparisons: Iterable[Comparison],
+                      of: Iterable[Comparison] | None = None) -> Estimate | None:
     """How often two labelers say the same of the same pair; n counts pairs of labelers.
 
     Two ties agree; a tie and a winner do not. Clustered by task, since a third labeler's answer
-    meets both the others'.
+    meets both the others'. With `of`, some of the comparisons, only pairs of labelers with one of
+    these in them: one labeler's answers against everybody else's, say.
     """
     agree, tasks = [], []
-    for votes in _shared(comparisons):
+    for votes in _units(comparisons, of):
         for a, b in combinations(votes, 2):
             agree.append(float(a.outcome == b.outcome))
             tasks.append(a.task_id)
@@ -80,7 +63,7 @@ def agreement_by_strength(comparisons: Iterable[Comparison]) -> dict[int, Estima
     n counts ordered pairs of labelers, so a pair that used two strengths counts under both.
     """
     found: dict[int, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
-    for votes in _shared(comparisons):
+    for votes in shared_votes(comparisons):
         for a, b in permutations(votes, 2):
             found[a.strength][0].append(float(a.outcome == b.outcome))
             found[a.strength][1].append(a.task_id)
@@ -88,23 +71,25 @@ def agreement_by_strength(comparisons: Iterable[Comparison]) -> dict[int, Estima
     return {strength: e for strength, e in estimates.items() if e is not None}
 
 
-def krippendorff_alpha(comparisons: Iterable[Comparison]) -> Estimate | None:
+def krippendorff_alpha(comparisons: Iterable[Comparison],
+                       of: Iterable[Comparison] | None = None) -> Estimate | None:
     """Krippendorff's nominal alpha over pairs that several labelers judged; n counts their votes.
 
     Each pair is entered in both orders. Otherwise alpha would depend on which response happens to
     have the lower id: where the new policy's is always the higher, a policy that is truly better
     would look like disagreement. For two labelers without ties this is 2p − 1 of their agreement
     p, up to the small-sample term. The interval is a bootstrap over tasks. None where chance
-    alone explains everything (a single outcome) or no pair was judged twice.
+    alone explains everything (a single outcome) or no pair was judged twice. With `of` as in
+    `percent_agreement`: where others judged the same pair too, each two votes are a unit.
     """
-    groups = list(_shared(comparisons))
+    groups = list(_units(comparisons, of))
     if not groups:
         return None
     counts = np.zeros((2 * len(groups), 3))
     for row, votes in enumerate(groups):
         for vote in votes:
             counts[2 * row, vote.outcome] += 1
-            counts[2 * row + 1, (_SECOND, _FIRST, _TIE)[vote.outcome]] += 1
+            counts[2 * row + 1, (SECOND, FIRST, TIE)[vote.outcome]] += 1
     value = _alpha(counts)
     if math.isnan(value):
         return None
@@ -112,8 +97,10 @@ def krippendorff_alpha(comparisons: Iterable[Comparison]) -> Estimate | None:
     task = [numbers.setdefault(votes[0].task_id, len(numbers)) for votes in groups]
     by_task = np.zeros((len(numbers), 3, 3))
     np.add.at(by_task, np.repeat(task, 2), _coincidences(counts))
-    low, high = bootstrap(lambda drawn: _alpha_of(np.tensordot(drawn, by_task, 1)), len(numbers))
-    return Estimate(value, int(counts.sum()) // 2, low, high)
+    kinds, copies = np.unique(by_task, axis=0, return_counts=True)
+    low, high = bootstrap(lambda drawn: _alpha_of(np.tensordot(drawn, kinds, 1)), len(numbers),
+                          copies=copies)
+    return Estimate(value, len({vote for votes in groups for vote in votes}), low, high)
 
 
 def first_shown_wins(comparisons: Iterable[Comparison]) -> Estimate | None:
@@ -121,17 +108,7 @@ def first_shown_wins(comparisons: Iterable[Comparison]) -> Estimate | None:
 
     Imported comparisons do not say what was shown first, and do not count.
     """
-    won, tasks = [], []
-    for comparison in comparisons:
-        if not comparison.shown:
-            continue
-        place = {response: i for i, response in enumerate(comparison.shown)}
-        for vote in votes_of(comparison):
-            if vote.winner is not None:
-                first = min(vote.first, vote.second, key=place.__getitem__)
-                won.append(float(vote.winner == first))
-                tasks.append(vote.task_id)
-    return clustered_mean(won, tasks)
+    return share(first_shown(comparisons))
 
 
 def longer_wins(comparisons: Iterable[Comparison],
@@ -140,13 +117,7 @@ def longer_wins(comparisons: Iterable[Comparison],
 
     `lengths` holds the characters of every response (see `Responses.lengths`).
     """
-    won, tasks = [], []
-    for vote in _votes(comparisons):
-        if vote.winner is not None and lengths[vote.first] != lengths[vote.second]:
-            longer = max(vote.first, vote.second, key=lengths.__getitem__)
-            won.append(float(vote.winner == longer))
-            tasks.append(vote.task_id)
-    return clustered_mean(won, tasks)
+    return share(longer(comparisons, lengths))
 
 
 def win_rate(store: Store, round_id: int,
@@ -159,35 +130,40 @@ def win_rate(store: Store, round_id: int,
     turn = store.rounds.get(round_id)
     if turn.policy_version_id == turn.reference_id:
         return None
-    asked = {labeler.id for labeler in store.people.all()
-             if kinds is None or labeler.kind in kinds}
-    version = {row["id"]: row["policy_version_id"] for row in store.database.rows(
-        "SELECT DISTINCT r.id, r.policy_version_id FROM responses r "
-        "JOIN task_responses tr ON tr.response_id = r.id JOIN tasks t ON t.id = tr.task_id "
-        "WHERE t.round_id = ? AND t.purpose = 'evaluate'", [round_id])}
-    prompt = {task.id: task.prompt_id for task in store.tasks.of_round(round_id, "evaluate")}
     won, prompts = [], []
-    for vote in _votes(c for c in store.comparisons.current(round_id=round_id, purpose="evaluate")
-                       if c.labeler_id in asked):
-        versions = (version[vote.first], version[vote.second])
-        if set(versions) == {turn.policy_version_id, turn.reference_id}:
-            won.append(0.5 if vote.winner is None
-                       else float(version[vote.winner] == turn.policy_version_id))
-            prompts.append(prompt[vote.task_id])
+    # Pair by pair in SQL: a round has tens of thousands, and pages show several rounds.
+    for row in store.database.rows("""
+            SELECT t.prompt_id, f.strength, l.kind, chosen.policy_version_id AS winner,
+                rejected.policy_version_id AS loser
+            FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
+            JOIN labelers l ON l.id = c.labeler_id
+            JOIN preferences f ON f.comparison_id = c.id
+            JOIN responses chosen ON chosen.id = f.chosen_id
+            JOIN responses rejected ON rejected.id = f.rejected_id
+            WHERE t.round_id = ? AND t.purpose = 'evaluate'
+            AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)
+            ORDER BY c.id, f.id""", [round_id]):
+        if {row["winner"], row["loser"]} == {turn.policy_version_id, turn.reference_id} \
+                and (kinds is None or row["kind"] in kinds):
+            won.append(float(row["winner"] == turn.policy_version_id) if row["strength"] else 0.5)
+            prompts.append(row["prompt_id"])
     return clustered_mean(won, prompts)
 
 
-def _votes(comparisons: Iterable[Comparison]) -> Iterator[Vote]:
-    for comparison in comparisons:
-        yield from votes_of(comparison)
-
-
-def _shared(comparisons: Iterable[Comparison]) -> Iterator[Sequence[Vote]]:
-    """The votes of each pair of responses that two labelers or more judged in one task."""
-    groups: dict[tuple[int, int, int], list[Vote]] = defaultdict(list)
-    for vote in _votes(comparisons):
-        groups[vote.task_id, vote.first, vote.second].append(vote)
-    return (votes for votes in groups.values() if len(votes) > 1)
+def _units(comparisons: Iterable[Comparison],
+           of: Iterable[Comparison] | None) -> Iterator[Sequence[Vote]]:
+    """What alpha calls units: the votes on each shared pair, as far as `of` takes part in them."""
+    if of is None:
+        yield from shared_votes(comparisons)
+        return
+    inside = {(c.task_id, c.labeler_id) for c in of}
+    for votes in shared_votes(comparisons):
+        ours = [(vote.task_id, vote.labeler_id) in inside for vote in votes]
+        if all(ours):
+            yield votes
+        else:
+            yield from ([votes[i], votes[j]] for i, j in combinations(range(len(votes)), 2)
+                        if ours[i] or ours[j])
 
 
 def _alpha(counts: np.ndarray[Any, Any]) -> float:

@@ -81,6 +81,23 @@ def mean(values: Sequence[float]) -> Estimate | None:
     return Estimate(middle, n, middle - half, middle + half)
 
 
+def median(values: Sequence[float]) -> Estimate | None:
+    """The median of independent values between two of their order statistics; None without values.
+
+    Distribution-free (Conover 1999, section 3.2): the median lies below the r-th smallest value
+    as often as a fair coin falls on one side r − 1 times or fewer in n throws, and likewise above
+    the r-th largest. Fewer than six values bound nothing: both ends are infinite.
+    """
+    n = len(values)
+    if n == 0:
+        return None
+    data = np.sort(np.asarray(values, dtype=float))
+    rank = _rank_below_median(n)
+    low, high = ((float(data[rank - 1]), float(data[n - rank])) if rank
+                 else (-math.inf, math.inf))
+    return Estimate(float(np.median(data)), n, low, high)
+
+
 def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> Estimate | None:
     """The mean of values within 0 and 1 that come in clusters, such as pairs that share a prompt.
 
@@ -107,27 +124,47 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> Est
     if groups == 1:
         low, high = _wilson(share, 1.0, Z)
         return Estimate(share, n, low, high)
-    residuals = np.bincount(index, weights=data - share, minlength=groups)
-    # V = G/(G−1) · Σ_g (Σ_{i in g} (y_i − p))² / n²
-    variance = groups / (groups - 1) * float((residuals**2).sum()) / n**2
-    spread = share * (1 - share)
-    size = float(groups)
-    if variance > 1e-15:
-        size = min(max(spread / variance, 1.0), float(n))
+    size = effective_size(data, index)
+    # G/(G−1): with few clusters, V on its own is too small.
+    size = groups if size is None else min(max(size * (groups - 1) / groups, 1.0), n)
     low, high = _wilson(share, size, student_t(groups - 1))
     return Estimate(share, n, low, high)
 
 
+def effective_size(values: np.ndarray[Any, Any],
+                   clusters: np.ndarray[Any, Any]) -> float | None:
+    """How many independent values tell as much as these, which come in clusters; not bounded by n.
+
+    p(1 − p) / V with the cluster-robust variance V = Σ_g (Σ_{i in g} (y_i − p))² / n² of their
+    mean p: n where every cluster holds one value. `clusters` numbers each value's cluster from 0,
+    shape [n]. None where V is 0 (all values agree, say), which tells nothing: count every cluster
+    once.
+    """
+    share = float(values.mean())
+    residuals = np.bincount(clusters, weights=values - share)
+    variance = float((residuals**2).sum()) / len(values)**2
+    return share * (1 - share) / variance if variance > 1e-15 else None
+
+
 def bootstrap(statistic: Callable[[np.ndarray[Any, Any]], float], size: int,
-              draws: int = BOOTSTRAP_DRAWS, seed: int = 0) -> tuple[float, float]:
+              draws: int = BOOTSTRAP_DRAWS, seed: int = 0,
+              copies: np.ndarray[Any, Any] | None = None) -> tuple[float, float]:
     """The percentile bootstrap's 95 % interval (Efron 1979) of a statistic of `size` units.
 
     `statistic` is given how often each unit was drawn (shape [size]); draws for which it is
-    undefined (nan) are left out. Seeded: the same units give the same interval.
+    undefined (nan) are left out. Where many units are alike, `copies` says how many there are of
+    each kind (shape [kinds], adding up to `size`), and the statistic is given how often each kind
+    was drawn: the same interval for a fraction of the work. Seeded: the same units give the same
+    interval.
     """
     rng = np.random.default_rng(seed)
-    found = np.array([statistic(np.bincount(rng.integers(size, size=size), minlength=size))
-                      for _ in range(draws)])
+
+    def draw() -> np.ndarray[Any, Any]:
+        if copies is not None:
+            return np.asarray(rng.multinomial(size, copies / size))
+        return np.bincount(rng.integers(size, size=size), minlength=size)
+
+    found = np.array([statistic(draw()) for _ in range(draws)])
     found = found[~np.isnan(found)]
     if not len(found):
         return math.nan, math.nan
@@ -162,6 +199,18 @@ def _within(t: float, degrees: int) -> float:
         total += term
         term *= cosine**2 * (k - 1) / k
     return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+@lru_cache(maxsize=1024)
+def _rank_below_median(n: int) -> int:
+    """The largest r with P(Binomial(n, ½) ≤ r − 1) ≤ 2.5 %; 0 if there is none."""
+    if n > 1000:
+        return math.floor((n - Z * math.sqrt(n)) / 2)  # at most one rank off, at this n
+    tail, rank = 1, 0  # in units of 2**-n
+    while tail <= (1 - CONFIDENCE) / 2 * 2**n:
+        rank += 1
+        tail += math.comb(n, rank)
+    return rank
 
 
 def _wilson(share: float, n: float, z: float) -> tuple[float, float]:

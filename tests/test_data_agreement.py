@@ -1,14 +1,18 @@
 """Agreement and habits against hand counts and the krippendorff library."""
 
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import krippendorff
 import numpy as np
 import pytest
+from crew_world import CAREFUL, NOISY, Crew, simulate
 from data_world import World
 
-from data import agreement
-from data.records import Answer
+from data import agreement, votes
+from data.breakdowns import by, by_labeler, by_strength
+from data.records import Answer, Comparison
 
 
 @pytest.fixture
@@ -142,6 +146,76 @@ def test_first_shown_and_longer_wins(world: World) -> None:
     assert first is not None and length is not None
     assert (first.value, first.n) == (firsts / 30, 30)
     assert (length.value, length.n) == (longer / 30, 30)
+
+
+@pytest.fixture(scope="module")
+def crew() -> Crew:
+    return simulate(np.random.default_rng(8), [CAREFUL, CAREFUL, NOISY, NOISY], each=40, overlap=3)
+
+
+def outcomes(answers: list[Comparison]) -> dict[int, dict[int, int]]:
+    """By task and labeler: 1 the lower response id won, −1 the higher, 0 a tie."""
+    found: dict[int, dict[int, int]] = {}
+    for c in answers:
+        best = c.answer.ranking[0]
+        found.setdefault(c.task_id, {})[c.labeler_id] = (
+            0 if len(best) > 1 else 1 if best[0] == 2 * c.task_id else -1)
+    return found
+
+
+def test_groups_are_held_against_everybody_by_brute_force(crew: Crew) -> None:
+    answers, said = crew.comparisons, outcomes(crew.comparisons)
+    for labeler, found in by(answers, by_labeler, crew.lengths).items():
+        pairs = [(votes[labeler], votes[other]) for votes in said.values() if labeler in votes
+                 for other in votes if other != labeler]
+        assert found.agreement is not None and found.alpha is not None
+        assert found.answers == sum(labeler in votes for votes in said.values())
+        assert found.agreement.n == len(pairs)
+        assert found.agreement.value == pytest.approx(np.mean([a == b for a, b in pairs]))
+        both = np.array(pairs + [(-a, -b) for a, b in pairs]).T.tolist()
+        assert found.alpha.value == pytest.approx(krippendorff.alpha(
+            reliability_data=both, level_of_measurement="nominal"), abs=1e-12)
+        mine = [c for c in answers if c.labeler_id == labeler]
+        assert found.left == agreement.first_shown_wins(mine)
+        assert found.longer == agreement.longer_wins(mine, crew.lengths)
+    for strength, found in by(answers, by_strength, crew.lengths).items():
+        used = {(c.task_id, c.labeler_id) for c in answers if c.answer.strength == strength}
+        equal = [votes[i] == votes[j] for task, votes in said.items()
+                 for i, j in combinations(votes, 2) if {(task, i), (task, j)} & used]
+        assert found.agreement is not None
+        assert found.agreement.n == len(equal)
+        assert found.agreement.value == pytest.approx(np.mean(equal))
+
+
+def test_groups_of_whole_tasks_are_those_tasks_alone(crew: Crew) -> None:
+    tags = {0: ("even",), 1: ("odd", "all"), 2: ("even", "all")}
+    found = by(crew.comparisons, lambda c: tags.get(c.task_id % 4, ()), crew.lengths)
+    assert set(found) == {"even", "odd", "all"}
+    for tag, got in found.items():
+        alone = [c for c in crew.comparisons if tag in tags.get(c.task_id % 4, ())]
+        assert got.answers == len(alone)
+        assert got.agreement == agreement.percent_agreement(alone)
+        assert got.alpha == agreement.krippendorff_alpha(alone)
+
+
+def test_display_order_changes_nothing_but_the_left_share(crew: Crew) -> None:
+    turned = [replace(c, shown=c.shown[::-1]) for c in crew.comparisons]
+    before = by(crew.comparisons, by_labeler, crew.lengths)
+    after = by(turned, by_labeler, crew.lengths)
+    for labeler, found in before.items():
+        left, other = found.left, after[labeler].left
+        assert left is not None and other is not None
+        assert other.value == pytest.approx(1 - left.value)
+        assert replace(after[labeler], left=left) == found
+
+
+def test_the_votes_of_one_pair_are_matched_by_response(crew: Crew) -> None:
+    one = crew.comparisons[0]
+    a, b = 2 * one.task_id, 2 * one.task_id + 1
+    turned = replace(one, answer=Answer(((b,), (a,))))
+    ((before, after),) = votes.same_pairs(replace(one, answer=Answer(((a,), (b,)))), turned)
+    assert (before.winner, after.winner) == (a, b)
+    assert votes.same_pairs(one, replace(one, answer=Answer(((998,), (999,))))) == []
 
 
 def test_win_rate_is_of_policy_against_reference(world: World) -> None:

@@ -6,7 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from data.statistics import Estimate, bootstrap, clustered_mean, mean, proportion, student_t
+from data.statistics import (
+    Estimate,
+    bootstrap,
+    clustered_mean,
+    mean,
+    median,
+    proportion,
+    student_t,
+)
 
 
 def test_students_t_is_the_tables() -> None:
@@ -124,6 +132,38 @@ def test_bootstrap_repeats_itself_and_finds_the_standard_error() -> None:
     assert first == second
     half = 1.96 * data.std(ddof=1) / 20
     assert (first[1] - first[0]) / 2 == pytest.approx(half, rel=.1)
+
+
+def test_bootstrap_of_kinds_is_that_of_their_units() -> None:
+    data = np.repeat([0.0, 1.0, 3.0], [200, 120, 80])
+    units = bootstrap(lambda drawn: float(drawn @ data) / 400, 400)
+    kinds = bootstrap(lambda drawn: float(drawn @ [0.0, 1.0, 3.0]) / 400, 400,
+                      copies=np.array([200, 120, 80]))
+    assert kinds == pytest.approx(units, abs=.02)
+
+
+def test_the_medians_ranks_are_the_tables() -> None:
+    # Conover 1999, table A3 at ½: 95 % intervals for the median lie between these order statistics.
+    for n, rank in ((6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (20, 6), (25, 8), (50, 18)):
+        found = median(list(range(1, n + 1))[::-1])
+        assert found is not None
+        assert (found.value, found.n) == ((n + 1) / 2, n)
+        assert (found.low, found.high) == (rank, n + 1 - rank)
+    few = median([1.0, 2.0, 3.0])
+    assert few is not None and (few.low, few.high) == (-math.inf, math.inf)
+    assert median([]) is None
+
+
+def test_the_medians_interval_covers_and_is_smooth_in_n() -> None:
+    rng, inside = np.random.default_rng(4), 0
+    for _ in range(1000):
+        found = median(rng.lognormal(size=40).tolist())
+        assert found is not None
+        inside += found.low <= 1 <= found.high
+    assert .94 < inside / 1000 < .985
+    exact, rough = median(range(1000)), median(range(1001))
+    assert exact is not None and rough is not None
+    assert abs(exact.low - rough.low) <= 1
 
 
 def test_estimates_read_well_and_survive_json() -> None:
