@@ -95,8 +95,10 @@ def table_html(head: Sequence[str], rows: Iterable[Sequence[str]],
     def line(tag: str, texts: Sequence[str]) -> str:
         return f"<tr>{''.join(cell(tag, i, text) for i, text in enumerate(texts))}</tr>"
 
-    return (f'<div class="pf-scroll"><table class="pf-table"><thead>{line("th", head)}</thead>'
-            f"<tbody>{''.join(line('td', row) for row in rows)}</tbody></table></div>")
+    body = "".join(line("td", row) for row in rows)
+    # Whoever has no mouse can scroll it too.
+    return ('<div class="pf-scroll" tabindex="0"><table class="pf-table">'
+            f"<thead>{line('th', head)}</thead><tbody>{body}</tbody></table></div>")
 
 
 def name_of(labeler: Labeler) -> str:

@@ -21,5 +21,10 @@ STYLE = """<style>
 [class*="st-key-row-"] button:hover { text-decoration: underline }
 [class*="st-key-groups-"] { gap: .15rem } [class*="st-key-groups-"] .pf-role { margin-top: .7rem }
 [class*="st-key-rows"] { gap: .1rem }
+.pf-table td:not(.pf-number) { min-width: 4.5rem }
+@media (max-width: 640px) {
+  .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
+  .pf-table td:not(.pf-number) { min-width: 6.5rem }
+}
 .pf-about { font-size: .85rem; opacity: .75 }
 </style>"""

@@ -8,6 +8,7 @@ import streamlit as st
 
 from annotate import actions, lead_actions, notices
 from annotate.figures import NOTHING, moment, table_html
+from annotate.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.activity import Activity, activity
@@ -23,6 +24,7 @@ _LINKS = "people-links"
 @guarded("people")
 def page(labeler: Labeler) -> None:
     """Everybody, and what can be done about them."""
+    st.html(STYLE)
     st.subheader("People")
     notices.show()
     _links()

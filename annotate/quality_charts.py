@@ -17,7 +17,7 @@ from data.statistics import Estimate
 
 CALM, ALARM, BAND = "#3d8aae", "#d9534f", "rgba(128,128,128,0.22)"
 #: Published agreement as bands of percent: who, from, to (see `data.agreement`).
-PUBLISHED = (("HH", 62.5, 63.5), ("InstructGPT, Stiennon 2020", 71.1, 78.6))
+PUBLISHED = (("HH", 62.5, 63.5), ("InstructGPT, Stiennon", 71.1, 78.6))
 _ROW, _FRAME = 30, 84
 
 
@@ -59,7 +59,8 @@ def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
                          "n = %{customdata[0]:,})<extra></extra>"}],
         "layout": {"height": _FRAME + _ROW * len(known), "showlegend": False, "dragmode": False,
                    "margin": {"l": 8, "r": 8, "t": 28 if bands else 8, "b": 30},
-                   "shapes": shapes, "annotations": [_note(*band) for band in bands],
+                   "shapes": shapes,
+                   "annotations": [_note(i, *band) for i, band in enumerate(bands)],
                    "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %", "nticks": 7},
                    "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"}}}
 
@@ -95,9 +96,12 @@ def _band(start: float, end: float) -> dict[str, Any]:
             "fillcolor": BAND, "line": {"width": 0}, "layer": "below"}
 
 
-def _note(name: str, start: float, end: float) -> dict[str, Any]:
-    return {"x": (start + end) / 2, "y": 1, "yref": "paper", "yanchor": "bottom", "text": name,
-            "showarrow": False, "font": {"size": 11}}
+def _note(place: int, name: str, start: float, end: float) -> dict[str, Any]:
+    """The band's name above it: the first to its left, so that two do not meet."""
+    left = place == 0
+    return {"x": end if left else start, "xanchor": "right" if left else "left", "y": 1,
+            "yref": "paper", "yanchor": "bottom", "text": name, "showarrow": False,
+            "font": {"size": 11}}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
