@@ -23,7 +23,9 @@ def command(workspace: Path, host: str = DEFAULT_HOST,
             port: int = 8501) -> tuple[list[str], dict[str, str]]:
     """The server's argument vector, and what to add to its environment."""
     return ([sys.executable, "-m", "annotate.server", "--host", host, "--port", str(port)],
-            {WORKSPACE_VARIABLE: str(workspace.resolve())})
+            {WORKSPACE_VARIABLE: str(workspace.resolve()),
+             # Each run of a page is a thread; with an arena for each, memory would lie idle.
+             "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")})
 
 
 def health_url(host: str, port: int) -> str:

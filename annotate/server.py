@@ -20,7 +20,7 @@ import streamlit
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotate import oidc
+from annotate import oidc, warming
 from annotate.gate import PERSON_HEADER, Gate
 from annotate.launch import DEFAULT_HOST, app_url, public_url, workspace_of_environment
 from annotate.signin import ROUTES, store
@@ -158,6 +158,7 @@ def serve(host: str, port: int) -> None:
     app = App(Path(__file__).with_name("app.py"), routes=ROUTES, secrets=secrets or None,
               middleware=[Middleware(SafeHeaders, single_sign_on=provider is not None),
                           Middleware(Gate, store=store)])
+    warming.soon()
     app.run(config={**OPTIONS, "server.address": host, "server.port": port,
                     "server.corsAllowedOrigins": [url] if (url := public_url()) else []})
 
