@@ -129,8 +129,9 @@ def main() -> None:
 def _words(key: str) -> str:
     """`p95_ms_50` as "p95 ms, 50 labelers"."""
     name, _, labelers = key.rpartition("_")
-    words = (name if labelers.isdigit() else key).replace("_", " ")
-    return f"{words}, {labelers} labelers" if labelers.isdigit() else words
+    if not labelers.isdigit():
+        return key.replace("_", " ")
+    return f"{name.replace('_', ' ')}, {labelers} labeler{'s' if labelers != '1' else ''}"
 
 
 if __name__ == "__main__":
