@@ -300,11 +300,12 @@ def test_published_figures_are_those_that_the_page_shows() -> None:
 
 
 def test_labelers_keys_are_those_of_the_buttons() -> None:
-    from annotate.choices import FLAGS, PAIR_CHOICES
+    from annotate.choices import PAIR_CHOICES, PLAIN_CHOICES
+    from data.questions import Question
     from data.records import SKIP_REASONS
 
     text = " ".join((ROOT / "docs" / "labelers.md").read_text("utf-8").split())
-    for choice in PAIR_CHOICES:
+    for choice in (*PAIR_CHOICES, *PLAIN_CHOICES):
         assert f"| {choice.label} | `{choice.key}` |" in text
-    assert all(f"**{flag}**" in text for flag in FLAGS)
+    assert all(f"**{flag}**" in text for flag in Question().flags)
     assert ", ".join(SKIP_REASONS) in text
