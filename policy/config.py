@@ -117,7 +117,7 @@ class PPOConfig:
 
     kl_penalty: Literal["k1", "exact"] = "k1"
     """How the KL is taken at each token: from the sampled token alone (log π − log π_ref), or over
-    the whole vocabulary, which is less noisy and costs a tenth to a third more time."""
+    the whole vocabulary, which measures the KL with less noise and takes more time."""
 
     kl_target: float = 0.0
     """KL to the reference, in nats a response, that an adaptive coefficient steers to; 0: the

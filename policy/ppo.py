@@ -39,6 +39,8 @@ class TrainingState:
 
     step: int = 0
     kl_coefficient: float = 0.0
+    prompts: list[int] = field(default_factory=list)
+    """Ids of the prompts that the run began with, in its order."""
     last: dict[str, Any] = field(default_factory=dict)
     """The last step's metrics; with `ended` where the run is over before its last step."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +57,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
           share: Share = ALONE) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
-    Goes on from `checkpoint` where a killed run left one, and ends with the same weights.
+    Goes on from `checkpoint` where a killed run left one, with the prompts that it began with, and
+    ends with the same weights.
 
     Args:
         prompts: training prompts; taken in a new random order each time all have been used.
@@ -65,7 +68,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             arguments; only the first one reports and writes checkpoints.
 
     Raises:
-        PrefloopError: the loss is no longer a number.
+        PrefloopError: the loss is no longer a number; a prompt that a killed run had is gone.
         BadInput: more processes than responses a step.
         Stopped: by `progress`, after a checkpoint.
     """
@@ -76,7 +79,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
                        "responses")
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
-        kl_coefficient=config.kl_coefficient)
+        kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
+    prompts = _begun_with(state, prompts)
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)
@@ -113,6 +117,16 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
                 or "ended" in state.last):
             _save(roles, optimizers, checkpoint, state, share)
     return state.last
+
+
+def _begun_with(state: TrainingState, prompts: Sequence[PromptItem]) -> list[PromptItem]:
+    """The run's own prompts: those that were imported since it was killed wait for the next."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    gone = [number for number in state.prompts if number not in by_id]
+    if gone:
+        raise PrefloopError(f"{len(gone)} of the {len(state.prompts)} prompts that this run began "
+                            "with are no longer there; start a new one")
+    return [by_id[number] for number in state.prompts or by_id]
 
 
 def _verdict(state: TrainingState, metrics: dict[str, Any], config: PPOConfig) -> dict[str, str]:

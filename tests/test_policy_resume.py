@@ -18,6 +18,7 @@ from models import one_thread  # noqa: F401
 from policy_world import Recorder, goodness, items, policy_weights, randomise, roles
 
 from backbone import resume
+from data.errors import PrefloopError
 from data.progress import Stopped
 from policy.config import PPOConfig
 from policy.ppo import train
@@ -94,8 +95,9 @@ def test_killed_or_stopped_anywhere_it_ends_the_same(tmp_path: Path,
     points = random.Random(str(setup))
     for number in range(4):
         folder, steps = tmp_path / str(number), {}
-        while True:  # some runs die several times
-            doomed = Doomed(5 * number + points.randrange(1, 6), points.choice([Stopped, Killed]))
+        # It ends early in the run, or late, and often a second time.
+        for reports in (6 * number + points.randrange(1, 7), points.randrange(1, 30), 10_000):
+            doomed = Doomed(reports, points.choice([Stopped, Killed]))
             try:
                 found = _run(folder, doomed, **setup)
                 break
@@ -117,6 +119,19 @@ def test_a_run_that_ended_early_is_not_gone_on_with(tmp_path: Path) -> None:
     found = _run(tmp_path / "run", again, config)
     assert len(first.steps) < CONFIG.steps and again.steps == []
     assert all(torch.equal(wanted[key], value) for key, value in found.items())
+
+
+def test_prompts_that_came_meanwhile_wait_for_the_next_run(tmp_path: Path) -> None:
+    wanted = _run(tmp_path / "whole", Recorder())
+    with pytest.raises(Stopped):
+        _run(tmp_path / "cut", Doomed(8, Stopped))
+    of, record = roles(tmp_path / "cut"), Recorder()
+    mine = items(of.policy)
+    new = [replace(item, id=100 + item.id) for item in mine]
+    train(of, [*new, *reversed(mine)], goodness, CONFIG, 7, record, tmp_path / "cut" / "c")
+    assert all(torch.equal(wanted[key], value) for key, value in policy_weights(of).items())
+    with pytest.raises(PrefloopError, match="8 of the 8 prompts that this run began with"):
+        train(roles(tmp_path / "cut"), new, goodness, CONFIG, 7, record, tmp_path / "cut" / "c")
 
 
 PROCESS = """
