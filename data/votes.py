@@ -50,12 +50,19 @@ class Outcome(NamedTuple):
     value: float
 
 
-def votes_of(comparison: Comparison) -> list[Vote]:
-    """All pairs of one comparison (both bad is a tie; a withdrawn answer has none)."""
-    return [Vote(comparison.task_id, comparison.labeler_id, min(chosen, rejected),
+def votes_of(comparison: Comparison) -> tuple[Vote, ...]:
+    """All pairs of one comparison (both bad is a tie; a withdrawn answer has none).
+
+    Kept beside its fields, as a cached property would be: each of a page's figures asks again.
+    """
+    kept: tuple[Vote, ...] | None = comparison.__dict__.get("_votes")
+    if kept is None:
+        kept = comparison.__dict__["_votes"] = tuple(
+            Vote(comparison.task_id, comparison.labeler_id, min(chosen, rejected),
                  max(chosen, rejected),
                  TIE if strength == 0 else FIRST if chosen < rejected else SECOND, strength)
-            for chosen, rejected, strength in pairs_of(comparison.answer)]
+            for chosen, rejected, strength in pairs_of(comparison.answer))
+    return kept
 
 
 def all_votes(comparisons: Iterable[Comparison]) -> Iterator[Vote]:
