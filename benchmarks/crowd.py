@@ -23,8 +23,9 @@ from benchmarks.human_data import (
     feature_table,
 )
 from data.statistics import bootstrap
+from reward.choosing import grouped_folds
 from reward.crowd import CrowdFit, Terms, Votes, fit_crowd
-from reward.linear import grouped_folds, standardise
+from reward.standard import standardise
 
 Array = np.ndarray[Any, Any]
 TERMS = {"plain": Terms(ties=False), "ties": Terms(), "side": Terms(ties=False, side=True),

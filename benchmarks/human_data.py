@@ -175,5 +175,5 @@ def _rows(name: str) -> Iterator[dict[str, Any]]:
             for line in file:
                 yield json.loads(line)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); set {FOLDER} to the "
-                       "folder that holds it") from error
+        raise SystemExit(f"{path}: cannot be read ({error.strerror or error}); set {FOLDER} to the "
+                         "folder that holds it") from error

@@ -22,7 +22,9 @@ import numpy as np
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import FIRST, Pairs, arguments, features, harmless
 from data.statistics import bootstrap, clustered_mean
-from reward.linear import Comparisons, choose_features, fit_linear, grouped_folds, prepare
+from reward.choosing import choose_features, grouped_folds, prepare
+from reward.comparisons import Comparisons
+from reward.linear import fit_linear
 
 Array = np.ndarray[Any, Any]
 #: Feature sets to choose among: kinds side by side.

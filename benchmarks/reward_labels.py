@@ -27,8 +27,8 @@ from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import COMPONENTS, SPREAD, arguments, feature_table
 from data.statistics import bootstrap
 from reward.davidson import Design, fit
-from reward.linear import prior_precision, standardise
 from reward.selection import RANDOM_SHARE, RULES, Pool, Rule, select
+from reward.standard import prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 TARGET = 0.80

@@ -31,7 +31,7 @@ import numpy as np
 
 from data.errors import BadInput
 from reward.davidson import TIE_PRECISION, Design, Fit, fit, halved, probabilities
-from reward.linear import prior_precision
+from reward.standard import prior_precision
 
 Array = np.ndarray[Any, Any]
 #: Precision of the normal priors on the habits' coefficients, weak: one unit is e in odds.

@@ -11,7 +11,7 @@ from torch import Tensor
 from data.errors import BadInput
 from reward.crowd import HABIT_PRECISION, CrowdFit, Terms, Votes, fit_crowd
 from reward.davidson import TIE_PRECISION, probabilities
-from reward.linear import prior_precision
+from reward.standard import prior_precision
 
 Array = np.ndarray[Any, Any]
 ALL = Terms(reliability=True, side=True, length=True, ties=True)

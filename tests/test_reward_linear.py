@@ -11,6 +11,8 @@ from reward_world import example
 from torch import Tensor
 
 from data.errors import BadInput
+from reward.choosing import choose_features, grouped_folds, prepare
+from reward.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
 from reward.davidson import (
     TIE_PRECISION,
     Design,
@@ -20,21 +22,8 @@ from reward.davidson import (
     log_likelihood,
     probabilities,
 )
-from reward.linear import (
-    FIRST,
-    SECOND,
-    TIE,
-    Comparisons,
-    LinearReward,
-    Standard,
-    choose_features,
-    comparisons_of,
-    fit_linear,
-    grouped_folds,
-    prepare,
-    prior_precision,
-    standardise,
-)
+from reward.linear import LinearReward, fit_linear
+from reward.standard import Standard, prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 
@@ -184,7 +173,7 @@ def test_updates_one_by_one_end_near_the_fit_and_a_single_one_is_exact() -> None
     assert np.abs(after.posterior.coefficients - whole.posterior.coefficients).max() < moved / 5
     assert np.trace(after.posterior.covariance) < np.trace(before.posterior.covariance)
     # From the prior alone the update is the exact mode: the prior is normal.
-    fresh = LinearReward(np.zeros(3), np.ones(3), np.eye(3), 2.0, before.posterior.__class__(
+    fresh = LinearReward(standard, 2.0, before.posterior.__class__(
         np.zeros(3), -np.inf, np.eye(3) * 4 / 3, 0.0))
     for side in (FIRST, SECOND, TIE):
         one = Comparisons(np.array([0]), np.array([1]), np.eye(3)[[side]], np.array([0]))
@@ -198,7 +187,7 @@ def test_update_with_ties_modelled_is_the_mode_too() -> None:
     features, _, comparisons = world(pairs=200)
     model = fit_linear(features, comparisons, spread=2)
     first, second = features[0], features[1]
-    row = (first - second) / model.scale
+    row = (first - second) / model.standard.scale
     variance = row @ model.posterior.covariance @ row
     for side in (FIRST, TIE, SECOND):
         after = model.updated(first, second, side)
@@ -216,12 +205,12 @@ def test_predictions_average_over_the_posterior() -> None:
     first, second = features[:5], features[5:10]
     drawn = np.random.default_rng(0).multivariate_normal(
         model.posterior.coefficients, model.posterior.covariance, size=200_000)
-    sampled = (1 / (1 + np.exp(-((first - second) / model.scale) @ drawn.T))).mean(axis=1)
+    sampled = (1 / (1 + np.exp(-((first - second) / model.standard.scale) @ drawn.T))).mean(axis=1)
     assert model.predictions(first, second)[:, FIRST] == pytest.approx(sampled, abs=0.02)
     mean, variance = model.differences(first, second)
     assert mean == pytest.approx(model.scores(first) - model.scores(second))
-    assert variance == pytest.approx((((first - second) / model.scale) @ drawn.T).var(axis=1),
-                                     rel=0.02)
+    rows = model.standard.difference(first, second)
+    assert variance == pytest.approx((rows @ drawn.T).var(axis=1), rel=0.02)
 
 
 def test_margins_widen_the_gap_and_match_another_optimizer() -> None:

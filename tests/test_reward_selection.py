@@ -39,7 +39,8 @@ def chosen(p: Pool, count: int, rule: Any, share: float = 0.0, seed: int = 0) ->
 @pytest.mark.parametrize("responses", [4, 24])  # few pairs a response, and many
 @pytest.mark.parametrize("rule", ["d_optimal", "v_optimal"])
 def test_greedy_batches_by_brute_force(rule: str, responses: int, log_tie: float) -> None:
-    p = replace(pool(24 // responses, responses, width=5), log_tie=log_tie, targets=(np.array([0, 5, 9]), np.array([12, 14, 20])))
+    p = replace(pool(24 // responses, responses), log_tie=log_tie,
+                targets=(np.array([0, 5, 9]), np.array([12, 14, 20])))
     assert p.targets is not None
     targets = p.features[p.targets[0]] - p.features[p.targets[1]]
     covariance, expected = p.covariance, []

@@ -1,0 +1,73 @@
+"""Features as columns of like scale, and the prior that is stated in the scale of rewards.
+
+No label is looked at here, so texts that will be predicted may be standardised along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How features become columns of like scale; made without looking at a label."""
+
+    center: Array
+    """[d]"""
+    scale: Array
+    """[d]"""
+    basis: Array
+    """[d, k]"""
+
+    def of(self, features: Array) -> Array:
+        """[N, k] features as coefficients read them."""
+        return np.asarray((features - self.center) / self.scale @ self.basis)
+
+    def difference(self, first: Array, second: Array) -> Array:
+        """[..., k] of two responses' features ([..., d] each)."""
+        return np.asarray((first - second) / self.scale @ self.basis)
+
+
+def standardise(features: Array, components: int | None = None, power: float = 1.0) -> Standard:
+    """Center and scale each feature over [N, d] responses, compared or not.
+
+    A constant feature keeps the scale 1. With `components`, only so many leading principal
+    directions are kept: the prior has the same strength along each of those, and nearly all of a
+    reward's prior variance lies in the first hundred, at a fraction of the time. A `power` above 1
+    leans the prior towards them: a direction's columns are scaled by its standard deviation to
+    the power − 1, all together so that a reward's prior variance stays what it was.
+    """
+    values = np.asarray(features, np.float64)
+    center, scale = values.mean(axis=0), values.std(axis=0)
+    scale = np.where(scale > 1e-8 * abs(values).max(), scale, 1.0)
+    width = values.shape[1]
+    if power == 1 and (components is None or components >= width):
+        return Standard(center, scale, np.eye(width))
+    variances, vectors = _principal((values - center) / scale)
+    lean = (variances / max(variances[0], 1e-300)) ** ((power - 1) / 2)
+    lean *= np.sqrt(variances.sum() / max((variances * lean**2).sum(), 1e-300))
+    return Standard(center, scale, (vectors * lean)[:, :components].copy())
+
+
+def _principal(standard: Array) -> tuple[Array, Array]:
+    """Variances ([k], the greatest first) and directions ([d, k]), of no more than N or d."""
+    count, width = standard.shape
+    if width <= count:
+        variances, vectors = np.linalg.eigh(standard.T @ standard / count)
+    else:  # fewer responses than features: through their inner products
+        variances, scores = np.linalg.eigh(standard @ standard.T / count)
+        vectors = standard.T @ scores / np.sqrt(count * np.maximum(variances, 1e-12))
+    return np.maximum(variances[::-1], 0), vectors[:, ::-1]
+
+
+def prior_precision(columns: int, spread: float) -> Array:
+    """[d] precision of each coefficient such that a reward has a standard deviation of `spread`.
+
+    Of standardised features; along an orthonormal basis the precision is the same.
+    """
+    return np.full(columns, columns / spread**2)
