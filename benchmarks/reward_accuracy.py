@@ -1,10 +1,11 @@
 """How well reward models predict real people's preferences, on prompts they have not seen.
 
-`ukp_*`: UKPConvArg1, leave-topics-out, trained and tested on the gold labels of strict pairs: each
-topic alone, with `--quick` four folds of six topics. `hh_*`: HH-RLHF harmless, 10 folds by first
-prompt; with `--quick` every sixth dialogue. The linear model (`reward.linear`): features, the
-prior's spread and its lean are chosen anew in every fold, by cross-validation over the fold's own
-training topics. Beside it: the longer response wins (in words).
+`ukp_*`: UKPConvArg1, leave-topics-out, trained on the gold labels of all decided pairs and tested
+on the strict ones: each topic alone, with `--quick` four folds of six topics. `hh_*`: HH-RLHF
+harmless, 10 folds by first prompt; with `--quick` every sixth dialogue. The linear model
+(`reward.linear`): features, the prior's spread and lean, and the temperature are chosen anew in
+every fold, by cross-validation over the fold's own training topics, judged by their strict pairs.
+Beside it: the longer response wins (in words).
 
 `_matched`: accuracy where |Δ log(1 + words)| < 0.2; `_shorter`: where the shorter one won; `_ce`:
 cross-entropy in nats; `_ece`: expected calibration error in ten bins. Intervals are of topics (of
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Figure, flags, say, show
-from benchmarks.human_data import FIRST, Pairs, arguments, features, harmless
+from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, features, harmless
 from data.statistics import bootstrap, clustered_mean
 from reward.choosing import choose_features, grouped_folds, prepare
 from reward.comparisons import Comparisons
@@ -60,8 +61,9 @@ def main() -> None:
 
 
 def linear(pairs: Pairs, table: dict[str, Array], folds: int, seed: int = 0) -> Array:
-    """[M] log odds that the first wins each strict pair, from models that never saw its group."""
-    used = np.flatnonzero(pairs.strict)
+    """[M] log odds that the first wins each decided pair, from models that never saw its group."""
+    used = np.flatnonzero((pairs.gold == FIRST) | (pairs.gold == SECOND))
+    strict = pairs.strict[used]
     whole = Comparisons(pairs.first[used], pairs.second[used], np.eye(3)[pairs.gold[used]],
                         pairs.groups[used])
     split = grouped_folds(whole.groups, folds, seed)
@@ -70,13 +72,14 @@ def linear(pairs: Pairs, table: dict[str, Array], folds: int, seed: int = 0) -> 
     chosen: Counter[str] = Counter()
     for fold in range(folds):
         train, test = whole.take(split != fold), whole.take(split == fold)
-        best = choose_features(prepared, train, spreads=SPREADS, seed=seed)[0]
+        best = choose_features(prepared, train, spreads=SPREADS, seed=seed,
+                               judged=strict[split != fold])[0]
         features = best.features
         chosen[f"{features.name}, spread {best.spread}, power {features.power}"] += 1
         values = table[features.name]
         model = fit_linear(values, train, spread=best.spread, standard=features.standard)
         p = model.predictions(values[test.first], values[test.second])
-        odds[used[split == fold]] = np.log(p[:, 0]) - np.log(p[:, 2])
+        odds[used[split == fold]] = best.temperature * (np.log(p[:, 0]) - np.log(p[:, 2]))
     for text, times in chosen.most_common():
         say(f"  chosen {times} of {folds} times: {text}")
     return odds

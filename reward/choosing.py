@@ -11,7 +11,6 @@ import numpy as np
 
 from data.errors import BadInput
 from reward.comparisons import FIRST, SECOND, Comparisons, Ties
-from reward.davidson import Fit
 from reward.linear import SPREADS, fit_table
 from reward.standard import Standard, standardise
 
@@ -45,31 +44,67 @@ class Candidate:
 
     features: Prepared
     spread: float
+    temperature: float
+    """What held-out log odds are to be multiplied by (Guo et al. 2017): below 1 where the model is
+    too sure, above 1 where it is surer to be right than it says."""
     cross_entropy: float
-    """Mean over held-out decided comparisons, in nats."""
+    """Mean over judged decided comparisons, in nats, at that temperature."""
     accuracy: float
 
 
 def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
-                    seed: int = 0) -> list[Candidate]:
+                    seed: int = 0, judged: Array | None = None) -> list[Candidate]:
     """Every feature set with every spread under cross-validation by group, the best first.
 
     Judged by cross-entropy among decided comparisons: unlike accuracy it has no ties and changes
-    smoothly, so fewer labels are enough to tell candidates apart.
+    smoothly, so fewer labels are enough to tell candidates apart. `judged` ([M], a mask) names
+    those that count; all are learned from.
     """
     split = grouped_folds(comparisons.groups, folds, seed)
+    decided = comparisons.outcomes[:, [FIRST, SECOND]]
+    if judged is not None:
+        decided = decided * judged[:, None]
     found = []
     for features, spread in product(prepared, spreads):
-        sums = np.zeros(3)
-        for fold in range(max(split) + 1):
-            train = comparisons.take(split != fold).treated(ties)
-            _, fitted = fit_table(features.table, len(features.standard.center), train, (spread,),
-                                  ties == "model")
-            sums += _held_out(fitted, features.table, comparisons.take(split == fold))
-        if sums[2]:
-            found.append(Candidate(features, spread, *(sums[:2] / sums[2]).tolist()))
+        odds = held_out_odds(features, comparisons, spread, ties, split)
+        scale = temperature(odds, decided)
+        losses = (decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum()
+        right = (decided * (np.sign(odds)[:, None] * np.array([1, -1]) + 1) / 2).sum()
+        found.append(Candidate(features, spread, scale, float(losses / decided.sum()),
+                               float(right / decided.sum())))
     return sorted(found, key=lambda candidate: candidate.cross_entropy)
+
+
+def held_out_odds(features: Prepared, comparisons: Comparisons, spread: float, ties: Ties,
+                  split: Array) -> Array:
+    """[M] log odds of the first response, each comparison's from a fit without its fold."""
+    odds = np.zeros(len(split))
+    for fold in range(max(split) + 1):
+        train, test = comparisons.take(split != fold).treated(ties), split == fold
+        _, fitted = fit_table(features.table, len(features.standard.center), train, (spread,),
+                              ties == "model")
+        rows = (features.table[comparisons.first[test]]
+                - features.table[comparisons.second[test]])
+        p = fitted.predictions(rows)
+        odds[test] = np.log(p[:, FIRST]) - np.log(p[:, SECOND])
+    return odds
+
+
+def temperature(odds: Array, decided: Array) -> float:
+    """The factor on log odds ([M]) with the least cross-entropy for [M, 2] weights on either side.
+
+    The loss is convex in it; bisection on its derivative, within a tenth and ten.
+    """
+    low, high = 0.1, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        p = 1 / (1 + np.exp(-np.clip(middle * odds, -700, 700)))
+        if (odds * (decided[:, 0] * (1 - p) - decided[:, 1] * p)).sum() > 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def grouped_folds(groups: Array, folds: int, seed: int = 0) -> Array:
@@ -84,15 +119,3 @@ def grouped_folds(groups: Array, folds: int, seed: int = 0) -> Array:
     order = np.random.default_rng(seed).permutation(len(names))
     fold = {names[place]: number % folds for number, place in enumerate(order)}
     return np.array([fold[group] for group in groups.tolist()])
-
-
-def _held_out(fitted: Fit, table: Array, held_out: Comparisons) -> tuple[float, float, float]:
-    """Sums of cross-entropy, of right guesses and of weights, over decided comparisons."""
-    p = fitted.predictions(table[held_out.first] - table[held_out.second])
-    decided = held_out.outcomes[:, [FIRST, SECOND]]
-    first = p[:, FIRST] / (p[:, FIRST] + p[:, SECOND])
-    first = np.clip(first, 1e-12, 1 - 1e-12)
-    loss = -(decided[:, 0] * np.log(first) + decided[:, 1] * np.log1p(-first)).sum()
-    right = (decided[:, 0] * (first > 0.5) + decided[:, 1] * (first < 0.5)
-             + decided.sum(axis=1) * (first == 0.5) / 2).sum()
-    return float(loss), float(right), float(decided.sum())

@@ -11,7 +11,7 @@ from reward_world import example
 from torch import Tensor
 
 from data.errors import BadInput
-from reward.choosing import choose_features, grouped_folds, prepare
+from reward.choosing import choose_features, grouped_folds, prepare, temperature
 from reward.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
 from reward.davidson import (
     TIE_PRECISION,
@@ -261,6 +261,27 @@ def test_leading_directions_are_those_of_the_features() -> None:
     assert (leaning**2).sum() == pytest.approx((all_.of(features)**2).sum())
     share = (leaning**2).mean(axis=0) / (leaning**2).mean()
     assert share[0] > (standardise(features, 12, 1.0001).of(features)**2).mean(axis=0)[0]
+
+
+def test_temperature_undoes_a_wrong_scale() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000) * 2
+    won = rng.random(20_000) < 1 / (1 + np.exp(-true))
+    decided = np.stack([won, ~won], 1).astype(float)
+    for wrong in (0.4, 1.0, 3.0):
+        assert temperature(true * wrong, decided) == pytest.approx(1 / wrong, rel=0.05)
+
+
+def test_only_what_is_judged_counts() -> None:
+    features, _, comparisons = world(pairs=400)
+    turned = Comparisons(comparisons.first, comparisons.second, comparisons.outcomes.copy(),
+                         comparisons.groups)
+    judged = np.arange(400) % 4 > 0
+    turned.outcomes[~judged] = turned.outcomes[~judged][:, ::-1]
+    prepared = prepare({"true": features})
+    of_judged = choose_features(prepared, turned, spreads=(2.0,), judged=judged)[0]
+    of_all = choose_features(prepared, turned, spreads=(2.0,))[0]
+    assert of_judged.accuracy > of_all.accuracy + 0.1
 
 
 def test_groups_are_never_split() -> None:
