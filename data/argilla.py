@@ -17,15 +17,22 @@ from typing import Any
 
 from data.dialogues import from_cell
 from data.errors import BadInput
-from data.foreign_choices import Choice, choice_of, judgements_of, named_order
+from data.foreign_choices import (
+    PREFERENCE,
+    RATIONALE,
+    Choice,
+    choice_of,
+    judgements_of,
+    named_order,
+)
 from data.foreign_fields import Asked, Fields, as_number, asked
 from data.judgements import Judgement, LeftOut, Ranking, ranking_by
+from data.own_comparisons import NAME as OWN
+from data.own_comparisons import signed_by
 
 NAME = "argilla"
 _NO_FIELDS = {"id", "external_id", "_server_id", "metadata", "vectors", "suggestions", "responses",
               "status", "inserted_at", "updated_at", "score"}
-_RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
-_PREFERENCE = re.compile(r"best|better|prefer|rank|cho[os]|winner|compar|which", re.IGNORECASE)
 
 
 @dataclass
@@ -60,11 +67,13 @@ def judgements(values: Mapping[str, Any], fields: Fields) -> Iterator[Judgement 
         yield LeftOut("a record without answers")
         return
     about = asked(data, fields)
+    exported = str(values.get("id")).startswith(f"{OWN}-task-")
     for user, given in answers.items():
         if given.status != "submitted":
             yield LeftOut(f"an answer with the status {given.status}")
         else:
-            yield from _said(about, given.values, f"{NAME}/{user}")
+            ours = signed_by(given.values.get("labeler")) if exported else None
+            yield from _said(about, given.values, ours or f"{NAME}/{user}")
 
 
 def _nested(responses: Any) -> dict[str, _Answers]:
@@ -166,18 +175,17 @@ def _said(about: Asked, values: Mapping[str, Any], user: str) -> Iterator[Judgem
         rated = _rated(question, names)
         if isinstance(value, str):
             written = written or named_order(value, names)
-            choice = choice_of(value, names)
-            if choice:
+            if RATIONALE.search(question):
+                reasons.append(value)
+            elif choice := choice_of(value, names):
                 choices.append(choice)
                 strength = strength or choice.strength
-            elif _RATIONALE.search(question):
-                reasons.append(value)
         elif (rating := as_number(value)) is not None:
             if rated is not None:
                 ratings[rated] = rating
             elif question == "strength" and rating in range(5):
                 strength = int(rating) or strength
-            elif len(names) == 2 and _PREFERENCE.search(question):
+            elif len(names) == 2 and PREFERENCE.search(question):
                 numbers.append((question, rating))
         elif isinstance(value, list | dict):
             ranking = ranking or _ranking(value, about, question)
@@ -192,7 +200,7 @@ def _said(about: Asked, values: Mapping[str, Any], user: str) -> Iterator[Judgem
     if len({(choice.best, choice.tie) for choice in preferences}) > 1:
         yield LeftOut("choices that contradict each other")
     elif base.ranking:
-        bad = any(choice.both_bad for choice in preferences)
+        bad = values.get("both-bad") == "yes" or any(c.both_bad for c in preferences)
         yield replace(base, verdict="both_bad" if bad else "ranked")
     elif preferences:
         yield from judgements_of(base, preferences[0])

@@ -26,6 +26,9 @@ _STRENGTH_WORDS = {"significantly": 4, "much": 4, "strongly": 4, "far": 4, "clea
                    "barely": 1, "marginally": 1}
 _FILLERS = {"is", "are", "a", "better", "preferred", "best", "wins", "one", "than", "the", "was",
             "prefer", "choose"}
+#: Names of questions and controls: one that asks which is better, one that asks why.
+PREFERENCE = re.compile(r"best|better|prefer|rank|cho[os]|winner|compar|which", re.IGNORECASE)
+RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
 _SIDES = {"left": 0, "first": 0, "1st": 0, "right": 1, "second": 1, "2nd": 1}
 
 

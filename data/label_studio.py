@@ -15,9 +15,11 @@ from typing import Any
 
 from data.dialogues import from_cell
 from data.errors import BadInput
-from data.foreign_choices import choice_of, judgements_of
+from data.foreign_choices import PREFERENCE, RATIONALE, choice_of, judgements_of
 from data.foreign_fields import Asked, Fields, as_number, asked
 from data.judgements import Judgement, LeftOut, Ranking, ranking_by, ranking_of_best
+from data.own_comparisons import NAME as OWN
+from data.own_comparisons import signed_by
 
 NAME = "label-studio"
 #: What JSON-MIN adds to the data of a task.
@@ -26,7 +28,6 @@ _ADDED = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_
 _CONTROLS: dict[str, tuple[str, type]] = {
     "pairwise": ("selected", str), "ranker": ("ranker", dict), "rating": ("rating", int),
     "choices": ("choices", list), "textarea": ("text", list)}
-_RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
 _GOOD = {"best", "better", "good", "great", "positive", "relevant", "preferred", "chosen", "top",
          "accepted", "accept"}
 _BAD = {"worst", "worse", "bad", "poor", "negative", "irrelevant", "rejected", "bottom", "reject"}
@@ -78,13 +79,15 @@ def _of_task(task: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Le
             yield LeftOut("a cancelled annotation")
             continue
         about = about or asked(data, fields)
-        yield from _said(about, _results(annotation.get("result"), f"{where}.result"),
-                         _annotator(annotation.get("completed_by")), annotation.get("lead_time"))
+        results = _results(annotation.get("result"), f"{where}.result")
+        ours = _labeler(results) if data.get("source") == OWN else None
+        yield from _said(about, results, _annotator(annotation.get("completed_by")),
+                         annotation.get("lead_time"), ours)
 
 
 def _of_flat(row: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | LeftOut]:
     """JSON-MIN: the task's data and, under the names of the controls, what was answered."""
-    if not row.get("annotation_id"):
+    if row.get("annotation_id") in (None, ""):
         yield LeftOut("a task without annotations")
         return
     data, results = {}, []
@@ -95,18 +98,25 @@ def _of_flat(row: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Lef
         elif name not in _ADDED:
             data[name] = value
     about = asked(data, fields)
-    # A choice of one label or a single text stands there bare, like the task's data.
+    # A choice of one label or a single text stands there bare, like the task's data: a lone letter
+    # or number is more likely some id.
     for name, value in data.items():
         if isinstance(value, str) and name not in about.responses:
-            kind, key = (("textarea", "text") if _RATIONALE.search(name) else
-                         ("choices", "choices"))
-            results.append({"type": kind, "from_name": name, "value": {key: [value]}})
-    yield from _said(about, results, _annotator(row.get("annotator")), row.get("lead_time"))
+            if RATIONALE.search(name):
+                results.append(_bare("textarea", name, {"text": [value]}))
+            elif len(value) > 2 or PREFERENCE.search(name):
+                results.append(_bare("choices", name, {"choices": [value]}))
+    ours = signed_by(row.get("labeler")) if row.get("source") == OWN else None
+    yield from _said(about, results, _annotator(row.get("annotator")), row.get("lead_time"), ours)
+
+
+def _bare(kind: str, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "from_name": name, "value": value}
 
 
 def _flat_results(name: str, content: Any) -> list[dict[str, Any]]:
     """What a column holds if it is a control's: a list of values as in `result`."""
-    return [{"type": kind, "from_name": name, "value": entry}
+    return [_bare(kind, name, entry)
             for entry in (content if isinstance(content, list) else [content])
             if isinstance(entry, dict) and not {"id", "role"} & entry.keys()
             for kind, (key, form) in _CONTROLS.items() if isinstance(entry.get(key), form)]
@@ -124,9 +134,12 @@ def _results(results: Any, where: str) -> list[dict[str, Any]]:
     return results
 
 
-def _said(about: Asked, results: list[dict[str, Any]], annotator: str,
-          seconds: Any) -> Iterator[Judgement | LeftOut]:
-    """One annotation. The most direct result counts: a pair, an order, a choice, ratings."""
+def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: Any,
+          ours: str | None) -> Iterator[Judgement | LeftOut]:
+    """One annotation. The most direct result counts: a pair, an order, a choice, ratings.
+
+    `ours` is the labeler of an answer that we exported; nobody saw that on Label Studio's sides.
+    """
     names = list(about.responses)
     by_type: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -138,21 +151,25 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str,
     preferences = [choice for choice in choices if choice.is_preference]
     ratings = _ratings(by_type.get("rating", []), names)
     base = Judgement(
-        about.messages, tuple(about.responses.values()), (), annotator=annotator,
+        about.messages, tuple(about.responses.values()), (), annotator=ours or annotator,
         seconds=_number(seconds), rationale=_rationale(by_type.get("textarea", [])),
         scores={p: int(rating) for p, rating in ratings.items() if rating == int(rating)})
     if strength is not None:
         base = replace(base, strength=strength)
+    if any(choice.both_bad for choice in preferences):
+        base = replace(base, verdict="both_bad")
     if by_type.get("pairwise"):
         side = by_type["pairwise"][-1]["value"].get("selected")
         if side not in ("left", "right") or len(names) != 2:
             raise BadInput(f"pairwise.selected: {side!r} of {len(names)} responses; wanted left or "
                            "right of two")
-        yield replace(base, ranking=ranking_of_best(int(side == "right"), 2), shown=(0, 1))
+        yield replace(base, ranking=ranking_of_best(int(side == "right"), 2),
+                      shown=() if ours else (0, 1))
     elif by_type.get("ranker"):
         ranking = _ranker(by_type["ranker"][-1]["value"].get("ranker"), about)
         yield (LeftOut("a ranker whose buckets say no order") if ranking is None
-               else replace(base, ranking=ranking, shown=tuple(range(len(names)))))
+               else replace(base, ranking=ranking,
+                            shown=() if ours else tuple(range(len(names)))))
     elif len({(choice.best, choice.tie) for choice in preferences}) > 1:
         yield LeftOut("choices that contradict each other")
     elif preferences:
@@ -211,8 +228,16 @@ def _ratings(ratings: list[dict[str, Any]], names: list[str]) -> dict[int, float
 
 
 def _rationale(texts: list[dict[str, Any]]) -> str:
-    return "\n".join(text for result in texts if _RATIONALE.search(str(result.get("from_name")))
+    return "\n".join(text for result in texts if RATIONALE.search(str(result.get("from_name")))
                      for text in _texts(result["value"].get("text")))
+
+
+def _labeler(results: list[dict[str, Any]]) -> str | None:
+    """Whose answer it is, in a file that we exported."""
+    texts = [text for result in results if result.get("type") == "textarea"
+             and result.get("from_name") == "labeler"
+             for text in _texts(result["value"].get("text"))]
+    return signed_by(texts[0]) if texts else None
 
 
 def _texts(value: Any) -> list[str]:

@@ -20,6 +20,8 @@ from data.dialogues import checked_text
 from data.errors import BadInput
 from data.foreign_fields import as_number
 from data.judgements import Judgement, LeftOut, ranking_by
+from data.own_comparisons import NAME as OWN
+from data.own_comparisons import signed_by
 from data.reading import Row
 from data.records import Message
 
@@ -64,7 +66,7 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
         for row in rows:
             try:
                 if isinstance(row.values.get("prompt"), dict):
-                    for found in _of_tree(row.values["prompt"]):
+                    for found in _of_tree(row.values["prompt"], row.values.get("origin") == OWN):
                         yield row, found
                 elif "message_id" in row.values:
                     _keep(database, row)
@@ -78,7 +80,7 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
             yield from _of_messages(database, last)
 
 
-def _of_tree(root: dict[str, Any]) -> Iterator[Found]:
+def _of_tree(root: dict[str, Any], ours: bool) -> Iterator[Found]:
     """Every ranking of a tree, from the top. By a stack: a hostile tree may be very deep."""
     waiting: list[tuple[dict[str, Any], str, list[Message]]] = [(root, "prompt", [])]
     while waiting:
@@ -93,7 +95,7 @@ def _of_tree(root: dict[str, Any]) -> Iterator[Found]:
         below = [(reply, f"{where}.replies[{number}]") for number, reply in enumerate(replies, 1)]
         path = [*before, node.message]
         if node.role == "user":
-            yield from _ranked(path, node, [_node(*reply) for reply in below])
+            yield from _ranked(path, node, [_node(*reply) for reply in below], ours)
         waiting += [(reply, place, path) for reply, place in reversed(below)]
 
 
@@ -125,7 +127,8 @@ def _rankings(events: Any, at: str) -> list[dict[str, Any]]:
     return rankings
 
 
-def _ranked(path: list[Message], parent: _Node, replies: list[_Node]) -> Iterator[Found]:
+def _ranked(path: list[Message], parent: _Node, replies: list[_Node],
+            ours: bool = False) -> Iterator[Found]:
     replies = [reply for reply in replies if reply.role == "assistant" and not reply.gone]
     texts = tuple(reply.text for reply in replies)
     tags = (parent.lang,) if parent.lang else ()
@@ -145,7 +148,8 @@ def _ranked(path: list[Message], parent: _Node, replies: list[_Node]) -> Iterato
             yield Judgement(
                 path, texts, ranking_by(dict.fromkeys(ranks, 0.0) if bad else ranks, True),
                 verdict="both_bad" if bad else "ranked", tags=tags,
-                annotator=f"{NAME}/{event.get('user_id') or 'unknown'}")
+                annotator=(signed_by(event.get("user_id")) if ours else None)
+                or f"{NAME}/{event.get('user_id') or 'unknown'}")
     if not parent.rankings:
         found = {i: reply.rank for i, reply in enumerate(replies) if reply.rank is not None}
         if len(found) > 1:

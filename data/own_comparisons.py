@@ -5,6 +5,7 @@ Answers to hidden tasks (gold and repeats) only measured their labeler there, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from data.dialogues import from_cell, prompt_from
 from data.errors import BadInput
 from data.foreign_fields import as_number
 from data.judgements import STRENGTH, Judgement, LeftOut
-from data.records import Verdict
+from data.records import KINDS_OF_LABELER, Verdict
 
 NAME = "prefloop"
 #: What begins a text that a spreadsheet would run; an export to CSV puts an apostrophe before it.
@@ -57,16 +58,33 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
         prompt_from(values), tuple(r["text"] for r in responses),
         tuple(tuple(places[one] for one in group) for group in ranking),
         strength=int(_cell(values.get("strength")) or STRENGTH), verdict=verdict,
-        annotator=f"{NAME}/{_who(values)}", seconds=_cell(values.get("seconds")) or 0.0,
+        annotator=annotator_of(_unguarded(values.get("labeler")),
+                               str(values.get("labeler_kind") or "human")),
+        seconds=_cell(values.get("seconds")) or 0.0,
         shown=tuple(places[one] for one in shown if isinstance(one, int | str) and one in places)
         if isinstance(shown, list) else (),
         rationale=_unguarded(values.get("rationale")), scores=scores, flags=flags)
 
 
-def _who(values: Mapping[str, Any]) -> str:
-    """The labeler; one that is no person stays marked so in the name."""
-    name, kind = _unguarded(values.get("labeler")), values.get("labeler_kind")
-    return name if kind in ("human", "imported", None) else f"{name} ({kind})"
+def signature(name: str, kind: str) -> str:
+    """How an export to another tool says who answered."""
+    return f"{name} ({kind})"
+
+
+def signed_by(text: object) -> str | None:
+    """The annotator of a `signature`; None where a text is none."""
+    found = re.fullmatch(rf"(.+) \(({'|'.join(KINDS_OF_LABELER)})\)", str(text), re.DOTALL)
+    return annotator_of(found[1], found[2]) if found else None
+
+
+def annotator_of(name: str, kind: str) -> str:
+    """A labeler of another workspace as an annotator.
+
+    One that is no person stays marked so in the name; one who came from a tool is still the same.
+    """
+    if kind == "imported" and "/" in name:
+        return name
+    return f"{NAME}/{name}" if kind in ("human", "imported") else f"{NAME}/{name} ({kind})"
 
 
 def _cell(value: Any) -> float | None:

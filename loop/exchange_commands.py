@@ -48,31 +48,39 @@ class Import(Common):
         from data.importing import TOOLS, import_file
 
         tool = self.format if self.format in TOOLS else None
+        store = self.store()
         report = import_file(
-            self.store(), self.file, None if tool or self.format == "auto" else self.format,
+            store, self.file, None if tool or self.format == "auto" else self.format,
             tool=tool, what=None if self.what == "auto" else self.what,
             fields=Fields(self.prompt_field, self.response_fields))
+        store.audit.record(None, "import", self.file.name, what=report.what, added=report.added)
         self.show(report.as_dict(), str(report))
 
 
 @dataclass(frozen=True)
 class Export(Common):
-    """Export comparisons, preferences or responses to a file, for other tools to read."""
+    """Export preferences, comparisons, responses or demonstrations, also for other tools."""
 
     file: Positional[Path]
-    """Where to; .jsonl, .csv or .parquet."""
+    """Where to; .jsonl, .csv or .parquet; for Label Studio .json, for Argilla .json or .jsonl, for
+    OpenAssistant .jsonl."""
 
-    what: Literal["comparisons", "preferences", "responses"] = "preferences"
-    """What to export; preferences are what TRL's reward trainer takes as they are."""
+    what: Literal["auto", "comparisons", "preferences", "responses", "demonstrations"] = "auto"
+    """What to export; preferences and demonstrations are what TRL's reward and SFT trainers take as
+    they are; auto: preferences, or comparisons for another tool."""
 
-    format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
-    """File format; auto: told by the file's suffix."""
+    format: Literal["auto", "jsonl", "csv", "parquet", "label-studio", "argilla",
+                    "oasst"] = "auto"
+    """File format, told by the file's suffix if auto; or the tool that the file is for."""
 
     def run(self) -> None:
         """Write the file whole, or not at all."""
-        from data.exporting import export
+        from data.exporting import TOOLS, export
 
-        report = export(self.store(), self.file, self.what,
+        what = self.what
+        if what == "auto":
+            what = "comparisons" if self.format in TOOLS else "preferences"
+        report = export(self.store(), self.file, what,
                         None if self.format == "auto" else self.format)
         self.show({"file": str(self.file), **report.as_dict()}, f"{self.file}: {report}")
 

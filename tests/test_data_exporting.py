@@ -13,7 +13,8 @@ from data_world import World, user
 from data.errors import BadInput, PrefloopError
 from data.exporting import FORMATS, KINDS, export
 from data.importing import import_file
-from data.records import Answer, NewResponse
+from data.questions import Question
+from data.records import Answer, NewResponse, Rewrite
 from data.store import Store
 
 EVIL = "=HYPERLINK(\"http://x\")"
@@ -28,8 +29,11 @@ def world(tmp_path: Path) -> World:
     world.choose(ann, first, 1, strength=4)
     world.choose(bob, first, None)
     a, b, c = (ranked := world.task(("a", "b", "č"), purpose="evaluate")).response_ids
-    world.answer(bob, ranked, Answer(((c,), (a, b)), 2, flags={a: ("unsafe", "untrue")},
-                                     rationale="-1 for the tone, \"why\"?"))
+    world.answer(bob, ranked, Answer(
+        ((c,), (a, b)), 2, flags={a: ("unsafe", "untrue")}, scores={a: 2, c: 6},
+        rationale="-1 for the tone, \"why\"?", active_seconds=4.5, rewrite=Rewrite(c, "Č!"),
+        question_version=world.store.questions.change(Question(rewrite=True)),
+        guidelines_version=world.store.questions.write_guidelines("Be fair.")))
     (tmp_path / "given.jsonl").write_text(
         '{"prompt": "P", "chosen": "good", "rejected": "bad"}\n')
     import_file(world.store, tmp_path / "given.jsonl")
@@ -82,7 +86,42 @@ def test_comparisons_keep_ties_flags_and_sides(world: World, tmp_path: Path) -> 
     assert [r["flags"] for r in rows[3]["responses"]] == ["unsafe,untrue", "", ""]
     assert [r["id"] for r in rows[3]["responses"]] == [3, 4, 5]
     assert [r["policy"] for r in rows[3]["responses"]] == ["reference", "better", "better"]
+    assert [r["score"] for r in rows[3]["responses"]] == [2, None, 6]
     assert rows[3]["rationale"].startswith("-1")
+    assert [rows[3][name] for name in ("active_seconds", "question_version",
+                                       "guidelines_version")] == [4.5, 1, 1]
+    assert [rows[1][name] for name in ("active_seconds", "question_version")] == [None, None]
+
+
+def test_hidden_tasks_are_in_comparisons_alone_and_kinds_are_told(world: World,
+                                                                  tmp_path: Path) -> None:
+    (robot,) = world.people(1, kind="simulated")
+    for purpose in ("gold", "repeat"):
+        world.choose(robot, world.task(purpose=purpose), 0)
+    export(world.store, tmp_path / "c.jsonl", "comparisons")
+    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    assert [(r["purpose"], r["labeler_kind"]) for r in rows if r["task_id"] > 3] == [
+        ("gold", "simulated"), ("repeat", "simulated")]
+    report = export(world.store, tmp_path / "p.jsonl")
+    assert (report.rows, report.ties_left_out) == (4, 2)
+    report = export(world.store, tmp_path / "c.json", "comparisons", "label-studio")
+    assert (report.rows, report.hidden_left_out) == (3, 2)
+    assert "2 answers to gold and repeats left out" in str(report)
+
+
+def test_demonstrations_are_trls_prompts_with_completions(world: World, tmp_path: Path) -> None:
+    export(world.store, tmp_path / "d.jsonl", "demonstrations")
+    (row,) = map(json.loads, (tmp_path / "d.jsonl").read_text().splitlines())
+    assert row["completion"] == [{"role": "assistant", "content": "Č!"}]
+    assert (row["prompt"][0]["role"], row["rewritten"], row["policy"], row["labeler"],
+            row["labeler_kind"], row["purpose"], row["comparison_id"]) == (
+        "user", "č", "better", "Labeler 1", "human", "evaluate", 3)
+    task = world.store.tasks.get(2)
+    a, b, c = task.response_ids
+    bob = world.store.people.named("Labeler 1").id
+    world.store.comparisons.submit(bob, task, Answer(((c,), (a, b))), "without it", 1)
+    with pytest.raises(BadInput, match="no demonstrations to export"):
+        export(world.store, tmp_path / "d.jsonl", "demonstrations")
 
 
 def test_only_answers_that_stand_are_exported(world: World, tmp_path: Path) -> None:
@@ -122,7 +161,7 @@ def test_datasets_opens_every_kind_in_every_format(world: World, tmp_path: Path,
         assert len(opened) == rows > 0
         columns[suffix] = opened.column_names
         if suffix != "csv":
-            assert opened[0]["prompt"] == user("What is 1 + 1?") or what == "comparisons"
+            assert opened[0]["prompt"][0]["role"] == "user"
     assert columns["jsonl"] == columns["csv"] == columns["parquet"]
 
 
@@ -141,19 +180,27 @@ def test_columns_keep_their_types_over_many_rows(tmp_path: Path, load: Load) -> 
                     logprob=-1.5) for i, text in enumerate(("one", "two"))])
     task = world.store.tasks.get(
         world.store.tasks.add(prompt_id, ids, round_id=world.round.id))
-    world.answer(ann, task, Answer(((ids[0],), (ids[1],)), rationale="clear",
-                                   flags={ids[1]: ("untrue",)}))
+    world.answer(ann, task, Answer(
+        ((ids[0],), (ids[1],)), rationale="clear", flags={ids[1]: ("untrue",)},
+        scores={ids[0]: 7}, active_seconds=1.5, rewrite=Rewrite(ids[0], "three")))
     for what in KINDS:
         for suffix in ("jsonl", "csv"):  # Parquet states its types
             report = export(world.store, tmp_path / f"{what}.{suffix}", what)
-            assert len(load(tmp_path / f"{what}.{suffix}")) == report.rows > 12_000
+            assert len(load(tmp_path / f"{what}.{suffix}")) == report.rows > (
+                0 if what == "demonstrations" else 12_000)
 
 
-def test_trls_reward_trainer_takes_the_file_as_it_is(world: World, tmp_path: Path,
-                                                     load: Load) -> None:
+@pytest.mark.parametrize("what", ["preferences", "demonstrations"])
+def test_trls_trainers_take_the_file_as_it_is(world: World, tmp_path: Path, load: Load,
+                                              what: str) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
-    from trl import RewardConfig, RewardTrainer
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        LlamaForSequenceClassification,
+        PreTrainedTokenizerFast,
+    )
+    from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
     words = ["<pad>", "</s>", "<unk>", "user", "assistant", *"abcdefghijklmnopqrstuvwxyz0123"]
     plain = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
@@ -162,18 +209,21 @@ def test_trls_reward_trainer_takes_the_file_as_it_is(world: World, tmp_path: Pat
                                         eos_token="</s>", unk_token="<unk>")
     tokenizer.chat_template = ("{% for m in messages %}{{ m['role'] }} {{ m['content'] }} "
                                "</s> {% endfor %}")
-    model = LlamaForSequenceClassification(LlamaConfig(
-        vocab_size=len(words), hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-        num_attention_heads=1, num_labels=1, pad_token_id=0))
+    size = LlamaConfig(vocab_size=len(words), hidden_size=8, intermediate_size=8, pad_token_id=0,
+                       num_hidden_layers=1, num_attention_heads=1, num_labels=1)
+    settings = {"output_dir": str(tmp_path / "out"), "max_steps": 1, "use_cpu": True,
+                "bf16": False, "per_device_train_batch_size": 4, "report_to": "none",
+                "save_strategy": "no", "disable_tqdm": True}
     for suffix in ("jsonl", "parquet"):
-        export(world.store, tmp_path / f"p.{suffix}")
-        trainer = RewardTrainer(
-            model, RewardConfig(output_dir=str(tmp_path / "out"), max_steps=1, use_cpu=True,
-                                bf16=False, per_device_train_batch_size=4, report_to="none",
-                                save_strategy="no", disable_tqdm=True),
-            train_dataset=load(tmp_path / f"p.{suffix}"), processing_class=tokenizer)
+        rows = export(world.store, tmp_path / f"e.{suffix}", what).rows
+        data = load(tmp_path / f"e.{suffix}")
+        trainer = (RewardTrainer(LlamaForSequenceClassification(size), RewardConfig(**settings),
+                                 train_dataset=data, processing_class=tokenizer)
+                   if what == "preferences" else
+                   SFTTrainer(LlamaForCausalLM(size), SFTConfig(**settings),
+                              train_dataset=data, processing_class=tokenizer))
         trainer.train()
-        assert len(trainer.train_dataset) == 4  # nothing was filtered out
+        assert len(trainer.train_dataset) == rows  # nothing was filtered out
         assert trainer.state.global_step == 1
 
 
@@ -186,7 +236,7 @@ def test_a_failed_export_leaves_what_was_there(world: World, tmp_path: Path,
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data.exporting.to_json", full)
+    monkeypatch.setattr("data.export_files.to_json", full)
     with pytest.raises(PrefloopError, match="No space left on device"):
         export(world.store, path)
     assert path.read_text() == "precious"
@@ -200,6 +250,8 @@ def test_what_cannot_be_exported_gives_one_line(world: World, tmp_path: Path) ->
         (tmp_path / "p.csv", "opinions", None, "none of preferences, comparisons"),
         (tmp_path, "preferences", "csv", "folder"),
         (tmp_path / "missing" / "p.csv", "preferences", None, "No such file"),
+        (tmp_path / "p.json", "preferences", "argilla", "argilla takes comparisons"),
+        (tmp_path / "p.csv", "comparisons", "oasst", r"a file for oasst ends in \.jsonl"),
     ):
         with pytest.raises(PrefloopError, match=message):
             export(world.store, path, what, format)

@@ -167,9 +167,17 @@ def test_label_studios_min_and_csv_exports(store: Store, tmp_path: Path) -> None
                      '13,3,The Nile.,A river.,"[{""selected"": ""left""}]",2.5,Name a river.\n'
                      "14,4,The Nile.,A river.,Answer 2,2.5,Name a river.\n")
     assert import_file(store, table).added == 2
+    # Bare letters and numbers are read only where a column asks which is better.
+    table.write_text("annotation_id,annotator,answer1,answer2,preference,grade,task,prompt\n"
+                     "0,5,The Nile.,A river.,B,A,1,Name a river.\n"
+                     "16,6,The Nile.,A river.,,A,1,Name a river.\n")
+    report = import_file(store, table)
+    assert (report.added, report.skipped) == (
+        1, {"an annotation that does not compare responses": 1})
     assert [(name, ranking[0]) for name, _, ranking, _ in said(store)] == [
         ("label-studio/1", ["A river."]), ("label-studio/2", ["The Nile."]),
-        ("label-studio/3", ["The Nile."]), ("label-studio/4", ["A river."])]
+        ("label-studio/3", ["The Nile."]), ("label-studio/4", ["A river."]),
+        ("label-studio/5", ["A river."])]
     assert len({c.task_id for c in store.comparisons.current()}) == 1
 
 
@@ -538,8 +546,9 @@ def test_a_malformed_tree_is_named(store: Store, tmp_path: Path, field: str, val
     assert store.prompts.count() == 0
 
 
-JUNK: list[Any] = [None, True, 0, -1, 1e400, 10**400, float("nan"), "", "x", "\ud800", "\0", [], [[]], {},
-        {"a": 1}, ["x"], [None], [{"value": 1}], {"rank": [1], "value": ["x"]}]
+JUNK: list[Any] = [
+    None, True, 0, -1, 1e400, 10**400, float("nan"), "", "x", "\ud800", "\0", [], [[]], {},
+    {"a": 1}, ["x"], [None], [{"value": 1}], {"rank": [1], "value": ["x"]}]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -15,8 +15,9 @@ from data_world import World
 from data import exporting
 from data.agreement import REFERENCE_FIGURES
 from data.importing import import_file
+from data.questions import Question
 from data.reading import read_rows
-from data.records import Answer
+from data.records import Answer, Rewrite
 from data.store import Store
 from loop import cli
 from loop.cli import COMMANDS
@@ -268,7 +269,10 @@ def test_examples_of_exports_have_the_fields_of_exports(kind: str, tmp_path: Pat
     world = World.make(tmp_path / "prefloop.db")
     task = world.task()
     first, second = task.response_ids
-    world.answer(world.people(1)[0], task, Answer(((first,), (second,)), 3))
+    world.answer(world.people(1)[0], task, Answer(
+        ((first,), (second,)), 3, active_seconds=2.5, rewrite=Rewrite(first, "Better."),
+        question_version=world.store.questions.change(Question(rewrite=True)),
+        guidelines_version=world.store.questions.write_guidelines("Be fair.")))
     exporting.export(world.store, tmp_path / "out.jsonl", kind)
     real = json.loads((tmp_path / "out.jsonl").read_text("utf-8").splitlines()[0])
     block, = (b for b in ALL if b.mark == f"exported: {kind}")

@@ -1,0 +1,207 @@
+"""Comparisons in other tools' shapes: as those tools read them, and back in as they were."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_world import World
+
+from data.exporting import export
+from data.importing import ImportReport, import_file
+from data.records import Answer, Message, NewResponse
+from data.store import Store
+
+DIALOGUE: list[Message] = [
+    {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Name a river."}]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Pairs, answered twice with a strength and once with a tie, and one hidden task."""
+    world = World.make(tmp_path / "prefloop.db")
+    ann, bob = world.people(2)
+    (robot,) = world.people(1, kind="simulated")
+    pair = world.task(("The Nile.", "=A river."), prompt="Name a river.")
+    first, second = pair.response_ids
+    world.answer(ann, pair, Answer(((second,), (first,)), 4, rationale="It is > right.",
+                                   scores={first: 2, second: 6}, seconds=6.5))
+    world.answer(bob, pair, Answer(((first, second),), 0, active_seconds=3.0))
+    world.answer(robot, world.task(("x", "y"), prompt="Both bad?"), Answer(
+        ((3, 4),), 0, verdict="both_bad"))
+    world.choose(ann, world.task(("gold", "lead"), purpose="gold"), 0)
+    return world
+
+
+def with_ranking(world: World) -> World:
+    """A task of four in a longer conversation, with a tie in its middle."""
+    prompt_id, _ = world.store.prompts.add(DIALOGUE, "test")
+    ids = world.store.responses.add(
+        NewResponse(prompt_id, text, world.policy, world.round.id, seed=50 + i)
+        for i, text in enumerate(("a", "b", "c", "d")))
+    task = world.store.tasks.get(world.store.tasks.add(
+        prompt_id, ids, round_id=world.round.id))
+    a, b, c, d = task.response_ids
+    ann = world.store.people.named("Labeler 0")
+    world.answer(ann, task, Answer(((c,), (a, d), (b,)), 2))
+    return world
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text("utf-8")
+    return json.loads(text) if path.suffix == ".json" else [
+        json.loads(line) for line in text.splitlines()]
+
+
+def answers(store: Store) -> list[Any]:
+    """All that stands, by its words, without the hidden tasks."""
+    text = {r.id: r.text for r in store.responses.all()}
+    people = {person.id: person for person in store.people.all()}
+    found = []
+    for c in store.comparisons.current():
+        task, who = store.tasks.get(c.task_id), people[c.labeler_id]
+        name = who.name if who.kind in ("human", "imported") else f"{who.name} ({who.kind})"
+        if task.purpose in ("train", "evaluate"):
+            found.append((
+                name.removeprefix("prefloop/"),
+                [m["content"] for m in store.prompts.get(task.prompt_id).messages],
+                [sorted(text[i] for i in group) for group in c.answer.ranking], c.answer.strength,
+                c.answer.verdict, c.answer.rationale))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("ranking", [False, True])
+@pytest.mark.parametrize(("name", "tool"), [
+    ("out.json", "label-studio"), ("out.json", "argilla"), ("out.jsonl", "argilla"),
+    ("out.jsonl", "oasst"), ("out.jsonl", None), ("out.csv", None), ("out.parquet", None)])
+def test_what_goes_out_comes_back_as_it_was(world: World, tmp_path: Path, name: str,
+                                            tool: str | None, ranking: bool) -> None:
+    if ranking:
+        with_ranking(world)
+    path = tmp_path / name
+    export(world.store, path, "comparisons", tool)
+    other = Store(tmp_path / "other.db")
+    report = import_file(other, path)
+    expected = answers(world.store)
+    if tool == "oasst":  # it keeps neither strengths nor reasons
+        expected = [(*a[:3], 0 if len(a[2]) == 1 else 3, a[4], "") for a in expected]
+    assert answers(other) == sorted(expected)
+    assert report.added == len(expected) == (4 if ranking else 3)
+    # What the simulated labeler said stays marked as such.
+    assert "prefloop/Labeler 2 (simulated)" in [who.name for who in other.people.all()]
+    assert import_file(other, path) == ImportReport(
+        "comparisons", 0, len(expected), report.skipped, 0)
+    if tool is None:
+        by_words = {(r.text, c.answer.scores.get(r.id)) for c in other.comparisons.current()
+                    for r in other.responses.get(c.shown)}
+        assert ("=A river.", 6) in by_words
+        assert report.skipped == {"an answer to a task of purpose gold": 1}
+    else:
+        assert {c.shown for c in other.comparisons.current()} == {()}
+
+
+def test_a_chain_of_workspaces_keeps_who_said_it(world: World, tmp_path: Path) -> None:
+    path, stores = tmp_path / "c.jsonl", [world.store]
+    for i in range(3):
+        export(stores[-1], path, "comparisons")
+        stores.append(Store(tmp_path / f"{i}.db"))
+        import_file(stores[-1], path)
+    assert answers(stores[-1]) == answers(stores[1])
+    assert import_file(stores[1], path).added == 0
+
+
+def test_pairs_are_label_studios_pairwise_tasks(world: World, tmp_path: Path) -> None:
+    report = export(world.store, tmp_path / "ls.json", "comparisons", "label-studio")
+    assert str(report) == ("2 tasks with their comparisons written as label-studio; "
+                           "1 answers to gold and repeats left out")
+    first, second = read(tmp_path / "ls.json")
+    assert first["data"] == {
+        "prompt": [{"role": "user", "content": "Name a river."}], "answer1": "The Nile.",
+        "answer2": "=A river.", "source": "prefloop", "task_id": 1, "purpose": "train",
+        "split": world.store.prompts.get(1).split, "round": 0}
+    ann, bob = first["annotations"]
+    values = {r["from_name"]: r["value"] for r in ann["result"]}
+    assert values == {
+        "comparison": {"selected": "right"}, "strength": {"choices": ["significantly better"]},
+        "answer1-score": {"rating": 2}, "answer2-score": {"rating": 6},
+        "reason": {"text": ["It is > right."]}, "labeler": {"text": ["Labeler 0 (human)"]}}
+    assert (ann["was_cancelled"], ann["lead_time"]) == (False, 6.5)
+    # Label Studio refuses a whole file for one person that it does not know.
+    assert "completed_by" not in ann
+    assert next(r["value"] for r in bob["result"]) == {"choices": ["tie"]}
+    robot = {r["from_name"]: r["value"] for r in second["annotations"][0]["result"]}
+    assert robot == {"strength": {"choices": ["both bad"]},
+                     "labeler": {"text": ["Labeler 2 (simulated)"]}}
+
+
+def test_with_a_ranking_all_are_label_studios_rankers(world: World, tmp_path: Path) -> None:
+    export(with_ranking(world).store, tmp_path / "ls.json", "comparisons", "label-studio")
+    first, *_, last = read(tmp_path / "ls.json")
+    assert [item["body"] for item in first["data"]["answers"]] == ["The Nile.", "=A river."]
+    assert [m["role"] for m in last["data"]["prompt"]] == ["system", "user", "assistant", "user"]
+    ids = {item["body"]: item["id"] for item in last["data"]["answers"]}
+    assert last["annotations"][0]["result"][0] == {
+        "type": "ranker", "from_name": "rank", "to_name": "answers", "value": {"ranker": {
+            "1": [ids["c"]], "2": [ids["a"], ids["d"]], "3": [ids["b"]]}}}
+
+
+def test_records_are_argillas(world: World, tmp_path: Path) -> None:
+    export(with_ranking(world).store, tmp_path / "a.json", "comparisons", "argilla")
+    first, *_, last = read(tmp_path / "a.json")
+    assert set(first) == {"id", "fields", "metadata", "suggestions", "responses", "vectors"}
+    assert first["fields"]["prompt"] == [{"role": "user", "content": "Name a river."}]
+    given = {question: [answer["value"] for answer in answers]
+             for question, answers in first["responses"].items()}
+    assert given == {
+        "order": ["response-2 > response-1", "response-1 = response-2"],
+        "ranking": [["response-2", "response-1"]], "strength": [4, 0],
+        "labeler": ["Labeler 0 (human)", "Labeler 1 (human)"], "rationale": ["It is > right."]}
+    for answer in first["responses"]["order"]:
+        assert set(answer) == {"value", "user_id", "status"} and answer["status"] == "submitted"
+        uuid.UUID(answer["user_id"])
+    assert last["responses"]["order"][0]["value"] == (
+        "response-3 > response-1 = response-4 > response-2")
+    assert "ranking" not in last["responses"]  # it would put the two that are tied in an order
+
+
+def test_argillas_own_people_keep_their_ids(tmp_path: Path) -> None:
+    user = "1aa7e4ff-6a4d-4e2b-9f0f-0d3c3f5a9c11"
+    (tmp_path / "in.jsonl").write_text(json.dumps({
+        "fields": {"prompt": "Q", "response-1": "a", "response-2": "b"}, "responses": {
+            "ranking": [{"value": ["response-2", "response-1"], "user_id": user}]}}))
+    store = Store(tmp_path / "prefloop.db")
+    import_file(store, tmp_path / "in.jsonl")
+    export(store, tmp_path / "out.json", "comparisons", "argilla")
+    (record,) = read(tmp_path / "out.json")
+    assert record["responses"]["order"][0]["user_id"] == user
+    # Back in, it is the same answer of the same person.
+    assert import_file(store, tmp_path / "out.json").duplicates == 1
+
+
+def test_trees_are_openassistants(world: World, tmp_path: Path) -> None:
+    export(with_ranking(world).store, tmp_path / "o.jsonl", "comparisons", "oasst")
+    first, *_, last = read(tmp_path / "o.jsonl")
+    assert first["message_tree_id"] == first["prompt"]["message_id"]
+    nile, river = first["prompt"]["replies"]
+    # One says the river is better, one that they are equal: the river is ahead.
+    assert (nile["rank"], river["rank"], river["role"]) == (1, 0, "assistant")
+    ranking, tie = first["prompt"]["events"]["ranking"]
+    assert (ranking["user_id"], ranking["ranking"], ranking["ranks"]) == (
+        "Labeler 0 (human)", [1, 0], [0, 1])
+    assert ranking["ranked_message_ids"] == [river["message_id"], nile["message_id"]]
+    assert tie["ranks"] == [0, 0]
+    chain, node = [], last["prompt"]
+    while node["role"] != "assistant" or node["replies"]:
+        chain.append((node["role"], node["text"]))
+        node = node["replies"][0]
+    assert chain == [("system", "Be brief."), ("prompter", "Hi"), ("assistant", "Hello"),
+                     ("prompter", "Name a river.")]
+    assert node["model_name"] == "better"
+    every = [n["message_id"] for tree in (first, last) for n in nodes(tree["prompt"])]
+    assert len(set(every)) == len(every)
+
+
+def nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(inner for reply in node["replies"] for inner in nodes(reply))]
