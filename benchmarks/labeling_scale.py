@@ -92,7 +92,7 @@ def starts(side: Side, times: int) -> Iterator[None]:
 def exports(side: Side, times: int) -> Iterator[None]:
     """Each kind of export, a row."""
     for _ in range(times):
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if kind != "demonstrations"):  # nobody rewrote here
             target = side.world.folder / "export.jsonl"
             began = time.perf_counter()
             rows = export(side.world.store, target, kind).rows
