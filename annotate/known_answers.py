@@ -12,7 +12,7 @@ from annotate.figures import as_label, moment, share, short
 from annotate.notices import failing_as, say
 from annotate.session import store, token
 from data.quality import gold_accuracy
-from data.records import Answer, KnownAnswer
+from data.records import Answer, KnownAnswer, Labeler
 from data.search import Filters, find
 
 __all__ = ["show"]
@@ -23,16 +23,16 @@ _USES = {"hidden": "Hidden among the others, to measure accuracy",
          "practice": "Practice, with feedback, before anything else"}
 
 
-def show() -> None:
+def show(labeler: Labeler) -> None:
     """Add one from an existing task; those in use below."""
     st.caption("Take a task that was sampled or imported, and state its right answer. Labelers "
                "get a copy of it: who has answered the original may recognise it.")
     with st.container(border=True):
-        _add()
-    _in_use()
+        _add(labeler)
+    _in_use(labeler)
 
 
-def _add() -> None:
+def _add(labeler: Labeler) -> None:
     text = st.text_input("Find a task", key="known-search", persist_state="session",
                          placeholder="Words of its prompt or its responses")
     found = [task for purpose in ("train", "evaluate") for task in find(
@@ -46,7 +46,8 @@ def _add() -> None:
     if chosen is None:
         return
     task = store().tasks.get(chosen)
-    shown = task.response_ids
+    # In the order of storing, one policy's would always come first.
+    shown = store().assignments.order_for(task, labeler.id)
     show_task(store().prompts.get(task.prompt_id), shown)
     answer = answer_input(f"known-{chosen}", shown, strengths=False)
     use = st.radio("Use", list(_USES), format_func=_USES.__getitem__, key="known-use")
@@ -72,7 +73,7 @@ def _save(task_id: int, answer: Answer, practice: bool, key: str) -> None:
         st.session_state.pop("known-task", None)
 
 
-def _in_use() -> None:
+def _in_use(labeler: Labeler) -> None:
     known = store().known.all()
     if not known:
         return
@@ -81,10 +82,10 @@ def _in_use() -> None:
         -(-len(known) // PAGE_SIZE), key="known-page")
     newest = known[::-1]
     for one in newest[(page - 1) * PAGE_SIZE:page * PAGE_SIZE]:
-        _one(one)
+        _one(one, labeler)
 
 
-def _one(known: KnownAnswer) -> None:
+def _one(known: KnownAnswer, labeler: Labeler) -> None:
     task = store().tasks.get(known.task_id)
     prompt = store().prompts.get(task.prompt_id)
     use = "practice" if known.practice else "hidden"
@@ -92,8 +93,9 @@ def _one(known: KnownAnswer) -> None:
     with st.expander(as_label(title), key=f"known-{known.task_id}", on_change="rerun") as fold:
         if not fold.open:
             return
-        show_task(prompt, task.response_ids)
-        right = in_letters(known.answer, task.response_ids)
+        shown = store().assignments.order_for(task, labeler.id)
+        show_task(prompt, shown)
+        right = in_letters(known.answer, shown)
         st.html(f"<p><strong>Right answer: {escape(right)}.</strong> "
                 f"{escape(known.explanation)}</p>")
         value, more = share(gold_accuracy(

@@ -6,6 +6,7 @@ import streamlit as st
 
 from annotate import actions, known_answers, lead_actions, notices
 from annotate.figures import moment
+from annotate.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
@@ -20,10 +21,11 @@ _SCALES = {"strength": "How much better (four levels each side)", "plain": "Whic
 @guarded("settings")
 def page(labeler: Labeler) -> None:
     """One section at a time."""
+    st.html(STYLE)
     st.subheader("Settings")
     notices.show()
     sections = {"Question": _question, "Guidelines": _guidelines, "Assignment": _assignment,
-                "Known answers": known_answers.show, "Signing in": _sign_in}
+                "Known answers": lambda: known_answers.show(labeler), "Signing in": _sign_in}
     chosen = st.segmented_control("Section", list(sections), default="Question", required=True,
                                   key="settings-section", label_visibility="collapsed",
                                   persist_state="session")
