@@ -157,7 +157,7 @@ class Backbone:
     def hidden(self, batch: Batch, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of a batch, with one adapter on (or none)."""
         self.switch_to(adapter)
-        self._choose_attention(*batch.ids.shape)
+        self.choose_attention(*batch.ids.shape)
         with self.autocast():
             output = self.trunk(
                 input_ids=batch.ids, attention_mask=batch.mask if batch.left else None,
@@ -168,7 +168,7 @@ class Backbone:
     def hidden_of_packed(self, packed: Packed, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of packed rows, with one adapter on (or none)."""
         self.switch_to(adapter)
-        self._choose_attention(*packed.ids.shape)
+        self.choose_attention(*packed.ids.shape)
         with self.autocast():
             output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention(self.dtype),
                                 position_ids=packed.positions, use_cache=False)
@@ -190,22 +190,17 @@ class Backbone:
             scores: Tensor = self.language_model.lm_head(hidden.to(self.dtype))
         return scores.float()
 
-    @property
-    def attention(self) -> str:
-        """The attention that sampling runs with, which is what the last other pass chose. It rounds
-        in its own way, so whoever goes on with somebody's sampling sets it as it was."""
-        return str(self.language_model.config._attn_implementation)
-
-    @attention.setter
-    def attention(self, wanted: str) -> None:
-        if self.attention != wanted:
-            self.language_model.set_attn_implementation(wanted)
-
-    def _choose_attention(self, rows: int, width: int) -> None:
+    def choose_attention(self, rows: int, width: int) -> None:
         """Fused attention, but on a CPU plain matrix products where their [B, T, T] scores are
-        few: there they train a fifth to two fifths faster (see docs/benchmarks.md)."""
+        few: there they train a fifth to two fifths faster (see docs/benchmarks.md).
+
+        They round differently, so every pass chooses anew, by its shape alone: what came before
+        it must not change what it gives.
+        """
         plain = self.device.type == "cpu" and rows * width * width <= PLAIN_ATTENTION_SCORES
-        self.attention = "eager" if plain else "sdpa"
+        wanted = "eager" if plain else "sdpa"
+        if self.language_model.config._attn_implementation != wanted:
+            self.language_model.set_attn_implementation(wanted)
 
     def autocast(self) -> Any:
         """The context that matrix products run in."""

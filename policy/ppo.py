@@ -47,8 +47,6 @@ class TrainingState:
     """Of each step, what the alarm goes by."""
     reference_texts: list[str] = field(default_factory=list)
     """The reference's answers to the probe prompts, once they have been sampled."""
-    attention: str = ""
-    """What sampling runs with (see `Backbone.attention`)."""
 
 
 def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
@@ -234,7 +232,6 @@ def _write(roles: Roles, optimizers: dict[str, torch.optim.Optimizer], checkpoin
         **{f"policy/{k}": v for k, v in roles.policy.adapter_state(POLICY).items()},
         **{f"value/{k}": v for k, v in roles.value.adapter_state(VALUE).items()},
         **{f"head/{k}": v for k, v in roles.value_head.state_dict().items()}}
-    state.attention = roles.policy.attention
     save_training(checkpoint, state.step, weights, optimizers, asdict(state))
 
 
@@ -252,10 +249,7 @@ def _resume(roles: Roles, optimizers: dict[str, torch.optim.Optimizer],
     roles.policy.load_adapter_state(POLICY, part("policy"))
     roles.value.load_adapter_state(VALUE, part("value"))
     roles.value_head.load_state_dict(part("head"))
-    found_state = TrainingState(**state)
-    if found_state.attention:
-        roles.policy.attention = found_state.attention
-    return found_state
+    return TrainingState(**state)
 
 
 class _Clock:

@@ -63,6 +63,7 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
     rows = torch.arange(len(prompts), device=backbone.device)  # which prompt a row belongs to
     partial = [_Partial(backbone, stop) for _ in prompts]
     backbone.switch_to(adapter)
+    backbone.choose_attention(len(prompts), width + longest)
     cache = DynamicCache(config=backbone.language_model.config)
     hidden = _forward(backbone, batch.ids, batch.mask, batch.positions, cache)
     for step in range(longest):

@@ -34,6 +34,17 @@ def test_a_response_is_the_same_alone_and_in_any_batch(tmp_path: Path) -> None:
         np.testing.assert_allclose(alone.logprobs, together[row].logprobs, atol=1e-4)
 
 
+def test_what_ran_before_changes_no_sample(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompts = [item.ids for item in items(backbone)]
+    draws = uniform_draws([(4, row) for row in range(len(prompts))], 12)
+    found = []
+    for rows, width in ((1, 4), (1, 100_000)):  # shapes that choose plain and fused attention
+        backbone.choose_attention(rows, width)
+        found.append(generate(backbone, POLICY, prompts, draws, 1.0))
+    assert [s.logprobs for s in found[0]] == [s.logprobs for s in found[1]]
+
+
 @pytest.mark.parametrize("pad_is_eos", [False, True])
 def test_sampled_and_trained_log_probabilities_are_the_same(tmp_path: Path,
                                                             pad_is_eos: bool) -> None:
