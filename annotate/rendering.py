@@ -134,7 +134,7 @@ def conversation_html(messages: Sequence[Message]) -> str:
         turns = f"{kept} earlier message{'s' if kept > 1 else ''}"
         folded = "".join(parts[:kept])
         parts[:kept] = [f"<details><summary>{turns}</summary>{folded}</details>"]
-    return f'<div class="pf-conversation">{"".join(parts)}{_turn(last)}</div>'
+    return f'<div class="pf-conversation" tabindex="0">{"".join(parts)}{_turn(last)}</div>'
 
 
 def _turn(message: Message) -> str:

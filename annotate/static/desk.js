@@ -212,6 +212,7 @@ class Desk {
       () => this.ranking.best);
     this.drawAnswers();
     parts.area.scrollTop = 0;
+    this.toLastTurn();
     this.number += 1;
     parts.root.dataset.question = this.number;
     parts.area.setAttribute("aria-label", `Question ${this.number}`);
@@ -220,6 +221,13 @@ class Desk {
     this.clock.begin(this.draft.spent);
     this.tell(this.number);
     if (this.differ) setTimeout(() => this.drawDifferences(false));
+  }
+
+  /** What the responses answer is in view, however much was said before it. */
+  toLastTurn() {
+    const box = this.parts.conversation.querySelector(".pf-conversation");
+    const last = box?.lastElementChild;
+    if (last && last !== box.firstElementChild) box.scrollTop = last.offsetTop - box.offsetTop;
   }
 
   /** Whoever measures hears of it once the responses are painted. */
