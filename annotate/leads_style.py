@@ -26,7 +26,7 @@ STYLE = """<style>
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
   .pf-table td:not(.pf-number) { min-width: 6.5rem }
 }
-[data-testid="stBaseButton-segmented_controlActive"] p { font-weight: 600;
+[data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
   color: light-dark(#1f4f66, #a9d4e8) }
 .pf-about { font-size: .85rem; opacity: .75 }
 </style>"""
