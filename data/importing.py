@@ -97,6 +97,8 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
     Raises:
         BadInput: the file, line and field that are wrong; then nothing was added.
     """
+    if what not in (None, *KINDS):
+        raise BadInput(f"what: {what!r} is none of {', '.join(KINDS)}")
     if tool is None and what in (None, "comparisons"):
         found = sniff(path, format)
         tool, what = (found, None) if found in TOOLS else (None, what or found)

@@ -197,6 +197,24 @@ def test_a_projects_own_field_names_are_told_or_asked_for(store: Store, tmp_path
     assert said(store)[0][2] == [["A river."], ["The Nile."]]
 
 
+def test_what_is_asked_for_is_what_is_read(store: Store, tmp_path: Path) -> None:
+    tasks = saved(tmp_path / "tasks.json", [task(PAIR, annotation(pairwise("left")))])
+    prompts = saved(tmp_path / "p.jsonl", [{"prompt": "Why?"}])
+    for path, tool, what, message in (
+            (tasks, "label-studio", "prompts", "--what prompts: label-studio is read as comp"),
+            (prompts, None, "comparisons", "is of no tool that is known; name it with --format"),
+            (prompts, "doccano", None, "'doccano' is none of label-studio, argilla"),
+            (prompts, None, "opinions", "'opinions' is none of prompts, preferences")):
+        with pytest.raises(BadInput, match=message):
+            import_file(store, path, tool=tool, what=what)
+    # An export of tasks is no list of prompts, and a row of prompts is no task.
+    with pytest.raises(BadInput, match="line 2: prompt: missing; the fields are id, annotations"):
+        import_file(store, tasks, what="prompts")
+    with pytest.raises(BadInput, match="no line can be used: a record without answers"):
+        import_file(store, prompts, tool="argilla")
+    assert store.prompts.count() == 0
+
+
 # Argilla
 
 def flat_v1(question: str, *answers: tuple[str, Any, str], **fields: Any) -> dict[str, Any]:
