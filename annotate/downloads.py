@@ -13,8 +13,9 @@ import streamlit as st
 from annotate import lead_actions
 from annotate.actions import require
 from annotate.session import store
-from data import exporting
 from data.blindness import hidden_from
+from data.export_files import WRITERS, Record
+from data.export_records import SOURCES
 from data.plain_json import to_json
 from data.search import Filters, find
 from data.store import Store
@@ -25,8 +26,6 @@ _BATCH = 500
 #: What a response's record would tell of who wrote it.
 _TELLING = ("policy", "sampling", "seed", "sample_index", "logprob")
 _TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
-
-Record = dict[str, Any]
 
 
 def buttons(kind: str, filters: Filters, token: str | None) -> None:
@@ -54,7 +53,7 @@ def made(store: Store, kind: str, filters: Filters, token: str | None, form: str
     ids = find(store, kind, filters, MOST_ROWS).ids
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
-        rows = exporting._WRITERS[form](path, records(store, kind, ids, me.id))
+        rows = WRITERS[form](path, records(store, kind, ids, me.id))
         lead_actions.note_download(store, token, f"{kind} as {form}", rows)
         return path.read_bytes()
 
@@ -115,5 +114,6 @@ def _prompt(row: Any) -> Record:
 
 
 _SOURCES: dict[str, tuple[str, Callable[[Any], Record]]] = {
-    "answers": exporting._SOURCES["comparisons"], "responses": exporting._SOURCES["responses"],
+    "answers": (SOURCES["comparisons"].query, SOURCES["comparisons"].record),
+    "responses": (SOURCES["responses"].query, SOURCES["responses"].record),
     "tasks": (_TASKS, _task), "prompts": ("SELECT * FROM prompts", _prompt)}
