@@ -3,7 +3,7 @@
 An action takes the session's token, never a labeler's id: the labeler is read from the store each
 time, so a page that was rendered before a sign-out, a disabling or a change of role cannot act.
 What is more than answering leaves an entry in the audit log, in the same transaction; an answer
-is its own record. What only leads write stands in `annotate.lead_actions`.
+is its own record. What only leads write stands in `annotate.leads.lead_actions`.
 """
 
 from __future__ import annotations

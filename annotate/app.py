@@ -6,23 +6,21 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from annotate import (
-    page_account,
+from annotate.door import page_account
+from annotate.door.oidc import own_provider
+from annotate.door.signin_pages import how_to_sign_in
+from annotate.engineers import page_jobs, page_rounds
+from annotate.labelers import page_label, page_mine
+from annotate.leads import (
     page_audit,
     page_browse,
     page_disputes,
-    page_jobs,
-    page_label,
-    page_mine,
     page_people,
     page_quality,
-    page_rounds,
     page_settings,
 )
-from annotate.oidc import own_provider
 from annotate.permissions import Permission, permits
 from annotate.session import me
-from annotate.signin_pages import how_to_sign_in
 from annotate.style import STYLE
 from data.errors import PrefloopError
 from data.records import Labeler

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from data.measures.statistics import Estimate
 from data.records import Labeler
-from data.statistics import Estimate
 from data.visible import reveal
 
 NOTHING = "–"

@@ -20,10 +20,11 @@ import streamlit
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotate import oidc, warming
-from annotate.gate import PERSON_HEADER, Gate
+from annotate import warming
+from annotate.door import oidc
+from annotate.door.gate import PERSON_HEADER, Gate
+from annotate.door.signin import ROUTES, store
 from annotate.launch import DEFAULT_HOST, app_url, public_url, workspace_of_environment
-from annotate.signin import ROUTES, store
 from data.errors import PrefloopError
 
 #: Parts of Streamlit that prefloop does not use and that answer without a session.

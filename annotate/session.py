@@ -9,9 +9,9 @@ from typing import Concatenate, ParamSpec
 import streamlit as st
 
 from annotate.actions import require
+from annotate.door.signin import store
 from annotate.launch import cookie_name
 from annotate.permissions import Permission
-from annotate.signin import store
 from data.errors import PrefloopError
 from data.records import Labeler
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import threading
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import annotate
 
@@ -27,8 +27,8 @@ def soon() -> None:
 
 def now() -> None:
     """Do it here."""
-    for module in iter_modules(annotate.__path__):
-        if module.name.startswith("page_"):
-            import_module(f"annotate.{module.name}")
+    for module in walk_packages(annotate.__path__, "annotate."):
+        if module.name.rpartition(".")[2].startswith("page_"):
+            import_module(module.name)
     gc.collect()
     gc.freeze()

@@ -22,7 +22,7 @@ from benchmarks.human_data import (
     arguments,
     feature_table,
 )
-from data.statistics import bootstrap
+from data.measures.statistics import bootstrap
 from reward.choosing import grouped_folds
 from reward.crowd import CrowdFit, Terms, Votes, fit_crowd
 from reward.standard import standardise

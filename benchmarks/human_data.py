@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from data.dialogues import Unusable, pair_from
 from data.errors import BadInput
+from data.exchange.dialogues import Unusable, pair_from
 from data.records import Message
 
 Array = np.ndarray[Any, Any]

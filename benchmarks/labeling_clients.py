@@ -1,7 +1,7 @@
 """Labelers without browsers: each a real session over the app's websocket, as light as it gets.
 
-They do what `annotate/static/desk.js` does: an act stays in the outbox until the server has
-acknowledged it by its key, and is sent again after a lost connection.
+They do what `annotate/labelers/static/desk.js` does: an act stays in the outbox until the server
+has acknowledged it by its key, and is sent again after a lost connection.
 """
 
 from __future__ import annotations

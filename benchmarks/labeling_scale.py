@@ -26,7 +26,7 @@ from benchmarks.app_server import AppServer, running
 from benchmarks.harness import Figure, flags, median_ratio, percentile, say, show
 from benchmarks.labeling_clients import SIDES, Labeler
 from benchmarks.labeling_world import Past, World, make
-from data.exporting import KINDS, export
+from data.exchange.exporting import KINDS, export
 
 FULL, QUICK_FULL = Past(100_000, 200_000), Past(20_000, 40_000)
 EMPTY = Past(200, 400)

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, features, harmless
-from data.statistics import bootstrap, clustered_mean
+from data.measures.statistics import bootstrap, clustered_mean
 from reward.choosing import choose_features, grouped_folds, prepare
 from reward.comparisons import Comparisons
 from reward.linear import fit_linear

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import COMPONENTS, SPREAD, arguments, feature_table
-from data.statistics import bootstrap
+from data.measures.statistics import bootstrap
 from reward.davidson import Design, fit
 from reward.selection import RANDOM_SHARE, RULES, Pool, Rule, select
 from reward.standard import prior_precision, standardise

@@ -98,7 +98,7 @@ def _kl_of_round(context: JobContext, round_: Round,
                  adapters: dict[int, str | None]) -> dict[str, Any] | None:
     """KL of the round's policy to the reference, from its responses to held-out prompts."""
     from backbone.text import prompt_ids
-    from data.statistics import mean
+    from data.measures.statistics import mean
     from loop.models import policy_backbone
     from policy.divergence import sampled_kl
 

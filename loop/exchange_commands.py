@@ -14,7 +14,7 @@ from loop.output import Bar
 from loop.settings import read_settings
 
 if TYPE_CHECKING:
-    from data.reading import Row
+    from data.exchange.reading import Row
     from data.records import Message
 
 
@@ -44,8 +44,8 @@ class Import(Common):
 
     def run(self) -> None:
         """Import all of the file, or nothing."""
-        from data.foreign_fields import Fields
-        from data.importing import TOOLS, import_file
+        from data.exchange.foreign_fields import Fields
+        from data.exchange.importing import TOOLS, import_file
 
         tool = self.format if self.format in TOOLS else None
         store = self.store()
@@ -75,7 +75,7 @@ class Export(Common):
 
     def run(self) -> None:
         """Write the file whole, or not at all."""
-        from data.exporting import TOOLS, export
+        from data.exchange.exporting import TOOLS, export
 
         what = self.what
         if what == "auto":
@@ -101,7 +101,7 @@ class Score(Common):
 
     def run(self) -> None:
         """Score every row, in the file's order."""
-        from data.reading import read_rows
+        from data.exchange.reading import read_rows
         from loop.stages import score
 
         rows = list(read_rows(self.file))
@@ -159,7 +159,7 @@ class BarProgress:
 
 def _conversation(row: Row) -> list[Message]:
     """A row's prompt with its response as the last message. Raises BadInput, with the line."""
-    from data.dialogues import prompt_from
+    from data.exchange.dialogues import prompt_from
     from data.records import Message
 
     values = dict(row.values)

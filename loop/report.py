@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotate.simulated import PREFERENCES
-from data.agreement import percent_agreement, win_rate
-from data.statistics import Estimate, clustered_mean, mean
+from data.measures.agreement import percent_agreement, win_rate
+from data.measures.statistics import Estimate, clustered_mean, mean
 
 if TYPE_CHECKING:
     from data.records import Job, Response, Round

@@ -47,7 +47,7 @@ def train_reward(context: JobContext) -> dict[str, Any]:
 
 def evaluate_reward(context: JobContext) -> dict[str, Any]:
     """Report on a reward model, over the workspace's held-out prompts or a file."""
-    from data.importing import read_pairs
+    from data.exchange.importing import read_pairs
     from reward.evaluate import evaluate
     from reward.examples import PreferenceData, from_files, from_store
 

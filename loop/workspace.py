@@ -77,7 +77,7 @@ def keep_workspace(workspace: Path, plan: Plan) -> int:
         (workspace / name).mkdir(mode=0o700, exist_ok=True)
     store = Store.of_workspace(workspace)
     if plan.prompts:
-        from data.importing import import_prompts
+        from data.exchange.importing import import_prompts
 
         import_prompts(store, plan.prompts)  # those that are there already stay as they are
     return store.prompts.count()
@@ -149,7 +149,7 @@ def _fill(folder: Path, plan: Plan, models: ModelConfig) -> int:
     if plan.starter_prompts:
         store.prompts.add_starters()
     if plan.prompts:
-        from data.importing import import_prompts
+        from data.exchange.importing import import_prompts
 
         import_prompts(store, plan.prompts)
     _first_version(store, models)

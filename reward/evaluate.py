@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.statistics import Estimate, bootstrap, clustered_mean
+from data.measures.statistics import Estimate, bootstrap, clustered_mean
 from reward.batches import Encoder
 from reward.examples import Example, Pair, PreferenceData
 from reward.losses import bradley_terry_loss

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from data.dialogues import Pair as FilePair
+from data.exchange.dialogues import Pair as FilePair
 from data.records import Message, Preference
 from data.store import Store
 

@@ -19,8 +19,8 @@ from torch.optim import AdamW, Optimizer
 
 from backbone.model import Backbone
 from data.errors import BadInput, PrefloopError
+from data.measures.statistics import Estimate
 from data.progress import Progress, Silent, Stopped
-from data.statistics import Estimate
 from reward import checkpoints
 from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig

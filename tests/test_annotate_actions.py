@@ -247,13 +247,14 @@ def test_the_command_line_leaves_entries_too(tmp_path: Path) -> None:
 
 
 def test_the_account_page_names_the_keys_of_the_labeling_page() -> None:
-    from annotate.page_account import keys_of
+    from annotate.door.page_account import keys_of
     from data.questions import Question
 
     full = dict(keys_of(Question(scores=True, rewrite=True)))
     assert set("=0FPRWSUGDHX") <= set(full) and full["5"] == "Two responses: Tie"
     bare = dict(keys_of(Question(scale="plain", tie=False, both_bad=False, flags=(), reason=False)))
     assert not set("=0FPRW") & set(bare)
-    script = (Path(__file__).parents[1] / "annotate" / "static" / "desk.js").read_text("utf-8")
+    static = Path(__file__).parents[1] / "annotate" / "labelers" / "static"
+    script = (static / "desk.js").read_text("utf-8")
     for key in ("g", "d", "u", "h", "s", "f", "p", "r", "w", "x"):
         assert re.search(rf"\b{key}: ", script), key

@@ -4,7 +4,7 @@ from streamlit.testing.v1 import AppTest
 
 
 def _page() -> None:
-    from annotate.page_jobs import _probes
+    from annotate.engineers.page_jobs import _probes
 
     _probes([{"step": 0, "reward": 1.0},
              {"step": 5, "probes": [
@@ -15,7 +15,7 @@ def _page() -> None:
 
 
 def _no_probes() -> None:
-    from annotate.page_jobs import _probes
+    from annotate.engineers.page_jobs import _probes
 
     _probes([{"step": 0, "samples": []}])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_annotate_actions import add_task, best_first, signed_in
 
-from annotate import lead_actions
+from annotate.leads import lead_actions
 from annotate.permissions import PERMISSIONS
 from data.assignments import AssignmentRules
 from data.errors import BadInput, NotAllowed, NotFound, PrefloopError
@@ -57,7 +57,7 @@ def everything(store: Store) -> list[tuple[str, int]]:
 
 def test_every_public_action_is_covered() -> None:
     public = {name for name, value in vars(lead_actions).items() if callable(value)
-              and getattr(value, "__module__", "") == "annotate.lead_actions"}
+              and getattr(value, "__module__", "") == "annotate.leads.lead_actions"}
     assert public == set(ACTIONS)
 
 
@@ -151,7 +151,8 @@ def test_several_people_come_all_or_none(store: Store) -> None:
     _, token = signed_in(store, "me", "lead")
     before = everything(store)
     for names, error in ((["A", "B", "A"], "already"), (["A", "first"], "already"),
-                         ([], "at least"), (["A", "x" * 200], "name"), ([f"P{i}" for i in range(201)], "at most")):
+                         ([], "at least"), (["A", "x" * 200], "name"),
+                         ([f"P{i}" for i in range(201)], "at most")):
         with pytest.raises(BadInput, match=error):
             lead_actions.add_labelers(store, token, names, "labeler")
     with pytest.raises(BadInput, match="role"):

@@ -10,8 +10,8 @@ import pytest
 from crew_world import CAREFUL, NOISY, Crew, simulate
 from data_world import World
 
-from data import agreement, votes
-from data.breakdowns import by, by_labeler, by_strength
+from data.measures import agreement, votes
+from data.measures.breakdowns import by, by_labeler, by_strength
 from data.records import Answer, Comparison
 
 

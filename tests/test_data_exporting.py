@@ -11,8 +11,8 @@ import pytest
 from data_world import World, user
 
 from data.errors import BadInput, PrefloopError
-from data.exporting import FORMATS, KINDS, export
-from data.importing import import_file
+from data.exchange.exporting import FORMATS, KINDS, export
+from data.exchange.importing import import_file
 from data.questions import Question
 from data.records import Answer, NewResponse, Rewrite
 from data.store import Store
@@ -236,7 +236,7 @@ def test_a_failed_export_leaves_what_was_there(world: World, tmp_path: Path,
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data.export_files.to_json", full)
+    monkeypatch.setattr("data.exchange.export_files.to_json", full)
     with pytest.raises(PrefloopError, match="No space left on device"):
         export(world.store, path)
     assert path.read_text() == "precious"

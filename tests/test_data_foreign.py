@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from data.errors import BadInput
-from data.foreign_choices import choice_of
-from data.foreign_fields import Fields
-from data.importing import ImportReport, import_file, sniff
+from data.exchange.foreign_choices import choice_of
+from data.exchange.foreign_fields import Fields
+from data.exchange.importing import ImportReport, import_file, sniff
 from data.store import Store
 
 ANN, BOB = "1aa7e4ff-6a4d-4e2b-9f0f-0d3c3f5a9c11", "2bb7e4ff-6a4d-4e2b-9f0f-0d3c3f5a9c22"

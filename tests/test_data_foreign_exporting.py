@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from data_world import World
 
-from data.exporting import export
-from data.importing import ImportReport, import_file
+from data.exchange.exporting import export
+from data.exchange.importing import ImportReport, import_file
 from data.records import Answer, Message, NewResponse
 from data.store import Store
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from data.agreement import first_shown_wins
 from data.errors import BadInput
-from data.importing import (
+from data.exchange.importing import (
     ImportReport,
     import_file,
     import_preferences,
     import_prompts,
     sniff,
 )
+from data.measures.agreement import first_shown_wins
 from data.store import Store
 
 HH = Path(__file__).resolve().parents[2] / "shared/data/hh_harmless.jsonl.gz"

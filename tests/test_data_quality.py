@@ -18,11 +18,11 @@ from crew_world import (
     simulate,
 )
 
-from data import quality
-from data.alarms import Alarm, careless
+from data.measures import quality
+from data.measures.alarms import Alarm, careless
+from data.measures.reliability import reliability
+from data.measures.statistics import Estimate
 from data.records import Answer, Comparison
-from data.reliability import reliability
-from data.statistics import Estimate
 
 LENGTHS = {1: 300, 2: 500, 3: 200}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from data import importing, json_stream, text_stream
 from data.errors import BadInput
-from data.importing import import_file
-from data.json_stream import JsonStream
+from data.exchange import importing, json_stream, text_stream
+from data.exchange.importing import import_file
+from data.exchange.json_stream import JsonStream
+from data.exchange.reading import Row, read_rows
 from data.people import People
-from data.reading import Row, read_rows
 from data.store import Store
 
 VALUES: list[Any] = ["", "ž\n\"\\\u2028", "😀", 0, -1.5e300, True, None, [], {}, [[1], {"a": "]"}],
@@ -90,7 +90,7 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
 def test_too_much_is_refused_before_it_is_held(tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.jsonl").write_text('{"prompt": "' + "x" * 5000 + '"}\n')
-    for module in ("data.reading", "data.json_stream"):
+    for module in ("data.exchange.reading", "data.exchange.json_stream"):
         monkeypatch.setattr(f"{module}.LONGEST_ROW", 1000)
     with pytest.raises(BadInput, match="line 1: longer than"):
         list(read_rows(tmp_path / "x.jsonl"))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from crew_world import Crew, Habits, simulate
 
-from data import reliability as model
+from data.measures import reliability as model
+from data.measures.reliability import reliability
+from data.measures.votes import votes_of
 from data.records import Answer, Comparison
-from data.reliability import reliability
-from data.votes import votes_of
 
 
 def said(number: int, task: int, labeler: int, *ranking: int) -> Comparison:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from data.significance import Counts, binomial, counts_of, fisher, holm
+from data.measures.significance import Counts, binomial, counts_of, fisher, holm
 
 
 def hypergeometric(ours: Counts, theirs: Counts) -> dict[int, Fraction]:

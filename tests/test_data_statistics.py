@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from data.statistics import (
+from data.measures.statistics import (
     Estimate,
     bootstrap,
     clustered_mean,

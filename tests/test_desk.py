@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from data_world import World
 
-from annotate import actions, desk
-from annotate.sealing import seal, secret_of, unseal
+from annotate import actions
+from annotate.labelers import desk
+from annotate.labelers.sealing import seal, secret_of, unseal
 from data.assignments import AssignmentRules
 from data.errors import PrefloopError
 from data.questions import Question

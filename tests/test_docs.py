@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from data_world import World
 
-from data import exporting
-from data.agreement import REFERENCE_FIGURES
-from data.importing import import_file
+from data.exchange import exporting
+from data.exchange.importing import import_file
+from data.exchange.reading import read_rows
+from data.measures.agreement import REFERENCE_FIGURES
 from data.questions import Question
-from data.reading import read_rows
 from data.records import Answer, Rewrite
 from data.store import Store
 from loop import cli
@@ -187,7 +187,7 @@ def test_every_key_that_is_given_a_value_exists(page: Path) -> None:
 def test_every_snake_case_name_of_the_guides_is_a_setting_or_a_figure() -> None:
     """A renamed setting, column or metric would leave its old name behind here."""
     sources = [*(ROOT / "policy").glob("*.py"), *(ROOT / "reward").glob("*.py"),
-               *(ROOT / "data").glob("*.py"), *(ROOT / "backbone").glob("config.py")]
+               *(ROOT / "data").rglob("*.py"), *(ROOT / "backbone").glob("config.py")]
     code = "\n".join(path.read_text("utf-8") for path in sources)
     for page in PAGES:
         if page.name == "benchmarks.md":

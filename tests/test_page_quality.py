@@ -14,13 +14,13 @@ import pytest
 from data_world import World
 from leads_world import CARELESS, CREW, LeadsWorld
 
-from annotate import downloads, quality_report
-from annotate.quality_charts import Dot, dots, over_time
-from annotate.quality_report import Report, Reports, make
+from annotate.leads import downloads, quality_report
+from annotate.leads.quality_charts import Dot, dots, over_time
+from annotate.leads.quality_report import Report, Reports, make
 from data.errors import NotAllowed, PrefloopError
+from data.measures.statistics import Estimate
 from data.records import Answer, Labeler
 from data.search import Filters
-from data.statistics import Estimate
 from data.store import Store
 
 

@@ -7,7 +7,7 @@ import pytest
 from data_world import World
 from models import one_thread, tiny_backbone  # noqa: F401
 
-from data.dialogues import Pair as FilePair
+from data.exchange.dialogues import Pair as FilePair
 from data.records import Answer
 from reward.config import RewardConfig
 from reward.examples import PreferenceData, from_files, from_store

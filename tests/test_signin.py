@@ -16,7 +16,7 @@ from browser import Server, make_workspace, serving
 from streamlit_client import Reply, Visitor
 from websockets.exceptions import InvalidStatus
 
-from annotate.ratelimit import Limiter, Rate, Tally, client_of
+from annotate.door.ratelimit import Limiter, Rate, Tally, client_of
 from annotate.server import content_security_policy
 from data.errors import BadInput
 from data.records import Labeler

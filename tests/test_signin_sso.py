@@ -16,7 +16,7 @@ from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, providing, strange
 from playwright.sync_api import expect, sync_playwright
 from streamlit_client import Reply, Visitor
 
-from annotate.oidc import SECRETS_NAME, cookie_secret, provider_of
+from annotate.door.oidc import SECRETS_NAME, cookie_secret, provider_of
 from data.errors import BadInput
 from data.people import CODE_LIFETIME
 from data.sessions import SessionRules

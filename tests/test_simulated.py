@@ -9,8 +9,8 @@ import pytest
 from data_world import World
 
 from annotate import simulated
-from data.agreement import percent_agreement
 from data.errors import BadInput
+from data.measures.agreement import percent_agreement
 from data.progress import Stopped
 
 

@@ -21,7 +21,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit_client import Tab, Visitor, press_of
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from annotate.gate import is_use
+from annotate.door.gate import is_use
 from annotate.permissions import PERMISSIONS, Permission
 from data.assignments import AssignmentRules
 from data.database import now

@@ -30,8 +30,8 @@ from annotate.rendering import to_html
 from data.comparisons import LONGEST_RATIONALE
 from data.database import now
 from data.errors import BadInput
-from data.exporting import export
-from data.importing import import_preferences, import_prompts
+from data.exchange.exporting import export
+from data.exchange.importing import import_preferences, import_prompts
 from data.people import LONGEST_NAME
 from data.questions import LONGEST_FLAG, MOST_FLAGS, Question
 from data.records import Answer, Message, NewResponse

@@ -1,0 +1,160 @@
+"""The engineers' page of jobs: start a stage, watch it, stop it, read what came out."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from annotate import actions
+from annotate.engineers import charts, job_form
+from annotate.figures import duration, moment
+from annotate.launch import workspace_of_environment
+from annotate.rendering import to_html
+from annotate.session import guarded, store, token
+from data.errors import PrefloopError
+from data.records import Job, Labeler
+
+REFRESH_SECONDS = 2
+#: A worker that has not been heard of for this long is taken for gone.
+WORKER_SILENCE_SECONDS = 60
+_COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
+            "stopped": "orange"}
+
+
+@guarded("rounds")
+def page(labeler: Labeler) -> None:
+    """The stages as tabs, then the jobs."""
+    st.subheader("Jobs")
+    if error := st.session_state.pop("jobs-error", None):
+        st.error(error)
+    if notice := st.session_state.pop("jobs-notice", None):
+        st.success(notice)
+    kinds = store().setting("job_kinds", [])
+    st.fragment(_worker_state, run_every=10)()
+    if kinds:
+        titles = {entry["title"]: entry for entry in kinds}
+        chosen = st.segmented_control("Stage", list(titles), key="jobs-stage",
+                                      label_visibility="collapsed")
+        if chosen:
+            with st.container(border=True):
+                job_form.show(titles[chosen], disabled=False)
+    st.fragment(_jobs, run_every=REFRESH_SECONDS)()
+
+
+@guarded("rounds")
+def _worker_state(labeler: Labeler) -> None:
+    if not worker_alive(store().setting("worker")):
+        st.warning("No worker is running, so queued jobs wait. Start one with "
+                   f"`prefloop worker --workspace {workspace_of_environment()}`, or run "
+                   "`prefloop up`, which starts one.")
+
+
+def worker_alive(heartbeat: Mapping[str, Any] | None) -> bool:
+    """Whether the worker was heard of lately."""
+    if not heartbeat or not heartbeat.get("seen"):
+        return False
+    try:
+        seen = datetime.fromisoformat(heartbeat["seen"])
+    except ValueError:
+        return False
+    seen = seen if seen.tzinfo else seen.replace(tzinfo=UTC)
+    return (datetime.now(UTC) - seen).total_seconds() < WORKER_SILENCE_SECONDS
+
+
+@guarded("rounds")
+def _jobs(labeler: Labeler) -> None:
+    jobs = store().jobs.all(limit=50)
+    if not jobs:
+        st.write("No job has been started yet.")
+        return
+    by_id = {job.id: job for job in jobs}
+    if st.session_state.get("job-shown") not in by_id:
+        busy = [job.id for job in jobs if job.status == "running"]
+        st.session_state["job-shown"] = busy[0] if busy else jobs[0].id
+    st.selectbox("Job", list(by_id), key="job-shown",
+                 format_func=lambda i: f"{i} · {title_of_kind(by_id[i].kind)} · {by_id[i].status}")
+    _job(by_id[st.session_state["job-shown"]])
+
+
+def title_of_kind(kind: str) -> str:
+    """What the worker calls a kind of job."""
+    known = {entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])}
+    return str(known.get(kind, kind))
+
+
+def _job(job: Job) -> None:
+    with st.container(border=True):
+        head, stop = st.columns([6, 1], vertical_alignment="center")
+        head.markdown(f"**{title_of_kind(job.kind)}** "
+                      f":{_COLOURS[job.status]}-badge[{job.status}]")
+        if job.status in ("queued", "running"):
+            stop.button("Stopping" if job.stop_requested else "Stop", key=f"stop-{job.id}",
+                        disabled=job.stop_requested, on_click=_stop, args=(job.id,),
+                        width="stretch")
+            left = "" if job.seconds_left is None else f" · {duration(job.seconds_left)} left"
+            st.progress(min(max(job.progress, 0.0), 1.0))
+            st.text(f"{job.progress:.0%}{left}{' · ' if job.message else ''}{job.message}")
+        if job.error:
+            st.html(f'<div class="pf-status pf-bad">{html.escape(job.error)}</div>')
+        if job.result:
+            charts.result(job.result)
+        metrics = store().jobs.metrics(job.id)
+        if metrics:
+            if metrics[-1].get("alarm"):
+                st.warning(f"This run looks over-optimised: {metrics[-1]['alarm']}.")
+            charts.curves(job.id, job.kind, metrics)
+            _samples(metrics)
+            _probes(metrics)
+        _particulars(job)
+
+
+def _samples(metrics: Sequence[Mapping[str, Any]]) -> None:
+    """What the policy writes by now: the one thing that curves cannot show."""
+    latest = next((entry for entry in reversed(metrics) if entry.get("samples")), None)
+    if latest is None:
+        return
+    st.markdown(f"**Samples at step {latest['step']}**")
+    for sample in latest["samples"][:4]:
+        prompt, text = (sample.get("prompt", ""), sample.get("text", "")) \
+            if isinstance(sample, Mapping) else ("", str(sample))
+        head = f'<div class="pf-role">{html.escape(str(prompt))}</div>' if prompt else ""
+        st.html(f'<div class="pf-conversation">{head}<div class="pf-text" dir="auto">'
+                f"{to_html(str(text))}</div></div>")
+
+
+def _probes(metrics: Sequence[Mapping[str, Any]]) -> None:
+    """The policy's answers beside the reference's, to the same prompts at every look."""
+    latest = next((entry for entry in reversed(metrics) if entry.get("probes")), None)
+    if latest is None:
+        return
+    st.markdown(f"**The same prompts, step {latest['step']} beside the reference**")
+    for probe in latest["probes"]:
+        st.html(f'<div class="pf-role">{html.escape(str(probe["prompt"]))}</div>')
+        for column, who, key in zip(st.columns(2), ("Policy", "Reference"), ("text", "reference"),
+                                    strict=True):
+            column.html(f'<div class="pf-conversation"><div class="pf-role">{who}</div>'
+                        f'<div class="pf-text" dir="auto">{to_html(str(probe[key]))}</div></div>')
+
+
+def _particulars(job: Job) -> None:
+    asked = "" if job.requested_by is None else \
+        f" by {store().people.get(job.requested_by).name}"
+    again = f" · attempt {job.attempts}" if job.attempts > 1 else ""
+    st.text(f"Asked for {moment(job.created_at)}{asked} · started {moment(job.started_at)} · "
+            f"ended {moment(job.finished_at)}{again}")
+    with st.expander("Configuration", key=f"config-{job.id}", on_change="rerun") as fold:
+        if fold.open:
+            st.code(json.dumps(job.resolved or job.config, indent=2, ensure_ascii=False),
+                    language="json")
+
+
+def _stop(job_id: int) -> None:
+    try:
+        actions.stop_job(store(), token(), job_id)
+    except PrefloopError as error:
+        st.session_state["jobs-error"] = f"NOT stopped: {error}"

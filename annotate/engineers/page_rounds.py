@@ -1,0 +1,113 @@
+"""The engineers' page of rounds: what each made, and from whose labels it came."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from annotate.figures import (
+    NOTHING,
+    estimate_of,
+    facts_html,
+    is_share,
+    moment,
+    name_of,
+    number,
+    share,
+    table_html,
+)
+from annotate.session import guarded, store
+from data.measures.agreement import win_rate
+from data.records import Labeler, PolicyVersion, RewardModel, Round
+
+REFRESH_SECONDS = 10
+_STAGES = {"sampling": "writing responses", "labeling": "labeling",
+           "training": "training the reward model", "improving": "improving the policy",
+           "done": "done"}
+
+
+@guarded("rounds")
+def page(labeler: Labeler) -> None:
+    """Newest round first, then every version."""
+    st.fragment(_rounds, run_every=REFRESH_SECONDS)()
+
+
+@guarded("rounds")
+def _rounds(labeler: Labeler) -> None:
+    st.subheader("Rounds")
+    turns = store().rounds.all()
+    if not turns:
+        st.write("No round has been opened yet. Jobs, Open the next round, opens one.")
+    for turn in reversed(turns):
+        with st.container(border=True):
+            _round(turn)
+    st.markdown("#### Policy versions")
+    st.html(table_html(("Name", "Method", "From", "Reward model", "Made"), [
+        (v.name, v.method, _policy_name(v.parent_id), _reward_name(v.reward_model_id),
+         moment(v.created_at)) for v in reversed(store().versions.policies())]))
+    models = store().versions.reward_models()
+    if models:
+        st.markdown("#### Reward models")
+        st.html(table_html(("Name", "Held-out accuracy", "Made"), [
+            (m.name, _accuracy(m), moment(m.created_at)) for m in reversed(models)]))
+
+
+def _round(turn: Round) -> None:
+    policy = store().versions.policy(turn.policy_version_id)
+    given, wanted = store().tasks.progress(turn.id)
+    win = win_rate(store(), turn.id)
+    st.markdown(f"**Round {turn.number}** :gray-badge[{_STAGES.get(turn.stage, turn.stage)}]")
+    facts = [("Policy", policy.name, f"{policy.method}, opened {moment(turn.created_at)}"),
+             ("Labels", f"{given:,} of {wanted:,}",
+              f"{100 * given / wanted:.0f} %" if wanted else "no pairs yet")]
+    if turn.policy_version_id != turn.reference_id:
+        facts.append(("Beats the reference", *share(win)))
+    st.html(facts_html(facts))
+    _made_by(turn)
+    _lineage(policy)
+
+
+def _made_by(turn: Round) -> None:
+    """Who labeled this round, kinds told apart."""
+    counts = store().comparisons.by_labeler(turn.id)
+    if counts:
+        st.text("Labels from " + ", ".join(
+            f"{name_of(store().people.get(who))} ({n:,})" for who, n in counts.items()))
+
+
+def _lineage(policy: PolicyVersion) -> None:
+    """The walk back from the round's policy: versions, reward models, labels, labelers."""
+    if policy.parent_id is None:
+        return
+    lines: list[str] = []
+    step: PolicyVersion | None = policy
+    while step is not None:
+        reward = "" if step.reward_model_id is None else \
+            f" by {step.method} against reward model {_reward_name(step.reward_model_id)}"
+        parent = None if step.parent_id is None else store().versions.policy(step.parent_id)
+        lines.append(f"{step.name}{f', from {parent.name}' if parent else ' (reference)'}{reward}")
+        step = parent
+    behind = store().versions.labelers_behind(policy.id)
+    kinds = {person.name: name_of(person) for person in store().people.all()}
+    people = ", ".join(f"{kinds[name]} ({n:,} comparisons)" for name, n in behind.items())
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    with st.expander("Where this policy comes from", key=f"lineage-{policy.id}"):
+        st.html(f"<ul>{items}</ul><p>Labelers behind it: {html.escape(people) or 'none'}</p>")
+
+
+def _accuracy(model: RewardModel) -> str:
+    for name in ("held_out_accuracy", "accuracy"):
+        estimate = estimate_of(model.metrics.get(name))
+        if estimate is not None:
+            value, more = share(estimate) if is_share(name, estimate) else number(estimate)
+            return f"{value} ({more})"
+    return NOTHING
+
+
+def _policy_name(version_id: int | None) -> str:
+    return NOTHING if version_id is None else store().versions.policy(version_id).name
+
+
+def _reward_name(version_id: int | None) -> str:
+    return NOTHING if version_id is None else store().versions.reward_model(version_id).name

@@ -1,0 +1,708 @@
+// The labeling page. The server (annotate/labelers/desk.py) decides; this shows and collects. An answer goes
+// into the outbox, the next question, which is here already, is shown at once, and the outbox is
+// sent until the server has acknowledged what is in it: only then does the page say "Saved".
+
+import { clear, markAgainst, markDifferences } from "./diff.js";
+import { Clock } from "./clock.js";
+import { inert, make } from "./inert.js";
+import { isForeign, isTyping, keyOf } from "./keys.js";
+import { button, drawProgress, skeleton } from "./layout.js";
+import { Corner, Drafts, Outbox, taskOf } from "./outbox.js";
+import { Ranking } from "./ranking.js";
+import { prepare, Responses } from "./responses.js";
+import { Rewriting } from "./rewriting.js";
+
+// A press this soon after a question appeared, or after another press, is an echo: a double click,
+// a bouncing key. Nobody has read two responses by then.
+const QUIET_MS = 400;
+const RETRY_MS = 4000;
+const LOOK_MS = 2000;
+const LATE_MS = 1500;
+const MOST_SENT = 50;
+const SIZES = [0.85, 1, 1.15, 1.3, 1.5];
+
+const desks = new WeakMap();
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  let desk = desks.get(parentElement);
+  if (!desk) desks.set(parentElement, desk = new Desk(parentElement));
+  desk.receive(data, (message) => setTriggerValue("send", message));
+  return () => {
+    desks.delete(parentElement);
+    desk.leave();
+  };
+}
+
+class Desk {
+  constructor(parent) {
+    this.parts = skeleton({
+      guidelines: () => this.toggleGuidelines(), differences: () => this.toggleDifferences(),
+      smaller: () => this.resize(-1), larger: () => this.resize(1),
+      reason: () => this.openReason(), flags: () => this.nextGroup("flags"),
+      scores: () => this.nextGroup("scores"), rewrite: () => this.rewriting.toggle(),
+      skip: () => this.openSkip(), undo: () => this.undo(),
+    });
+    this.clock = new Clock();
+    this.ranking = new Ranking(this.parts.ranking, (words) => this.ranked(words));
+    this.responses = new Responses(this.parts.responses, { changed: () => this.keep(),
+      place: (position) => this.ranking.place(position),
+      grab: (event, handle) => this.ranking.grab(event, handle) });
+    this.rewriting = new Rewriting(this.parts.rewrite, this.parts.openRewrite, () => this.keep());
+    Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(), mode: null,
+      waiting: null, wanted: null, feedback: null, refusals: [], trouble: "", differ: false,
+      shownAt: -Infinity, pressedAt: -Infinity, sentAt: 0, emptyAt: performance.now() });
+    this.parts.reason.addEventListener("input", () => this.keep());
+    this.listen();
+    parent.append(this.parts.root);
+    this.place();
+    this.resize(0);
+  }
+
+  listen() {
+    this.listeners = [
+      [document, "keydown", (event) => this.onKey(event), true],
+      [window, "beforeunload", (event) => { if (this.outbox?.size) event.preventDefault(); }],
+      [window, "pagehide", () => this.keep(true)],
+      [window, "online", () => this.send()],
+      [window, "resize", () => this.place()],
+      [window, "storage", (event) => this.elsewhere(event)],
+    ];
+    for (const [target, ...rest] of this.listeners) target.addEventListener(...rest);
+    this.timer = setInterval(() => this.tick(), 500);
+  }
+
+  leave() {
+    this.keep(true);
+    clearInterval(this.timer);
+    this.clock.stop();
+    for (const [target, ...rest] of this.listeners) target.removeEventListener(...rest);
+    this.parts.root.remove();
+  }
+
+  /** Below the app's own header, which is as high as it is. */
+  place() {
+    const header = document.querySelector("[data-testid=stHeader]");
+    this.parts.root.style.top = `${header ? header.getBoundingClientRect().bottom : 0}px`;
+  }
+
+  // --- what the server says ---
+
+  receive(data, trigger) {
+    this.trigger = trigger;
+    if (data.owner && data.owner !== this.owner) {
+      this.owner = data.owner;
+      this.corner = new Corner(data.owner);
+      this.outbox = new Outbox(this.corner);
+      this.drafts = new Drafts(this.corner);
+      this.drafts.tidy();
+      this.mine = new Map();
+      this.fresh = true;
+    }
+    this.data = data;
+    if (data.ask) this.asked(data.ask);
+    if (!this.outbox) return this.refused(data.refused);
+    this.trouble = "";
+    this.settle(data.acks);
+    if (data.refused) this.refused(data.refused);
+    else this.supplied(data);
+    if (this.fresh && this.outbox.size) this.send();
+    this.fresh = false;
+    return this.drawState();
+  }
+
+  refused(words) {
+    this.trouble = words;
+    this.drawState();
+  }
+
+  /** Another question than before (a lead may change it at any time) is drawn anew. */
+  asked(ask) {
+    const look = JSON.stringify({ ...ask, guidelines: null });
+    this.changed = this.askLook !== undefined && look !== this.askLook;
+    this.askLook = look;
+    this.ask = ask;
+  }
+
+  settle(acks) {
+    for (const ack of acks) {
+      const awaited = this.waiting === ack.key;
+      // Another tab may have sent it too, and have been told first.
+      const entry = ack.final ? this.outbox.take(ack.key) ?? this.mine.get(ack.key) : null;
+      if (!ack.final) {
+        if (this.outbox.entries().some((each) => each.key === ack.key)) this.trouble = ack.words;
+      } else if (entry) {
+        this.mine.delete(ack.key);
+        if (awaited) this.waiting = null;
+        this.trouble = "";
+        if (ack.ok) this.kept(entry, ack, awaited);
+        else this.notKept(entry, ack.words);
+      }
+    }
+  }
+
+  kept(entry, ack, awaited) {
+    this.say(ack.words);
+    if (entry.do === "answer") this.drafts.drop(taskOf(ack.key));
+    if (entry.do === "undo") this.wanted = ack.show ?? null;
+    if (ack.feedback && awaited) this.showFeedback(ack.feedback);
+  }
+
+  notKept(entry, words) {
+    const what = { skip: "NOT skipped", undo: "NOT undone" }[entry.do] ?? "NOT saved";
+    this.refusals.push({ words: `${what}: ${words}.`,
+      typed: entry.do === "answer" ? [entry.reason, entry.rewrite?.text].filter(Boolean) : [] });
+  }
+
+  /** New questions: keep the one that is being read, or show what comes next. */
+  supplied(data) {
+    this.supply = [data.question, data.ahead].filter(Boolean);
+    const keys = new Set(this.supply.map((each) => each.key));
+    for (const key of this.prepared.keys()) if (!keys.has(key)) this.prepared.delete(key);
+    for (const each of this.supply) {
+      if (each.key !== this.item?.key && !this.prepared.has(each.key)) {
+        this.prepared.set(each.key, prepare(each));
+      }
+    }
+    drawProgress(this.parts, data.progress);
+    this.drawAsk();
+    if (this.feedback || (this.waiting && this.item)) return;
+    const wanted = this.supply.find((each) => each.key === this.wanted);
+    const same = this.item
+      && this.supply.find((each) => taskOf(each.key) === taskOf(this.item.key));
+    this.wanted = null;
+    if (wanted) this.show(wanted);
+    else if (same && !this.outbox.settled().has(taskOf(same.key))) {
+      if (this.changed) {
+        this.keep();
+        this.show(same);
+      }
+      this.item = { ...this.item, key: same.key };
+      this.drawAnswers();
+    } else this.next();
+  }
+
+  next() {
+    const settled = this.outbox.settled();
+    const next = this.supply.find((each) => !settled.has(taskOf(each.key)));
+    if (next) this.show(next);
+    else this.showNothing();
+  }
+
+  // --- showing ---
+
+  show(item) {
+    const prepared = this.prepared.get(item.key) ?? prepare(item);
+    this.prepared.delete(item.key);
+    this.item = item;
+    this.mode = null;
+    this.draft = this.drafts.get(taskOf(item.key)) ?? draftOf(item.before);
+    const { parts } = this;
+    parts.note.hidden = true;
+    parts.root.classList.remove("pf-empty-desk");
+    parts.conversation.replaceChildren(prepared.conversation);
+    this.responses.show(prepared.texts, this.ask, this.draft);
+    parts.reason.value = this.draft.reason;
+    parts.practice.hidden = !item.practice;
+    const count = item.responses.length;
+    parts.ranking.hidden = count === 2;
+    this.ranking.reset(count === 2 ? 0 : count, this.draft.tiers, this.ask.tie, this.ask.letters);
+    this.responses.drawRanks((position) => this.ranking.rankOf(position));
+    this.rewriting.show(item.responses.map((response) => response.text), this.ask, this.draft,
+      () => this.ranking.best);
+    this.drawAnswers();
+    parts.area.scrollTop = 0;
+    this.toLastTurn();
+    this.number += 1;
+    parts.root.dataset.question = this.number;
+    parts.area.setAttribute("aria-label", `Question ${this.number}`);
+    this.takeFocus();
+    this.shownAt = performance.now();
+    this.clock.begin(this.draft.spent);
+    this.tell(this.number);
+    if (this.differ) setTimeout(() => this.drawDifferences(false));
+  }
+
+  /** What the responses answer is in view, however much was said before it. */
+  toLastTurn() {
+    const box = this.parts.conversation.querySelector(".pf-conversation");
+    const last = box?.lastElementChild;
+    if (last && last !== box.firstElementChild) box.scrollTop = last.offsetTop - box.offsetTop;
+  }
+
+  /** Whoever measures hears of it once the responses are painted. */
+  tell(n) {
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      document.dispatchEvent(new CustomEvent("prefloop:shown", { detail: { n } }));
+    }));
+  }
+
+  /** So that the keyboard scrolls, and a screen reader begins, at the top of the question. */
+  takeFocus() {
+    const { activeElement, body } = document;
+    if (activeElement === body || this.parts.root.contains(activeElement)) {
+      this.parts.area.focus({ preventScroll: true });
+    }
+  }
+
+  showNothing() {
+    const { parts } = this;
+    this.item = null;
+    this.mode = null;
+    const { title, text, share } = this.data?.nothing
+      ?? { title: "One moment", text: "The next question is on its way.", share: null };
+    parts.note.hidden = false;
+    parts.note.replaceChildren(make("h2", {}, title), ...(share === null ? [] : [
+      make("div", { class: "pf-track" }, make("div", { style: `width: ${100 * share}%` }))]),
+    make("p", {}, text));
+    parts.conversation.replaceChildren();
+    parts.responses.replaceChildren();
+    parts.ranking.hidden = true;
+    this.rewriting.close();
+    parts.practice.hidden = true;
+    parts.root.classList.add("pf-empty-desk");
+    this.drawAnswers();
+  }
+
+  drawAsk() {
+    const { parts, ask } = this;
+    parts.guide.hidden = !ask.guidelines;
+    if (!ask.guidelines) this.toggleGuidelines(false);
+    else if (parts.guidelines.dataset.version !== `${ask.guidelines.version}`) {
+      parts.guidelines.dataset.version = ask.guidelines.version;
+      parts.guidelines.replaceChildren(make("h2", {}, "Guidelines"),
+        make("div", { class: "pf-text", dir: "auto" }, inert(ask.guidelines.html)),
+        make("p", { class: "pf-quiet" }, `Version ${ask.guidelines.version}`));
+      // New guidelines are to be read once; after that they open on request.
+      this.toggleGuidelines(this.corner.get("guidelines") !== ask.guidelines.version
+        && window.innerWidth >= 900);
+    }
+    parts.reason.hidden = !ask.reason;
+    parts.reason.maxLength = ask.longest_reason;
+    parts.openReason.hidden = !ask.reason;
+    parts.flag.hidden = !ask.flags.length;
+    parts.score.hidden = !ask.scores.length;
+    parts.openRewrite.hidden = !ask.rewrite;
+  }
+
+  /** The row of answers: of a pair, of a ranking, or the reasons to skip. */
+  drawAnswers() {
+    const { parts, item } = this;
+    const pair = item?.responses.length === 2;
+    const before = item?.before?.choice;
+    const look = JSON.stringify([Boolean(item), pair, this.mode === "skip", this.askLook, before]);
+    if (look !== this.answersLook) {
+      this.answersLook = look;
+      parts.answers.replaceChildren(...(!item ? [] : this.mode === "skip" ? this.skipReasons()
+        : pair ? this.pairChoices(before) : this.rankingActions(before)));
+      parts.answers.dataset.count = parts.answers.children.length;
+    }
+    if (this.save) {
+      this.save.firstChild.textContent = this.ranking.missing
+        ? `Save ranking (${this.ranking.missing} to go)` : "Save ranking";
+      this.save.disabled = !this.ranking.complete;
+    }
+    parts.root.dataset.mode = this.mode ?? "";
+    parts.undo.disabled = !this.lastDone() || Boolean(this.waiting) || Boolean(this.feedback);
+    parts.skip.disabled = !item || this.mode === "skip" || Boolean(this.waiting);
+    parts.root.classList.toggle("pf-waiting", Boolean(this.waiting));
+  }
+
+  pairChoices(before) {
+    this.save = null;
+    this.choices = new Map(this.ask.choices.map((choice) => [choice.key, choice]));
+    return this.ask.choices.map((choice) => {
+      const [first, ...rest] = choice.label.split(" ");
+      const label = choice.side ? make("span", {}, make("b", {}, first), ` ${rest.join(" ")}`)
+        : make("span", {}, choice.label);
+      return button(label, choice.key, () => this.answer({ choice: choice.name }),
+        { class: "pf-button pf-choice", "data-side": choice.side || null,
+          "data-strength": choice.side ? choice.strength : null,
+          "aria-current": choice.name === before ? "true" : null,
+          title: choice.name === before ? "Your answer before" : null });
+    });
+  }
+
+  rankingActions(before) {
+    this.choices = new Map();
+    this.save = button("Save ranking", "Enter", () => this.saveRanking(),
+      { class: "pf-button pf-save" });
+    return [this.save,
+      ...(this.ask.tie ? [button("Tie the last two", "=", () => this.ranking.tie())] : []),
+      button("Clear ranks", "X", () => this.ranking.clear()),
+      ...(this.ask.both_bad ? [button("All bad", "0", () => this.answer({ choice: "all-bad" }),
+        { "aria-current": before === "all-bad" ? "true" : null })] : [])];
+  }
+
+  skipReasons() {
+    this.save = null;
+    return [...this.ask.skip_reasons.map((reason, index) => button(
+      reason[0].toUpperCase() + reason.slice(1), `${index + 1}`, () => this.skip(reason))),
+    button("Back", "Esc", () => this.closeMode(), { class: "pf-button pf-plain" })];
+  }
+
+  ranked(words) {
+    this.draft.tiers = this.ranking.tiers;
+    this.responses.drawRanks((position) => this.ranking.rankOf(position));
+    this.drawAnswers();
+    this.say(words);
+    this.keep();
+    if (this.differ) this.drawDifferences(false);
+  }
+
+  /** What is not saved, in plain words, as long as it is so. */
+  drawState() {
+    const { parts } = this;
+    const size = this.outbox?.size ?? 0;
+    if (!size) this.emptyAt = performance.now();
+    const late = size && performance.now() - this.emptyAt > LATE_MS;
+    parts.unsaved.hidden = !late;
+    const words = late ? `${size} answer${size > 1 ? "s" : ""} not saved yet, trying again`
+      + (this.corner.kept ? "" : " (this browser cannot keep them: do not close the page)") : "";
+    if (parts.unsaved.textContent !== words) parts.unsaved.textContent = words;
+    const trouble = !this.trouble ? [] : [{ words: size
+      ? `NOT saved yet: ${this.trouble}. It is kept in this browser and sent again by itself.`
+      : `${this.trouble[0].toUpperCase()}${this.trouble.slice(1)}.`, typed: [], stays: true }];
+    const alerts = [...this.refusals, ...trouble];
+    const look = JSON.stringify(alerts);
+    if (look !== this.alertsLook) {
+      this.alertsLook = look;
+      parts.alerts.replaceChildren(...alerts.map((each) => this.alert(each)));
+    }
+    this.drawAnswers();
+  }
+
+  alert({ words, typed, stays }) {
+    return make("div", { class: "pf-alert" }, make("p", {}, words),
+      ...typed.map((text) => make("textarea", { readonly: true, rows: "2",
+        "aria-label": "What you typed" }, text)),
+      stays ? null : button("Close", "Esc", () => this.closeAlerts()));
+  }
+
+  closeAlerts() {
+    this.refusals = [];
+    this.drawState();
+  }
+
+  say(words) {
+    this.parts.status.textContent = words;
+  }
+
+  // --- what the labeler does ---
+
+  onKey(event) {
+    if (isForeign(event) || !this.parts.root.isConnected) return;
+    const target = event.composedPath()[0];
+    if (event.key === "Escape") {
+      if (this.escape(target)) claim(event);
+      return;
+    }
+    if (isTyping(target) || !this.ask) return;
+    const act = this.actionOf(keyOf(event), target);
+    if (!act) return;
+    claim(event);
+    if (!event.repeat) act();
+  }
+
+  actionOf(key, target) {
+    if (this.feedback) return this.pressesNothing(key, target) ? () => this.goOn() : null;
+    const tools = { g: this.ask.guidelines && (() => this.toggleGuidelines()),
+      d: this.item && (() => this.toggleDifferences()), "-": () => this.resize(-1),
+      "+": () => this.resize(1), u: () => this.undo(), h: () => this.toggleHistory() };
+    if (key in tools) return tools[key] || null;
+    if (!this.item) return null;
+    const digit = /^[0-9]$/.test(key) ? Number(key) : null;
+    if (this.mode === "skip") {
+      const reason = digit ? this.ask.skip_reasons[digit - 1] : null;
+      return digit === null ? null : () => reason && this.skip(reason);
+    }
+    if (this.mode && digit !== null) return () => this.pressInGroup(digit);
+    const more = { s: () => this.openSkip(), f: this.ask.flags.length && (() => this.nextGroup("flags")),
+      p: this.ask.scores.length && (() => this.nextGroup("scores")),
+      r: this.ask.reason && (() => this.openReason()),
+      w: this.ask.rewrite && (() => this.rewriting.toggle()) };
+    if (key in more) return more[key] || null;
+    if (this.item.responses.length === 2) {
+      const choice = this.choices.get(key);
+      return choice ? () => this.answer({ choice: choice.name }) : null;
+    }
+    if (digit) return digit <= this.ranking.count ? () => this.ranking.place(digit - 1) : null;
+    const ranks = { 0: this.ask.both_bad && (() => this.answer({ choice: "all-bad" })),
+      "=": this.ask.tie && (() => this.ranking.tie()), x: () => this.ranking.clear() };
+    if (key in ranks) return ranks[key] || null;
+    return this.pressesNothing(key, target) ? () => this.saveRanking() : null;
+  }
+
+  /** Enter that does not press what has the focus: chips and places are not pressed by it. */
+  pressesNothing(key, target) {
+    if (key !== "Enter") return false;
+    const pressed = target.closest?.("button, a, summary, [role=button]");
+    return !pressed || pressed.matches(".pf-chip, .pf-place, .pf-save, .pf-go-on");
+  }
+
+  escape(target) {
+    if (isTyping(target)) {
+      target.blur();
+      this.parts.reason.classList.remove("pf-open");
+      this.parts.area.focus({ preventScroll: true });
+      return true;
+    }
+    if (this.mode) return this.closeMode();
+    if (this.rewriting.isOpen) return this.rewriting.close();
+    if (this.refusals.length) {
+      this.closeAlerts();
+      return true;
+    }
+    if (!this.parts.guidelines.hidden && window.innerWidth < 900) this.toggleGuidelines(false);
+    return false;
+  }
+
+  answer(what) {
+    if (!this.item || this.waiting || this.feedback || this.early()) return;
+    if (!this.responses.scored) {
+      this.say("Give each response a score first (P, then a number).");
+      return;
+    }
+    const { item, draft, ask } = this;
+    const { seconds, active } = this.clock.spent();
+    this.keep();
+    this.put({ key: item.key, do: "answer", ...what, flags: draft.flags,
+      scores: ask.scores.length ? draft.scores : {}, reason: this.parts.reason.value,
+      rewrite: ask.rewrite ? draft.rewrite : null, seconds, active_seconds: active,
+      question_version: ask.version, guidelines_version: ask.guidelines?.version ?? null });
+    this.done(item);
+  }
+
+  saveRanking() {
+    if (this.ranking.complete) this.answer({ tiers: this.ranking.tiers });
+    else this.say(`${this.ranking.missing} to go.`);
+  }
+
+  skip(reason) {
+    if (!this.item || this.waiting || this.early()) return;
+    this.keep();
+    this.put({ key: this.item.key, do: "skip", reason });
+    this.done(this.item);
+  }
+
+  /** The act is in the outbox: on to the next question, which is here already. */
+  done(item) {
+    this.say("Saving …");
+    this.corner.set("done", { task: taskOf(item.key), at: Date.now() });
+    if (item.practice && this.mode !== "skip") {
+      this.waiting = item.key;
+      this.drawAnswers();
+    } else {
+      this.item = null;
+      this.next();
+    }
+    this.send();
+  }
+
+  /** What Undo brings back: the last act of this page, or what the server knows of. */
+  lastDone() {
+    const entries = this.outbox?.entries() ?? [];
+    const last = entries.at(-1);
+    if (last && last.do !== "undo") {
+      return { task: taskOf(last.key), of: last.do };
+    }
+    const known = this.data?.last;
+    return known && !entries.length ? { task: known.id, of: known.of } : null;
+  }
+
+  undo() {
+    const last = this.lastDone();
+    if (this.waiting || this.feedback || this.early()) return;
+    if (!last) {
+      this.say("There is nothing to undo.");
+      return;
+    }
+    const once = `${Date.now().toString(16)}${Math.random().toString(16).slice(2, 10)}`;
+    const key = `${last.task}-undo${once}`;
+    this.keep();
+    this.put({ key, do: "undo", of: last.of });
+    this.waiting = key;
+    this.say("Taking it back …");
+    this.drawAnswers();
+    this.send();
+  }
+
+  early() {
+    const now = performance.now();
+    const since = now - Math.max(this.shownAt, this.pressedAt);
+    this.pressedAt = now;
+    if (since >= QUIET_MS) return false;
+    this.say("That press came too soon after the last one and was ignored.");
+    return true;
+  }
+
+  openSkip() {
+    if (this.waiting || this.feedback) return;
+    this.closeMode();
+    this.mode = "skip";
+    this.drawAnswers();
+    this.say("Why? Press a number, or Esc to go back.");
+  }
+
+  /** Number keys go to the flags (or scores) of A, then of B, …, then to the answers again. */
+  nextGroup(kind) {
+    if (!this.item || this.waiting || this.feedback) return;
+    const at = this.mode === kind ? this.at + 1 : 0;
+    this.closeMode();
+    if (at >= this.item.responses.length) return;
+    this.mode = kind;
+    this.at = at;
+    const group = this.responses.activate(kind, at);
+    this.drawAnswers();
+    this.say(`${kind === "flags" ? "Flags" : "Score"} of ${this.ask.letters[at]}: press a number 1 to `
+      + `${group.children.length}, ${kind === "flags" ? "F" : "P"} for the next, Esc to go back.`);
+  }
+
+  pressInGroup(digit) {
+    const group = this.responses.activate(this.mode, this.at);
+    group.children[digit - 1]?.click();
+    if (this.mode === "scores" && digit && digit <= group.children.length) this.nextGroup("scores");
+  }
+
+  closeMode() {
+    const was = this.mode;
+    this.mode = null;
+    this.responses.activate(null);
+    if (was) {
+      this.say("");
+      this.drawAnswers();
+    }
+    return Boolean(was);
+  }
+
+  openReason() {
+    this.parts.reason.classList.add("pf-open");
+    this.parts.reason.focus();
+  }
+
+  toggleHistory() {
+    const folded = this.parts.conversation.querySelector("details");
+    if (folded) folded.open = !folded.open;
+  }
+
+  toggleGuidelines(open = this.parts.guidelines.hidden) {
+    this.parts.guidelines.hidden = !open;
+    this.parts.guide.setAttribute("aria-expanded", open);
+    if (!open && this.ask?.guidelines) this.corner.set("guidelines", this.ask.guidelines.version);
+  }
+
+  toggleDifferences() {
+    this.differ = !this.differ;
+    this.parts.differ.setAttribute("aria-pressed", this.differ);
+    this.drawDifferences();
+  }
+
+  drawDifferences(aloud = true) {
+    const { panes } = this.responses;
+    panes.forEach(clear);
+    let words = "";
+    if (this.differ && this.item && panes.length === 2) {
+      const { left, right } = markDifferences(panes[0], panes[1]);
+      words = left + right ? "Marked: what the other one does not say there." : "No word differs.";
+    } else if (this.differ && this.item) {
+      const best = this.ranking.best ?? 0;
+      panes.forEach((pane, position) => {
+        if (position !== best) markAgainst(panes[best], pane);
+      });
+      words = `Marked: what ${this.ask.letters[best]} does not say there.`;
+    }
+    if (aloud) this.say(words);
+  }
+
+  resize(step) {
+    const stored = new Corner("everybody");
+    const at = Math.max(0, SIZES.indexOf(stored.get("size") ?? 1));
+    const size = SIZES[Math.min(SIZES.length - 1, Math.max(0, at + step))];
+    if (step) stored.set("size", size);
+    this.parts.root.style.setProperty("--pf-size", size);
+  }
+
+  showFeedback({ right, known, given, html }) {
+    this.feedback = true;
+    this.parts.feedback.hidden = false;
+    this.parts.feedback.dataset.right = right;
+    const on = button("Continue", "Enter", () => this.goOn(), { class: "pf-button pf-go-on" });
+    this.parts.feedback.replaceChildren(
+      make("p", {}, make("strong", {}, right ? "Right. " : "Not quite. "),
+        right ? `The answer is: ${known}.` : `You said: ${given}. The answer is: ${known}.`),
+      make("div", { class: "pf-text", dir: "auto" }, inert(html)), on);
+    this.shownAt = performance.now();
+    on.focus({ preventScroll: true });
+    this.drawAnswers();
+  }
+
+  goOn() {
+    if (this.early()) return;
+    this.feedback = null;
+    this.parts.feedback.hidden = true;
+    this.item = null;
+    this.next();
+    this.say("");
+  }
+
+  // --- keeping and sending ---
+
+  /** What was typed and marked so far; on leaving the page, also the time it took. */
+  keep(leaving = false) {
+    if (!this.item || !this.drafts || this.feedback) return;
+    this.draft.reason = this.parts.reason.value;
+    const { flags, scores, reason, rewrite, tiers } = this.draft;
+    const begun = reason || rewrite || tiers.length || Object.keys(scores).length
+      || Object.values(flags).some((each) => each.length);
+    const task = taskOf(this.item.key);
+    if (leaving) this.draft.spent = this.clock.spent();
+    if (begun || leaving) this.drafts.keep(task, this.draft);
+    else this.drafts.drop(task);
+  }
+
+  put(entry) {
+    const dated = { ...entry, at: Date.now() };
+    this.mine.set(entry.key, dated);
+    this.outbox.put(dated);
+  }
+
+  /** One's own acts, and those that another tab has left for a while (it may be closed). */
+  send() {
+    if (!this.outbox) return;
+    this.sentAt = performance.now();
+    const entries = this.outbox.entries().filter((entry) => this.fresh || this.mine.has(entry.key)
+      || Date.now() - entry.at > RETRY_MS);
+    this.trigger({ entries: entries.slice(0, MOST_SENT), at: Date.now() });
+  }
+
+  tick() {
+    if (!this.outbox) return;
+    const size = this.outbox.size;
+    const since = performance.now() - this.sentAt;
+    if (size && since > RETRY_MS) this.send();
+    const idle = !size && (!this.item || this.data.refused) && !this.feedback;
+    if (idle && since > LOOK_MS && document.visibilityState === "visible") this.send();
+    this.drawState();
+  }
+
+  /** Another tab of the same person has settled a question: nobody answers it twice. */
+  elsewhere(event) {
+    if (!this.item || event.key !== `${this.corner?.prefix}done` || !event.newValue) return;
+    if (JSON.parse(event.newValue).task !== taskOf(this.item.key) || this.waiting) return;
+    if (this.parts.reason.value || this.draft.rewrite) return; // the server will say it
+    this.supply = this.supply.filter((each) => taskOf(each.key) !== taskOf(this.item.key));
+    this.next();
+    this.say("You settled that one in another tab.");
+    this.send();
+  }
+}
+
+function draftOf(before) {
+  return { flags: { ...before?.flags }, scores: { ...before?.scores }, reason: before?.reason ?? "",
+    rewrite: before?.rewrite ?? null, tiers: before?.tiers ?? [], spent: null };
+}
+
+function claim(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}

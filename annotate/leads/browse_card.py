@@ -1,0 +1,124 @@
+"""One thing and where it leads: its text, what it came from, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from annotate.answer_form import in_letters, letter, show_task, turns_html
+from annotate.figures import as_label, duration, facts_html, moment, name_of, table_html
+from annotate.rendering import conversation_html, response_html
+from annotate.session import store
+from data.blindness import hidden_from
+from data.lineage import Group, card
+from data.measures.quality import seconds_of
+from data.records import Labeler
+
+
+def show_card(kind: str, thing: int, labeler: Labeler) -> None:
+    """The card, with every link as a button; errors in one line if there is no such thing."""
+    st.button("Back to the search", icon=":material/arrow_back:", on_click=st.query_params.clear,
+              key="card-back")
+    found = card(store(), kind, thing, labeler.id)
+    st.markdown(f"### {as_label(found.title)}")
+    if found.facts:
+        st.html('<div class="pf-about">' + " · ".join(
+            f"{escape(name)}: {escape(value)}" for name, value in found.facts) + "</div>")
+    if kind in _BODIES:
+        _BODIES[kind](thing, labeler)
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(key="groups-from"):
+        st.markdown("#### Comes from")
+        _groups("from", found.came_from)
+    with right, st.container(key="groups-to"):
+        st.markdown("#### Led to")
+        _groups("to", found.led_to)
+
+
+def _groups(side: str, groups: Sequence[Group]) -> None:
+    if not groups:
+        st.write("Nothing that is stored.")
+    for number, group in enumerate(groups):
+        more = f" ({group.total:,})" if group.total > len(group.links) else ""
+        st.html(f'<div class="pf-role">{escape(group.title)}{more}</div>')
+        for place, link in enumerate(group.links):
+            st.button(as_label(link.label), type="tertiary", width="stretch",
+                      key=f"row-{side}-{number}-{place}", on_click=_open,
+                      args=(link.kind, link.id))
+
+
+def _open(kind: str, thing: int) -> None:
+    st.query_params.from_dict({kind: str(thing)})
+
+
+def _answer(thing: int, labeler: Labeler) -> None:
+    """What was said, as its labeler saw the task."""
+    comparison = store().comparisons.get(thing)
+    task = store().tasks.get(comparison.task_id)
+    order = comparison.shown or task.response_ids
+    answer = comparison.answer
+    what = "withdrawn" if answer.verdict == "withdrawn" else in_letters(answer, order)
+    facts = [("Says", what, "in the order that they were shown"
+              if comparison.shown else "the order of display is not known"),
+             ("Who", name_of(store().people.get(comparison.labeler_id)),
+              moment(comparison.created_at)),
+             ("Time", duration(seconds_of(answer)), "idle time taken out"
+              if answer.active_seconds is not None else "as the clock ran"),
+             ("Asked under", "default question" if answer.question_version is None
+              else f"question {answer.question_version}",
+              "no guidelines" if answer.guidelines_version is None
+              else f"guidelines {answer.guidelines_version}")]
+    decision = store().decisions.get(thing)
+    if decision is not None:
+        facts.append(("Decision", "of a lead", f"overrides {len(decision.overrides)}"))
+    st.html(facts_html(facts))
+    show_task(store().prompts.get(task.prompt_id), order)
+    marks = [(letter(position), ", ".join(answer.flags.get(response, ())) or "–",
+              str(answer.scores.get(response, "–"))) for position, response in enumerate(order)
+             if response in answer.flags or response in answer.scores]
+    if marks:
+        st.html(table_html(("Response", "Flags", "Score"), marks))
+    if answer.rationale:
+        st.html(turns_html("Reason", answer.rationale))
+    if decision is not None and decision.note:
+        st.html(turns_html("Note", decision.note))
+    rewrite = store().comparisons.rewrite_of(thing)
+    if rewrite is not None:
+        place = letter(order.index(rewrite.response_id))
+        st.html(turns_html(f"Rewrite of {place}", rewrite.text))
+
+
+def _task(thing: int, labeler: Labeler) -> None:
+    """The task in the viewer's own order, and everybody's answers in its letters."""
+    task = store().tasks.get(thing)
+    order = store().assignments.order_for(task, labeler.id)
+    show_task(store().prompts.get(task.prompt_id), order)
+    _hidden(task.response_ids, labeler)
+    answers = store().comparisons.of_task(thing)
+    if answers:
+        st.html(table_html(("Who", "Says", "Reason", "Time", "When"), [
+            (name_of(store().people.get(c.labeler_id)), in_letters(c.answer, order),
+             c.answer.rationale or "–", duration(seconds_of(c.answer)), moment(c.created_at))
+            for c in answers], numbers=(3,)))
+
+
+def _response(thing: int, labeler: Labeler) -> None:
+    response = store().responses.get([thing])[0]
+    st.html(conversation_html(store().prompts.get(response.prompt_id).messages))
+    with st.container(border=True):
+        st.html(response_html(response.text))
+    _hidden([thing], labeler)
+
+
+def _prompt(thing: int, labeler: Labeler) -> None:
+    st.html(conversation_html(store().prompts.get(thing).messages))
+
+
+def _hidden(responses: Sequence[int], labeler: Labeler) -> None:
+    if hidden_from(store(), labeler.id, responses):
+        st.caption("Who wrote this is hidden: you may still be asked about it.")
+
+
+_BODIES = {"answer": _answer, "task": _task, "response": _response, "prompt": _prompt}

@@ -1,0 +1,119 @@
+"""Files of what a search has filtered: JSON Lines and CSV, made when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from annotate.actions import require
+from annotate.leads import lead_actions
+from annotate.session import store
+from data.blindness import hidden_from
+from data.exchange.export_files import WRITERS, Record
+from data.exchange.export_records import SOURCES
+from data.plain_json import to_json
+from data.search import Filters, find
+from data.store import Store
+
+#: A larger file is for `prefloop export`, which need not hold it in the server's memory.
+MOST_ROWS = 20_000
+_BATCH = 500
+#: What a response's record would tell of who wrote it.
+_TELLING = ("policy", "sampling", "seed", "sample_index", "logprob")
+_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
+
+
+def buttons(kind: str, filters: Filters, token: str | None) -> None:
+    """One button a format; the file is made on the press, by who is signed in then."""
+    for form, mime in _TYPES.items():
+        st.download_button(form.upper(), _maker(store(), kind, filters, token, form),
+                           f"{kind}.{form}", mime, key=f"download-{form}", on_click="ignore",
+                           icon=":material/download:",
+                           help=f"What is filtered, at most the newest {MOST_ROWS:,}")
+
+
+def _maker(store: Store, kind: str, filters: Filters, token: str | None,
+           form: str) -> Callable[[], bytes]:
+    # Runs later and outside any page's run: nothing of Streamlit may be asked then.
+    return lambda: made(store, kind, filters, token, form)
+
+
+def made(store: Store, kind: str, filters: Filters, token: str | None, form: str) -> bytes:
+    """The file's bytes, and an entry in the audit log.
+
+    Raises:
+        NotAllowed: the session has ended, or the role may not.
+    """
+    me = require(store, token, "quality")
+    ids = find(store, kind, filters, MOST_ROWS).ids
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "download"
+        rows = WRITERS[form](path, records(store, kind, ids, me.id))
+        lead_actions.note_download(store, token, f"{kind} as {form}", rows)
+        return path.read_bytes()
+
+
+def records(store: Store, kind: str, ids: Sequence[int], viewer: int) -> Iterator[Record]:
+    """Answers, tasks, responses or prompts as an export has them, in the order of their ids.
+
+    Who wrote a response is left out (None) where the viewer may still be asked about it.
+    """
+    query, as_record = _SOURCES[kind]
+    for start in range(0, len(ids), _BATCH):
+        part = ids[start:start + _BATCH]
+        found = {row["id"]: as_record(row) for row in store.database.rows(
+            f"SELECT * FROM ({query}) WHERE id IN (SELECT value FROM json_each(?))",
+            [to_json(list(part))])}
+        yield from _blinded(store, [found[i] for i in part if i in found], viewer)
+
+
+def _blinded(store: Store, records: Sequence[Record], viewer: int) -> Iterable[Record]:
+    responses = [response for record in records for response in _responses(record)]
+    hidden = hidden_from(store, viewer, {_id(response) for response in responses})
+    for response in responses:
+        if _id(response) in hidden:
+            response.update({name: None for name in _TELLING if name in response})
+    return records
+
+
+def _responses(record: Record) -> list[Record]:
+    """The records of responses in a record, which may be one itself."""
+    return list(record.get("responses", ())) or ([record] if "response_id" in record else [])
+
+
+def _id(response: Record) -> int:
+    return int(response["response_id"] if "response_id" in response else response["id"])
+
+
+_TASKS = """
+    SELECT t.*, p.messages, p.split, r.number AS round, (
+        SELECT json_group_array(json_object('id', s.id, 'text', s.text, 'policy',
+            coalesce(v.name, s.source)))
+        FROM task_responses tr JOIN responses s ON s.id = tr.response_id
+        LEFT JOIN policy_versions v ON v.id = s.policy_version_id
+        WHERE tr.task_id = t.id) AS responses
+    FROM tasks t JOIN prompts p ON p.id = t.prompt_id LEFT JOIN rounds r ON r.id = t.round_id"""
+
+
+def _task(row: Any) -> Record:
+    return {"prompt": json.loads(row["messages"]), "responses": json.loads(row["responses"]),
+            "purpose": row["purpose"], "wanted": row["wanted"], "labels": row["labels"],
+            "split": row["split"], "round": row["round"], "prompt_id": row["prompt_id"],
+            "task_id": row["id"], "created_at": row["created_at"]}
+
+
+def _prompt(row: Any) -> Record:
+    return {"prompt": json.loads(row["messages"]), "source": row["source"],
+            "split": row["split"], "tags": json.loads(row["tags"]), "prompt_id": row["id"],
+            "created_at": row["created_at"]}
+
+
+_SOURCES: dict[str, tuple[str, Callable[[Any], Record]]] = {
+    "answers": (SOURCES["comparisons"].query, SOURCES["comparisons"].record),
+    "responses": (SOURCES["responses"].query, SOURCES["responses"].record),
+    "tasks": (_TASKS, _task), "prompts": ("SELECT * FROM prompts", _prompt)}

@@ -1,0 +1,149 @@
+"""The leads' page of disputes: where labelers disagree most, and a lead's last word on it.
+
+Who wrote the responses is not shown, so that a decision is as blind to it as any answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from uuid import uuid4
+
+import streamlit as st
+
+from annotate import notices
+from annotate.answer_form import answer_input, in_letters, letter, show_task, turns_html
+from annotate.figures import as_label, duration, moment, name_of, short, table_html
+from annotate.leads import lead_actions
+from annotate.leads.leads_style import STYLE
+from annotate.leads.quality_report import LARGE
+from annotate.notices import failing_as, say
+from annotate.permissions import permits
+from annotate.session import guarded, store, token
+from data.activity import latest_answer
+from data.disputes import Dispute, disputes
+from data.measures.quality import seconds_of
+from data.records import Answer, Comparison, Decision, Labeler, Round, Task
+
+PAGE_SIZE = 20
+LONGEST_NOTE = 4000
+_REFRESH_SECONDS = 60
+_ALL = "all"
+
+
+@guarded("quality")
+def page(labeler: Labeler) -> None:
+    """The disputed tasks of a round, the most disputed first."""
+    st.html(STYLE)
+    head, which, what = st.columns([3, 2, 3], vertical_alignment="bottom")
+    head.subheader("Disputes")
+    rounds: dict[str, Round | None] = {str(t.id): t for t in store().rounds.all()[::-1]}
+    rounds[_ALL] = None
+    chosen = rounds.get(which.selectbox(
+        "Round", list(rounds), key="disputes-round", persist_state="session",
+        format_func=lambda name: "All rounds" if (turn := rounds[name]) is None
+        else f"Round {turn.number}") or _ALL)
+    decided_too = what.checkbox("Show decided ones", key="disputes-decided",
+                                persist_state="session")
+    notices.show()
+    st.caption("Disagreement is the entropy of the answers times their mean strength. Everybody's "
+               "answers are in view here: a task that you open is not blind for you any more.")
+    found = _disputes(str(store().database.path), chosen.id if chosen else None, _version(chosen))
+    decided = sum(dispute.decided for dispute in found)
+    listed = [dispute for dispute in found if decided_too or not dispute.decided]
+    st.caption(f"{len(found) - decided:,} open, {decided:,} decided.")
+    if not listed:
+        st.write("Nobody disagrees here." if not found else "All disputes are decided.")
+        return
+    number = 1 if len(listed) <= PAGE_SIZE else st.pagination(
+        -(-len(listed) // PAGE_SIZE), key="disputes-page")
+    for dispute in listed[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]:
+        _entry(dispute, labeler)
+
+
+def _version(turn: Round | None) -> int:
+    """What a list depends on; that of a large round is read again only after a while."""
+    answers = latest_answer(store()) if turn is None else store().tasks.progress(turn.id)[0]
+    return latest_answer(store()) if answers <= LARGE else 0
+
+
+@st.cache_data(ttl=_REFRESH_SECONDS, max_entries=16, show_spinner="Comparing answers")
+def _disputes(path: str, round_id: int | None, version: int) -> list[Dispute]:
+    """Shared by all who look; `path` and `version` say of what and of when it is."""
+    return disputes(store(), round_id)
+
+
+def _entry(dispute: Dispute, labeler: Labeler) -> None:
+    task = store().tasks.get(dispute.task_id)
+    # Not the order of storing, which would tell who wrote what.
+    shown = store().assignments.order_for(task, labeler.id)
+    answers = store().comparisons.of_task(task.id)
+    decision = store().decisions.of_task(task.id)
+    blind = [c for c in answers if store().decisions.get(c.id) is None]
+    said = Counter(_side(c.answer, shown) for c in blind)
+    tally = ", ".join(f"{count} {words}" for words, count in said.most_common())
+    prompt = store().prompts.get(task.prompt_id)
+    state = ":green-badge[decided] " if decision else ""
+    with st.expander(f"{state}**{as_label(tally)}** · {as_label(short(prompt.text, 70))}",
+                     key=f"dispute-{task.id}", on_change="rerun") as fold:
+        if fold.open:
+            show_task(prompt, shown)
+            _answers(blind, shown)
+            if decision is not None:
+                _decided(decision, shown)
+            if permits(labeler, "settings"):
+                _decide(task, shown, again=decision is not None)
+            st.html(f'<div class="pf-link"><a href="/browse?task={task.id}" target="_self">Where '
+                    "this task comes from</a></div>")
+
+
+def _side(answer: Answer, shown: tuple[int, ...]) -> str:
+    """What an answer speaks for, however strongly."""
+    if answer.is_tie or len(shown) > 2:
+        return in_letters(answer, shown)
+    return f"for {letter(shown.index(answer.ranking[0][0]))}"
+
+
+def _answers(answers: list[Comparison], shown: tuple[int, ...]) -> None:
+    """Everybody's answers, in the letters of this page."""
+    rows = []
+    for c in answers:
+        flags = "; ".join(f"{letter(shown.index(response))}: {', '.join(marks)}"
+                          for response, marks in c.answer.flags.items())
+        rows.append((name_of(store().people.get(c.labeler_id)), in_letters(c.answer, shown),
+                     c.answer.rationale or "–", flags or "–", duration(seconds_of(c.answer)),
+                     moment(c.created_at)))
+    st.html(table_html(("Who", "Says", "Reason", "Flags", "Time", "When"), rows, numbers=(4,)))
+
+
+def _decided(decision: Decision, shown: tuple[int, ...]) -> None:
+    comparison = store().comparisons.get(decision.comparison_id)
+    over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
+            for i in decision.overrides]
+    st.html('<div class="pf-calm"><strong>'
+            f"{escape(name_of(store().people.get(decision.labeler_id)))} decided: "
+            f"{escape(in_letters(comparison.answer, shown))}.</strong> Overrides "
+            f"{escape(', '.join(over)) or 'nobody'}. {moment(decision.created_at)}"
+            + (turns_html("Note", decision.note) if decision.note else "") + "</div>")
+
+
+def _decide(task: Task, shown: tuple[int, ...], again: bool) -> None:
+    st.markdown("**Decide anew**" if again else "**Decide**")
+    answer = answer_input(f"decide-{task.id}", shown, strengths=True)
+    st.text_area("Note", key=f"decide-note-{task.id}", max_chars=LONGEST_NOTE, height=70,
+                 placeholder="Why (optional)")
+    st.button("Record decision", type="primary", key=f"decide-save-{task.id}",
+              disabled=answer is None, on_click=_save, args=(task.id, answer),
+              help="From then on this answer alone stands for the task in training and in "
+                   "exports of preferences. Everybody's answers stay, and still count as theirs "
+                   "in agreement; an answer that you gave yourself becomes this one.")
+
+
+def _save(task_id: int, answer: Answer) -> None:
+    note = str(st.session_state.get(f"decide-note-{task_id}") or "")
+    with failing_as("decided"):
+        decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note)
+        _disputes.clear()
+        over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
+                for i in decision.overrides]
+        say(f"Decided. Overrides {', '.join(over) or 'nobody'}.")

@@ -1,0 +1,160 @@
+"""The leads' page of people: add them, give them links, see how far they are, change or disable."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from annotate import actions, notices
+from annotate.figures import NOTHING, moment, table_html
+from annotate.leads import lead_actions
+from annotate.leads.leads_style import STYLE
+from annotate.notices import failing_as, say
+from annotate.session import guarded, store, token
+from data.activity import Activity, activity
+from data.people import CODE_LIFETIME, LONGEST_NAME
+from data.records import ROLES, Labeler
+
+_ROLE_HELP = {"labeler": "labeler: answers",
+              "lead": "lead: everything, people included",
+              "engineer": "engineer: answers, quality, rounds and jobs"}
+_LINKS = "people-links"
+
+
+@guarded("people")
+def page(labeler: Labeler) -> None:
+    """Everybody, and what can be done about them."""
+    st.html(STYLE)
+    st.subheader("People")
+    notices.show()
+    _links()
+    with st.form("add-person", clear_on_submit=True):
+        name, role, button = st.columns([3, 3, 1], vertical_alignment="bottom")
+        name.text_input("Name", key="person-name", max_chars=LONGEST_NAME)
+        role.selectbox("Role", ROLES, key="person-role", format_func=_ROLE_HELP.__getitem__)
+        button.form_submit_button("Add", on_click=_add, width="stretch", type="primary")
+    # With a key of its own it stays open when a notice appears above it.
+    with st.expander("Add several at once", key="add-several", on_change="rerun") as fold:
+        if fold.open:
+            _several()
+    everybody = store().people.all()
+    _table(everybody)
+    humans = {p.id: p for p in everybody if p.kind == "human"}
+    st.markdown("#### Links and access")
+    chosen = st.selectbox("Person", list(humans), format_func=lambda i: humans[i].name,
+                          key="person-chosen")
+    if chosen is not None:
+        _access(humans[chosen], labeler)
+
+
+def _several() -> None:
+    with st.form("add-people", border=False):
+        st.text_area("Names, one a line", key="people-names", height=140)
+        st.selectbox("Role of all of them", ROLES, key="people-role",
+                     format_func=_ROLE_HELP.__getitem__)
+        st.form_submit_button("Add all", on_click=_add_several)
+
+
+def _table(everybody: list[Labeler]) -> None:
+    found, goal = activity(store()), store().assignments.rules().daily_goal
+    st.html(table_html(
+        ("Name", "Role", "Kind", "State", "Answers", "This round", "Today", "Last seen", "Since"),
+        [(p.name, p.role, p.kind, "disabled" if p.disabled else "active",
+          *_progress(found.get(p.id, Activity()), goal), moment(p.created_at))
+         for p in everybody], numbers=(4, 5, 6)))
+    st.caption("Today by UTC, changed answers counted once."
+               + (f" The daily goal is {goal:,}." if goal else ""))
+
+
+def _progress(of: Activity, goal: int) -> tuple[str, str, str, str]:
+    today = f"{of.today:,} of {goal:,}" if goal else f"{of.today:,}"
+    return (f"{of.answers:,}", f"{of.in_round:,}", today,
+            moment(of.last_seen) if of.last_seen else NOTHING)
+
+
+def _access(person: Labeler, labeler: Labeler) -> None:
+    """A link, a role, an address, the way out; one's own role and access are others' to change."""
+    own = person.id == labeler.id
+    link, access, role, change = st.columns([2, 2, 3, 2], vertical_alignment="bottom")
+    link.button("New sign-in link", width="stretch", on_click=_link, args=(person,),
+                disabled=person.disabled)
+    access.button("Enable" if person.disabled else "Disable", width="stretch",
+                  on_click=_set_disabled, args=(person, not person.disabled), disabled=own)
+    role.selectbox("Role", ROLES, ROLES.index(person.role), key=f"role-{person.id}",
+                   format_func=_ROLE_HELP.__getitem__, disabled=own)
+    change.button("Change role", width="stretch", on_click=_change_role, args=(person,),
+                  disabled=own)
+    email, save = st.columns([7, 2], vertical_alignment="bottom")
+    email.text_input("E-mail address (for the organisation's single sign-on)",
+                     str(person.config.get("email", "")), key=f"email-{person.id}",
+                     placeholder="None")
+    save.button("Save address", width="stretch", on_click=_set_email, args=(person,))
+
+
+def _links() -> None:
+    """Links are shown this once, since only their hashes are kept."""
+    found = st.session_state.pop(_LINKS, None)
+    if not found:
+        return
+    with st.container(border=True):
+        if len(found) == 1:
+            st.text(f"The sign-in link of {found[0][0]}. It works once, for {CODE_LIFETIME.days} "
+                    "days, and is shown only now:")
+            st.code(_url(found[0][1]), language=None, wrap_lines=True)
+        else:
+            st.text(f"The sign-in links of {len(found)} people. Each works once, for "
+                    f"{CODE_LIFETIME.days} days, and is shown only now:")
+            st.code("\n".join(f"{name}\t{_url(code)}" for name, code in found), language=None,
+                    wrap_lines=True)
+
+
+def _url(code: str) -> str:
+    """A link to where this browser reached the app."""
+    url = urlsplit(st.context.url or "")
+    base = f"{url.scheme}://{url.netloc}" if url.netloc else "http://127.0.0.1:8501"
+    return f"{base}/signin?code={code}"
+
+
+def _add() -> None:
+    with failing_as("added"):
+        person, code = actions.add_labeler(store(), token(), st.session_state["person-name"],
+                                           st.session_state["person-role"])
+        st.session_state[_LINKS] = [(person.name, code)]
+
+
+def _add_several() -> None:
+    names = [line for line in str(st.session_state["people-names"]).splitlines() if line.strip()]
+    with failing_as("added"):
+        added = lead_actions.add_labelers(store(), token(), names,
+                                          st.session_state["people-role"])
+        st.session_state[_LINKS] = [(person.name, code) for person, code in added]
+        st.session_state["people-names"] = ""
+
+
+def _link(person: Labeler) -> None:
+    with failing_as("made"):
+        st.session_state[_LINKS] = [
+            (person.name, actions.new_link(store(), token(), person.id))]
+
+
+def _set_disabled(person: Labeler, disabled: bool) -> None:
+    with failing_as("changed"):
+        actions.set_disabled(store(), token(), person.id, disabled)
+        say(f"{person.name} is disabled and signed out." if disabled
+            else f"{person.name} is enabled.")
+
+
+def _change_role(person: Labeler) -> None:
+    role = st.session_state[f"role-{person.id}"]
+    with failing_as("changed"):
+        lead_actions.change_role(store(), token(), person.id, role)
+        say(f"{person.name} is {'an' if role == 'engineer' else 'a'} {role} now.")
+
+
+def _set_email(person: Labeler) -> None:
+    address = str(st.session_state[f"email-{person.id}"] or "")
+    with failing_as("saved"):
+        actions.set_email(store(), token(), person.id, address)
+        say(f"{person.name} may sign in with {address.strip()}." if address.strip()
+            else f"{person.name} has no address any more.")

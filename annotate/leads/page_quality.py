@@ -1,0 +1,226 @@
+"""The leads' page of numbers: how far labelers agree, what their habits are, who clicks through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import streamlit as st
+
+from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, table_html, time
+from annotate.leads import quality_charts as charts
+from annotate.leads.leads_style import STYLE
+from annotate.leads.quality_charts import PUBLISHED, Dot
+from annotate.leads.quality_report import Report, reports
+from annotate.session import guarded, store
+from data.measures.agreement import REFERENCE_FIGURES
+from data.measures.breakdowns import Breakdown
+from data.measures.quality import Figures
+from data.records import STRENGTHS, Labeler, Round
+
+REFRESH_SECONDS = 15
+#: So many rounds, or tags, have a row in the plot.
+MOST_ROWS = 12
+_ALL = "all"
+_WORDS = {"always-left": "takes the first shown", "always-right": "takes the last shown",
+          "always-longer": "takes the longer one", "always-shorter": "takes the shorter one",
+          "always-tie": "calls ties throughout", "too-fast": "answers faster than one can read",
+          "random": "answers as a coin would", "inconsistent": "contradicts themselves",
+          "gold": "misses known answers"}
+
+
+@guarded("quality")
+def page(labeler: Labeler) -> None:
+    """Figures of one round (or all), refreshed while the page is open."""
+    st.html(STYLE)
+    rounds = store().rounds.all()
+    head, which, whose = st.columns([3, 2, 3], vertical_alignment="bottom")
+    head.subheader("Quality")
+    choices: dict[str, Round | None] = {str(turn.id): turn for turn in rounds[::-1]}
+    choices[_ALL] = None
+    chosen = which.selectbox("Round", list(choices), key="quality-round",
+                             persist_state="session",
+                             format_func=lambda name: _round_name(choices[name]))
+    kinds = sorted({person.kind for person in store().people.all()})
+    kept = whose.pills("Whose answers", kinds, selection_mode="multi", default=kinds,
+                       key="quality-kinds")
+    st.fragment(_figures, run_every=REFRESH_SECONDS)(
+        choices.get(chosen or _ALL), tuple(kept or ()))
+
+
+def _round_name(turn: Round | None) -> str:
+    return "All rounds" if turn is None else f"Round {turn.number}"
+
+
+@guarded("quality")
+def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> None:
+    people = {person.id: person for person in store().people.all()}
+    with st.spinner("Counting", show_time=True):
+        report = reports.get(store(), turn.id if turn else None, kinds)
+    if not report.answers:
+        st.write("No answer has been given yet" + (f" in round {turn.number}." if turn else "."))
+        return
+    _alarms(report, people)
+    _facts(report, turn)
+    st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
+    others = sorted({people[i].kind for i in report.people} - {"human"})
+    if others:
+        st.caption(f"Includes answers that are not from people: {', '.join(others)}.")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _reliability(report, people)
+    with right:
+        _by_strength(report)
+    st.markdown("#### By labeler")
+    _by_labeler(report, people)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("#### Labels over time")
+        charts.show(charts.over_time(report.moments), "quality-time",
+                    f"Answers over time; {report.answers:,} in all")
+    with right:
+        _trend(report, turn)
+    _by_tag(report)
+
+
+def _alarms(report: Report, people: Mapping[int, Labeler]) -> None:
+    """Who clicks through, with the evidence: the first thing on the page."""
+    if not report.alarms:
+        st.html('<div class="pf-calm">Nobody stands out as clicking through. In a careful crew, '
+                "a name appears here by chance in at most 1 round of 20.</div>")
+        return
+    parts = []
+    for who in dict.fromkeys(alarm.labeler_id for alarm in report.alarms):
+        own = [alarm for alarm in report.alarms if alarm.labeler_id == who]
+        items = "".join(f"<li><strong>{escape(_WORDS.get(alarm.kind, alarm.kind))}</strong>: "
+                        f"{escape(alarm.evidence)} <span>p = {alarm.p:.2g}</span></li>"
+                        for alarm in own)
+        parts.append(f'<div class="pf-alarm"><div><strong>{escape(name_of(people[who]))}</strong> '
+                     f'stands out. <a href="/browse?of={who}" target="_self">Their answers</a>'
+                     f"</div><ul>{items}</ul></div>")
+    st.html("".join(parts))
+
+
+def _facts(report: Report, turn: Round | None) -> None:
+    facts = []
+    if turn is not None:
+        given, wanted = store().tasks.progress(turn.id)
+        facts.append(("Labels given", f"{given:,} of {wanted:,}",
+                      f"{100 * given / wanted:.0f} % of round {turn.number}" if wanted
+                      else "no pairs yet"))
+    else:
+        facts.append(("Answers", f"{report.answers:,}", "in all rounds"))
+    facts += [("Agreement of two labelers", *share(report.agreement)),
+              ("Krippendorff's alpha", *number(report.alpha)),
+              ("Same again on repeats", *share(report.self_agreement)),
+              ("Known answers right", *share(report.gold)),
+              ("Shown first (A) wins", *share(report.left)),
+              ("Longer one wins", *share(report.longer)),
+              ("Median time per task", *time(report.seconds))]
+    if turn is not None:
+        facts.append(("New policy beats the reference", *(share(report.win) if report.win else (
+            NOTHING, "this round samples the reference itself"
+            if turn.policy_version_id == turn.reference_id else "no evaluation answered yet"))))
+    st.html(facts_html(facts))
+
+
+def _reliability(report: Report, people: Mapping[int, Labeler]) -> None:
+    st.markdown("#### Reliability")
+    alarming = {alarm.labeler_id for alarm in report.alarms}
+    rows = [Dot(name_of(people[who]), figures.reliability, who in alarming)
+            for who, figures in _worst_first(report) if figures.reliability is not None]
+    if not rows:
+        st.write("No pair has two answers yet, nor a known one: nobody can be held against "
+                 "anybody.")
+        return
+    charts.show(charts.dots(rows), "quality-reliability", "Reliability by labeler: " + "; ".join(
+        f"{row.name} {row.estimate.percent()}" for row in rows))
+    st.caption("How often each names the truly better response, where the truth is what all "
+               "together make likely. 50 % is a coin. Red diamonds stand out above.")
+
+
+def _by_strength(report: Report) -> None:
+    st.markdown("#### Agreement by strength")
+    rows = [Dot(STRENGTHS[strength].capitalize(), report.by_strength[strength])
+            for strength in sorted(report.by_strength, reverse=True)]
+    if rows:
+        charts.show(charts.dots(rows, PUBLISHED), "quality-strength",
+                    "Agreement by strength: " + "; ".join(
+                        f"{row.name} {row.estimate.percent()}" for row in rows))
+        st.caption("Where one labeler says so, how often another names the same winner.")
+    else:
+        st.write("No pair has two answers yet, so there is no agreement to measure.")
+    published = "; ".join(f"{where}: {figure}" for where, figure in REFERENCE_FIGURES)
+    st.caption(f"Published agreement, to compare with: {published}.")
+
+
+def _by_labeler(report: Report, people: Mapping[int, Labeler]) -> None:
+    alarming = {alarm.labeler_id for alarm in report.alarms}
+    head = ("Labeler", "Labels", "Reliability", "Agreement", "Known right", "Same again",
+            "A wins", "Longer wins", "Ties", "Median time")
+    rows = []
+    for who, own in _worst_first(report):
+        shares = (own.reliability, own.agreement, own.gold, own.self_agreement, own.left,
+                  own.longer, own.ties)
+        cells = "".join(_cell(*share(estimate)) for estimate in shares)
+        mark = ' <span class="pf-mark">stands out</span>' if who in alarming else ""
+        rows.append(
+            f'<tr><td><a href="/browse?of={who}" target="_self">{escape(name_of(people[who]))}'
+            f'</a>{mark}</td><td class="pf-number">{own.answers:,}</td>{cells}'
+            f"{_cell(*time(own.seconds))}</tr>")
+    titles = "".join(f"<th>{title}</th>" for title in head)
+    st.html(f'<div class="pf-scroll" tabindex="0"><table class="pf-table pf-compact"><thead><tr>'
+            f"{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
+
+
+def _cell(value: str, more: str) -> str:
+    more = "" if value == NOTHING else f"<div>{escape(more)}</div>"
+    return f'<td class="pf-number">{escape(value)}{more}</td>'
+
+
+def _worst_first(report: Report) -> list[tuple[int, Figures]]:
+    """Labelers with their figures: who stands out, then the least reliable."""
+    alarming = {alarm.labeler_id for alarm in report.alarms}
+
+    def order(entry: tuple[int, Figures]) -> tuple[bool, float]:
+        reliability = entry[1].reliability
+        return entry[0] not in alarming, reliability.value if reliability else 2.0
+
+    return sorted(report.people.items(), key=order)
+
+
+def _trend(report: Report, turn: Round | None) -> None:
+    """Agreement by round, or within one round by tag."""
+    if turn is None:
+        st.markdown("#### Agreement by round")
+        groups = {f"Round {number}": group
+                  for number, group in sorted(report.by_round.items(), reverse=True)}
+    else:
+        st.markdown("#### Agreement by tag")
+        groups = dict(_by_size(report))
+    rows = [Dot(name, group.agreement) for name, group in groups.items()
+            if group.agreement is not None][:MOST_ROWS]
+    if rows:
+        charts.show(charts.dots(rows, PUBLISHED), "quality-trend", "Agreement: " + "; ".join(
+            f"{row.name} {row.estimate.percent()}" for row in rows))
+    else:
+        st.write("No group has a pair with two answers yet.")
+
+
+def _by_size(report: Report) -> list[tuple[str, Breakdown]]:
+    return sorted(report.by_tag.items(), key=lambda entry: -entry[1].answers)
+
+
+def _by_tag(report: Report) -> None:
+    if not report.by_tag:
+        return
+    st.markdown("#### By tag of the prompt")
+    st.html(table_html(("Tag", "Labels", "Agreement", "over", "Alpha", "A wins", "Longer wins"),
+                       [(tag, f"{group.answers:,}", *share(group.agreement), _number(group),
+                         share(group.left)[0], share(group.longer)[0])
+                        for tag, group in _by_size(report)], numbers=(1, 4, 5, 6)))
+
+
+def _number(group: Breakdown) -> str:
+    value, more = number(group.alpha)
+    return value if value == NOTHING else f"{value} ({more})"

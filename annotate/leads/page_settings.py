@@ -1,0 +1,180 @@
+"""The leads' page of settings: what is asked, by which guidelines, of whom, and what is known."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate import actions, notices
+from annotate.figures import moment
+from annotate.leads import known_answers, lead_actions
+from annotate.leads.leads_style import STYLE
+from annotate.notices import failing_as, say
+from annotate.rendering import to_html
+from annotate.session import guarded, store, token
+from data.assignments import AssignmentRules
+from data.questions import LONGEST_GUIDELINES, Guidelines, Question
+from data.records import Labeler
+from data.sessions import SessionRules
+
+_SCALES = {"strength": "How much better (four levels each side)", "plain": "Which is better"}
+
+
+@guarded("settings")
+def page(labeler: Labeler) -> None:
+    """One section at a time."""
+    st.html(STYLE)
+    st.subheader("Settings")
+    notices.show()
+    sections = {"Question": _question, "Guidelines": _guidelines, "Assignment": _assignment,
+                "Known answers": lambda: known_answers.show(labeler), "Signing in": _sign_in}
+    chosen = st.segmented_control("Section", list(sections), default="Question", required=True,
+                                  key="settings-section", label_visibility="collapsed",
+                                  persist_state="session")
+    sections[chosen or "Question"]()
+
+
+def _question() -> None:
+    version, question = store().questions.current()
+    st.caption("What every labeler is asked from their next task on. "
+               + (f"Version {version} is in force; each answer keeps the version that it was "
+                  "given under." if version else "This is the default; nobody has changed it."))
+    with st.form("question"):
+        st.radio("Pairs", list(_SCALES), format_func=_SCALES.__getitem__, key="question-scale",
+                 index=list(_SCALES).index(question.scale))
+        left, right = st.columns(2)
+        left.checkbox("A tie may be said", question.tie, key="question-tie")
+        left.checkbox("Both (or all) may be called bad", question.both_bad,
+                      key="question-both_bad")
+        left.checkbox("A reason may be typed", question.reason, key="question-reason")
+        right.checkbox("Each response gets a score from 1 to 7", question.scores,
+                       key="question-scores")
+        right.checkbox("The best response may be rewritten into a better one (a demonstration)",
+                       question.rewrite, key="question-rewrite")
+        st.text_area("Flags that may be set on each response, one a line",
+                     "\n".join(question.flags), key="question-flags", height=130)
+        st.form_submit_button("Save question", type="primary", on_click=_save_question)
+
+
+def _save_question() -> None:
+    state = st.session_state
+    with failing_as("saved"):
+        flags = tuple(line.strip() for line in str(state["question-flags"]).splitlines()
+                      if line.strip())
+        switches = {name: bool(state[f"question-{name}"])
+                    for name in ("tie", "both_bad", "scores", "reason", "rewrite")}
+        version = lead_actions.change_question(store(), token(), Question(
+            scale=str(state["question-scale"]), flags=flags, **switches))
+        say(f"Saved: version {version} of the question is in force.")
+
+
+def _guidelines() -> None:
+    current = store().questions.guidelines()
+    st.caption("Shown beside each task, as Markdown. Say what better means here, and what to do "
+               "in doubt. Each answer keeps the version that it was given under.")
+    version = current.version if current else 0
+    write, preview = st.columns(2, gap="medium")
+    with write:
+        text = st.text_area("Guidelines (Markdown)", current.text if current else "",
+                            height=420, max_chars=LONGEST_GUIDELINES,
+                            key=f"guidelines-{version}") or ""
+        st.button("Save guidelines", type="primary", on_click=_save_guidelines,
+                  args=(f"guidelines-{version}",))
+    with preview:
+        st.html('<div style="font-size: .875rem">Preview</div>')
+        with st.container(border=True):
+            st.html(f'<div class="pf-text" dir="auto">{to_html(text)}</div>' if text.strip()
+                    else '<p class="pf-empty">Nothing written yet.</p>')
+    if current:
+        st.markdown("#### Versions")
+        for old in store().questions.all_guidelines():
+            _version(old, current.version)
+
+
+def _version(old: Guidelines, current: int) -> None:
+    who = "" if old.created_by is None else f" · {store().people.get(old.created_by).name}"
+    title = f"Version {old.version} · {moment(old.created_at)}{who}"
+    with st.expander(title + (" · in force" if old.version == current else ""),
+                     key=f"guidelines-version-{old.version}", on_change="rerun") as fold:
+        if fold.open:
+            st.html(f'<div class="pf-text" dir="auto">{to_html(old.text)}</div>')
+            if old.version != current:
+                st.button("Put in force again", key=f"guidelines-again-{old.version}",
+                          on_click=_put_guidelines, args=(old.text,))
+
+
+def _save_guidelines(key: str) -> None:
+    text = str(st.session_state.get(key) or "")
+    if text.strip():
+        _put_guidelines(text)
+    else:
+        say("NOT saved: the guidelines are empty.")
+
+
+def _put_guidelines(text: str) -> None:
+    with failing_as("saved"):
+        version = lead_actions.write_guidelines(store(), token(), text)
+        say(f"Saved: version {version} of the guidelines is in force.")
+
+
+def _assignment() -> None:
+    rules = store().assignments.rules()
+    known = store().known.all()
+    practice = sum(k.practice for k in known)
+    st.caption("How tasks are handed out from now on. Hidden tasks look like any other and come "
+               "only while ordinary ones are left.")
+    with st.form("assignment"):
+        left, right = st.columns(2, gap="medium")
+        left.slider("Hidden tasks with a known answer, in %", 0, 50,
+                    round(100 * rules.gold_share), key="rules-gold_share",
+                    help="Measures accuracy. Each labeler gets each known answer once.")
+        left.caption(f"{len(known) - practice} hidden known answers are in use.")
+        right.slider("Hidden repeats with the sides swapped, in %", 0, 50,
+                     round(100 * rules.repeat_share), key="rules-repeat_share",
+                     help="Measures self-agreement: a task of one's own, at least ten answers "
+                          "later.")
+        left.number_input("Practice tasks before anything else", 0, 50, rules.practice,
+                          key="rules-practice")
+        left.caption(f"{practice} practice tasks are in use.")
+        right.number_input("A task left open counts as taken for so many minutes", 1, 24 * 60,
+                           rules.lease_minutes, key="rules-lease_minutes")
+        right.number_input("Daily goal, in answers (0 shows none)", 0, 1000, rules.daily_goal,
+                           key="rules-daily_goal")
+        st.form_submit_button("Save assignment", type="primary", on_click=_save_rules)
+
+
+def _save_rules() -> None:
+    state = st.session_state
+    with failing_as("saved"):
+        lead_actions.set_rules(store(), token(), AssignmentRules(
+            gold_share=int(state["rules-gold_share"]) / 100,
+            repeat_share=int(state["rules-repeat_share"]) / 100,
+            practice=int(state["rules-practice"]),
+            lease_minutes=int(state["rules-lease_minutes"]),
+            daily_goal=int(state["rules-daily_goal"])))
+        say("Saved: the rules hold for every task handed out from now on.")
+
+
+def _sign_in() -> None:
+    rules, domains = store().people.sessions.rules(), store().people.domains()
+    st.caption("How long people stay signed in, for open sessions too, and who may join by "
+               "themselves where the organisation's single sign-on is set up.")
+    with st.form("sign-in"):
+        left, right = st.columns(2, gap="medium")
+        left.number_input("A session ends after so many days", 1, 365, rules.lifetime_days,
+                          key="sign-in-lifetime_days")
+        right.number_input("A session ends after so many hours without use", 1, 365 * 24,
+                           rules.idle_hours, key="sign-in-idle_hours")
+        st.text_area("Whoever has an e-mail address in these domains may join as a labeler, "
+                     "one a line (none: only who was added)", "\n".join(domains),
+                     key="sign-in-domains", height=90)
+        st.form_submit_button("Save signing in", type="primary", on_click=_save_sign_in)
+
+
+def _save_sign_in() -> None:
+    state = st.session_state
+    with failing_as("saved"):
+        actions.set_sign_in(store(), token(), SessionRules(
+            lifetime_days=int(state["sign-in-lifetime_days"]),
+            idle_hours=int(state["sign-in-idle_hours"])),
+            str(state["sign-in-domains"] or "").splitlines())
+        say("Saved: the rules for signing in are in force.")

@@ -1,0 +1,194 @@
+"""The shapes in which files hold prompts and preferences, turned into messages.
+
+Pure functions over one row's fields; anything wrong is a BadInput that names the field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import BadInput
+from data.prompts import LONGEST_PROMPT, check_messages
+from data.records import Message
+
+_TURN = re.compile(r"\n\n(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt with the answer that was preferred and the one that was not."""
+
+    messages: list[Message]
+    chosen: str
+    rejected: str
+
+
+class Unusable(Exception):
+    """A well-formed row that says nothing to learn from; the message is the reason."""
+
+
+def prompt_from(values: Mapping[str, Any]) -> list[Message]:
+    """The messages of a row with `messages`, or with `prompt` as text or messages."""
+    if values.get("messages") is not None:
+        return check_messages(_unpacked(values["messages"]))
+    if values.get("prompt") is None:
+        raise BadInput(f"prompt: missing; the fields are {', '.join(values) or 'none'}")
+    prompt = _unpacked(values["prompt"])
+    if isinstance(prompt, list):
+        return _named("prompt", prompt)
+    if not isinstance(prompt, str):
+        raise BadInput(f"prompt: wanted text or messages, found {type(prompt).__name__}")
+    if _is_transcript(prompt):
+        turns = transcript(prompt, "prompt")
+        if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
+            turns.pop()  # "\n\nAssistant:" only asks for the answer
+        return _named("prompt", turns)
+    return _named("prompt", [{"role": "user", "content": prompt}])
+
+
+def tags_from(values: Mapping[str, Any]) -> list[str]:
+    """A row's tags: a list of texts (as JSON too), or one text with commas between them."""
+    tags = values.get("tags")
+    if tags is None:
+        return []
+    if isinstance(tags, str):
+        tags = [tag.strip(' "[]') for tag in tags.split(",")]
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise BadInput("tags: wanted a list of texts")
+    return [checked_text("tags", tag) for tag in tags if tag]
+
+
+def pair_from(values: Mapping[str, Any]) -> Pair:
+    """The preference of a row, in any of the forms that `data.exchange.importing` describes.
+
+    Raises:
+        BadInput: a field is missing or of the wrong shape.
+        Unusable: the answers are the same, one is empty, or their prompts differ.
+    """
+    chosen, rejected = (_unpacked(values.get(name)) for name in ("chosen", "rejected"))
+    for name, value in (("chosen", chosen), ("rejected", rejected)):
+        if value is None:
+            raise BadInput(f"{name}: missing; the fields are {', '.join(values)}")
+    if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
+        if not _is_transcript(chosen) or not _is_transcript(rejected):
+            raise BadInput("prompt: missing, and chosen and rejected are no transcripts that "
+                           "begin with 'Human:'")
+        chosen, rejected = transcript(chosen, "chosen"), transcript(rejected, "rejected")
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        pair = _of_messages(values, _turns("chosen", chosen), _turns("rejected", rejected))
+    elif isinstance(chosen, str) and isinstance(rejected, str):
+        pair = Pair(prompt_from(values), chosen, rejected)
+    else:
+        raise BadInput("chosen, rejected: wanted two texts or two lists of messages, found "
+                       f"{type(chosen).__name__} and {type(rejected).__name__}")
+    return _usable(pair)
+
+
+def transcript(text: str, field: str) -> list[Message]:
+    """Anthropic HH's "\\n\\nHuman: ...\\n\\nAssistant: ..." as messages.
+
+    Turns in a row by one side are joined: a few of the set's transcripts have them, and chat
+    templates want the roles to alternate.
+    """
+    parts = _TURN.split("\n\n" + text.strip())
+    if parts[0].strip():
+        raise BadInput(f"{field}: a transcript must begin with 'Human:' or 'Assistant:'")
+    messages: list[Message] = []
+    for speaker, content in zip(parts[1::2], parts[2::2], strict=True):
+        role, content = _ROLES[speaker], content.strip()
+        if messages and messages[-1]["role"] == role:
+            both = f"{messages[-1]['content']}\n\n{content}".strip()
+            messages[-1] = Message(role=role, content=both)
+        else:
+            messages.append(Message(role=role, content=content))
+    return messages
+
+
+def _of_messages(values: Mapping[str, Any], chosen: list[Message],
+                 rejected: list[Message]) -> Pair:
+    """Answers alone after an explicit prompt, or whole dialogues that share their prompt."""
+    for name, messages in (("chosen", chosen), ("rejected", rejected)):
+        if messages[-1]["role"] != "assistant":
+            raise BadInput(f"{name}: the last message must be the assistant's")
+    if len(chosen) == len(rejected) == 1:
+        return Pair(prompt_from(values), chosen[0]["content"], rejected[0]["content"])
+    if chosen[:-1] != rejected[:-1]:
+        raise Unusable("the dialogues differ before their last answer")
+    shared = _named("chosen", chosen[:-1])
+    explicit = prompt_from(values) if values.get("prompt") is not None else shared
+    # A prompt beside whole dialogues may leave out the system message, never the question.
+    if explicit[-1] != shared[-1]:
+        raise BadInput("prompt: is not how chosen and rejected begin")
+    return Pair(shared, chosen[-1]["content"], rejected[-1]["content"])
+
+
+def _usable(pair: Pair) -> Pair:
+    texts = [checked_text(name, text.strip()) for name, text in
+             (("chosen", pair.chosen), ("rejected", pair.rejected))]
+    if not all(texts):
+        raise Unusable("an answer is empty")
+    if texts[0] == texts[1]:
+        raise Unusable("chosen and rejected are the same")
+    return Pair(pair.messages, *texts)
+
+
+def _is_transcript(text: str) -> bool:
+    return text.lstrip().startswith("Human:") and (
+        text.startswith("\n\n") or "\n\nAssistant:" in text)
+
+
+def _turns(field: str, messages: list[Any]) -> list[Message]:
+    """Messages whose contents may be empty: what a model answered is judged by `_usable`."""
+    for number, message in enumerate(messages, 1):
+        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+            raise BadInput(f"{field}[{number}]: wanted an object with role and content")
+        if not isinstance(message["role"], str) or not isinstance(message["content"], str):
+            raise BadInput(f"{field}[{number}]: role and content must be text")
+    if not messages:
+        raise BadInput(f"{field}: wanted messages, found none")
+    return [Message(role=m["role"], content=m["content"]) for m in messages]
+
+
+def _named(field: str, messages: Any) -> list[Message]:
+    """Checked messages; errors speak of the field they came from."""
+    try:
+        return check_messages(messages)
+    except BadInput as error:
+        raise BadInput(str(error).replace("messages", field, 1)) from None
+
+
+def from_cell(value: Any) -> Any:
+    """A CSV cell that holds a JSON list or object as that value; anything else as it is."""
+    if isinstance(value, str) and (value[:1], value[-1:]) in (("[", "]"), ("{", "}")):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    """A CSV cell that holds messages (as our own export writes them) as those messages."""
+    found = from_cell(value)
+    if isinstance(found, list) and found and all(
+            isinstance(m, dict) and "role" in m for m in found):
+        return found
+    return value
+
+
+def checked_text(field: str, text: str) -> str:
+    """The text, unless it is overlong or cannot be stored; then BadInput, with the field."""
+    if len(text) > LONGEST_PROMPT:
+        raise BadInput(f"{field}: {len(text):,} characters; at most {LONGEST_PROMPT:,} are taken")
+    if "\0" in text:
+        raise BadInput(f"{field}: holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{field}: holds half of a surrogate pair") from None
+    return text

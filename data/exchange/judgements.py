@@ -1,0 +1,144 @@
+"""One annotator's answer as a file from elsewhere tells it, before it has any ids.
+
+All formats are read into `Judgement`; from there on they are treated alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
+from data.errors import BadInput
+from data.exchange.dialogues import Unusable, checked_text
+from data.plain_json import to_json
+from data.prompts import check_messages, fingerprint
+from data.questions import SCORES
+from data.records import Message, Verdict
+
+#: Most files say which answer is better, and not by how much.
+STRENGTH = 3
+#: A ranking gives a training pair for every two responses.
+MOST_RESPONSES = 50
+_LONGEST_NAME = 500
+
+Ranking = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An answer that is well-formed and not taken (a draft, say); the reason is counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A ranking of responses to one prompt. Responses are named by their position."""
+
+    messages: list[Message]
+    responses: tuple[str, ...]
+    ranking: Ranking
+    """Groups from best to worst; a response that is in none was not ranked."""
+    strength: int = STRENGTH
+    verdict: Verdict = "ranked"
+    annotator: str = ""
+    """Who, as the file says it, after the tool's name ("label-studio/3"); empty: the file does
+    not tell them apart."""
+    shown: tuple[int, ...] = ()
+    """The order in which they were shown, where the file tells."""
+    seconds: float = 0.0
+    rationale: str = ""
+    scores: Mapping[int, int] = field(default_factory=dict)
+    flags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def settled(self) -> Judgement:
+        """The same as it can be stored: checked, of the ranked responses only, sorted by text.
+
+        Sorted, since files give the same responses in an order of their own each time, and their
+        answers belong to one task all the same. Of two responses with the same text only the
+        better ranked one stays.
+
+        Raises:
+            BadInput: a text, a message or the ranking is not as it should be.
+            Unusable: fewer than two responses are left.
+        """
+        if len(self.responses) > MOST_RESPONSES:
+            raise BadInput(f"responses: {len(self.responses)}; at most {MOST_RESPONSES} are taken")
+        for words in (self.annotator, *self.tags, *(f for fs in self.flags.values() for f in fs)):
+            if len(checked_text("annotator, tags, flags", words)) > _LONGEST_NAME:
+                raise BadInput("annotator, tags, flags: longer than "
+                               f"{_LONGEST_NAME} characters: {words[:40]!r}…")
+        ranked = [position for group in self.ranking for position in group]
+        if len(set(ranked)) < len(ranked):
+            raise BadInput("ranking: names a response twice")
+        texts = {position: checked_text(f"responses[{position + 1}]",
+                                        self.responses[position].strip()) for position in ranked}
+        kept: dict[str, int] = {}
+        for position in ranked:
+            if texts[position]:
+                kept.setdefault(texts[position], position)
+        if len(kept) < 2:
+            raise Unusable("fewer than two different responses are ranked")
+        place = {position: i for i, (_, position) in enumerate(sorted(kept.items()))}
+        groups = [tuple(sorted(place[p] for p in group if p in place)) for group in self.ranking]
+        ranking = tuple(group for group in groups if group)
+        tie = len(ranking) == 1
+        return replace(
+            self, messages=check_messages(self.messages), responses=tuple(sorted(kept)),
+            ranking=ranking, strength=0 if tie else max(1, min(self.strength, 4)),
+            verdict=self.verdict if tie else "ranked",
+            shown=tuple(place[p] for p in self.shown) if set(self.shown) == set(place) else (),
+            seconds=_seconds(self.seconds), rationale=_rationale(self.rationale),
+            scores={place[p]: s for p, s in self.scores.items() if p in place and s in SCORES},
+            flags={place[p]: flags for p, flags in self.flags.items() if p in place and flags})
+
+    @property
+    def record(self) -> str:
+        """The same for all answers to the same responses to the same prompt (once settled)."""
+        return _hash([fingerprint(self.messages), list(self.responses)])
+
+    @property
+    def said(self) -> str:
+        """The same for the same annotator's same answer."""
+        return _hash([self.annotator, self.ranking, self.strength, self.verdict, self.rationale,
+                      sorted(self.scores.items()), sorted(self.flags.items())])[:32]
+
+
+def plain_key(judgement: Judgement) -> str:
+    """Of a preference whose file names no annotators: the same words are the same preference."""
+    chosen, rejected = (judgement.responses[group[0]] for group in judgement.ranking)
+    return _hash([fingerprint(judgement.messages), chosen, rejected])
+
+
+def ranking_by(values: Mapping[int, float], best_first: bool) -> Ranking:
+    """A ranking from a number for each position: ranks (1 is best) or ratings; equal is a tie."""
+    order = sorted(set(values.values()), reverse=not best_first)
+    return tuple(tuple(p for p, value in values.items() if value == level) for level in order)
+
+
+def ranking_of_best(best: int, count: int) -> Ranking:
+    """One response above all others, which nobody has compared: of two, the other one."""
+    return ((best,), tuple(p for p in range(count) if p != best))
+
+
+def tie_of(positions: Sequence[int]) -> Ranking:
+    """None above another."""
+    return (tuple(positions),)
+
+
+def _seconds(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_SECONDS) if math.isfinite(seconds) else 0.0
+
+
+def _rationale(text: str) -> str:
+    """Our own limit is not the file's fault: what is longer is cut, and shows it."""
+    text = checked_text("rationale", text.strip())
+    return text if len(text) <= LONGEST_RATIONALE else text[:LONGEST_RATIONALE - 1] + "…"
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(to_json(value).encode()).hexdigest()

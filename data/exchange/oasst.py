@@ -1,0 +1,216 @@
+"""OpenAssistant's files as judgements: message trees, and messages one a line (oasst1, oasst2).
+
+Sibling replies of the assistant with their `rank` (0 is best) are a ranking; the conversation down
+to them is the prompt. The published ranks are a consensus of many people, so one labeler, "oasst",
+stands for them; where a message carries its single rankings as `events`, there is one labeler a
+person. Deleted messages, and those that reviewers rejected, are left out with all below them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from sqlite3 import IntegrityError
+from typing import Any
+
+from data.database import Database
+from data.errors import BadInput
+from data.exchange.dialogues import checked_text
+from data.exchange.foreign_fields import as_number
+from data.exchange.judgements import Judgement, LeftOut, ranking_by
+from data.exchange.own_comparisons import NAME as OWN
+from data.exchange.own_comparisons import signed_by
+from data.exchange.reading import Row
+from data.records import Message
+
+NAME = "oasst"
+_ROLES = {"prompter": "user", "user": "user", "assistant": "assistant", "system": "system"}
+_KEPT = ("message_id", "text", "role", "rank", "lang", "deleted", "review_result", "events")
+
+Found = Judgement | LeftOut
+
+
+@dataclass(frozen=True)
+class _Node:
+    """One message as the file gives it, checked."""
+
+    id: str
+    role: str
+    text: str
+    rank: float | None
+    lang: str
+    gone: bool
+    rankings: list[dict[str, Any]]
+
+    @property
+    def message(self) -> Message:
+        return Message(role=self.role, content=self.text)
+
+
+def is_oasst(values: Mapping[str, Any]) -> bool:
+    """Whether a row is a tree, a thread or a message of OpenAssistant's."""
+    return ("message_tree_id" in values and isinstance(values.get("prompt"), dict)
+            ) or "thread_id" in values or {"message_id", "text", "role"} <= values.keys()
+
+
+def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, Found]]:
+    """What a file says, with the row that says it. Messages wait in a temporary table.
+
+    Raises:
+        BadInput: the file, line and field that are wrong.
+    """
+    last: Row | None = None
+    with _messages_of(database):
+        for row in rows:
+            try:
+                if isinstance(row.values.get("prompt"), dict):
+                    for found in _of_tree(row.values["prompt"], row.values.get("origin") == OWN):
+                        yield row, found
+                elif "message_id" in row.values:
+                    _keep(database, row)
+                else:
+                    raise BadInput("wanted a message tree or a message; threads and other rows "
+                                   f"hold no ranks; the fields are {', '.join(row.values)}")
+            except BadInput as error:
+                raise row.error(error) from None
+            last = row
+        if last is not None:
+            yield from _of_messages(database, last)
+
+
+def _of_tree(root: dict[str, Any], ours: bool) -> Iterator[Found]:
+    """Every ranking of a tree, from the top. By a stack: a hostile tree may be very deep."""
+    waiting: list[tuple[dict[str, Any], str, list[Message]]] = [(root, "prompt", [])]
+    while waiting:
+        values, where, before = waiting.pop()
+        node = _node(values, where)
+        if node.gone:
+            yield LeftOut("a deleted or rejected message, with what is below it")
+            continue
+        replies = values.get("replies") or []
+        if not isinstance(replies, list):
+            raise BadInput(f"{where}.replies: wanted a list, found {type(replies).__name__}")
+        below = [(reply, f"{where}.replies[{number}]") for number, reply in enumerate(replies, 1)]
+        path = [*before, node.message]
+        if node.role == "user":
+            yield from _ranked(path, node, [_node(*reply) for reply in below], ours)
+        waiting += [(reply, place, path) for reply, place in reversed(below)]
+
+
+def _node(values: Any, where: str = "") -> _Node:
+    at = f"{where}." if where else ""
+    if not isinstance(values, dict):
+        raise BadInput(f"{where}: wanted a message, found {type(values).__name__}")
+    text, role, rank = (values.get(name) for name in ("text", "role", "rank"))
+    if not isinstance(text, str):
+        raise BadInput(f"{at}text: wanted text, found {type(text).__name__}")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise BadInput(f"{at}role: {role!r} is none of {', '.join(_ROLES)}")
+    if rank is not None and as_number(rank) is None:
+        raise BadInput(f"{at}rank: wanted a number, found {rank!r}")
+    return _Node(str(values.get("message_id") or ""), _ROLES[role], text, as_number(rank),
+                 str(values.get("lang") or ""),
+                 bool(values.get("deleted")) or values.get("review_result") is False,
+                 _rankings(values.get("events"), at))
+
+
+def _rankings(events: Any, at: str) -> list[dict[str, Any]]:
+    rankings = events.get("ranking") if isinstance(events, dict) else None
+    if not rankings:
+        return []
+    if not isinstance(rankings, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("ranked_message_ids"), list)
+            for one in rankings):
+        raise BadInput(f"{at}events.ranking: wanted a list of objects with ranked_message_ids")
+    return rankings
+
+
+def _ranked(path: list[Message], parent: _Node, replies: list[_Node],
+            ours: bool = False) -> Iterator[Found]:
+    replies = [reply for reply in replies if reply.role == "assistant" and not reply.gone]
+    texts = tuple(reply.text for reply in replies)
+    tags = (parent.lang,) if parent.lang else ()
+    places = {reply.id: i for i, reply in enumerate(replies) if reply.id}
+    for event in parent.rankings:
+        ids = event["ranked_message_ids"]
+        levels = event.get("ranks")  # ours, since OpenAssistant's own know no ties
+        if not isinstance(levels, list) or len(levels) != len(ids):
+            levels = list(range(len(ids)))
+        ranks = {places[one]: rank for one, level in zip(ids, levels, strict=True)
+                 if isinstance(one, str) and one in places
+                 and (rank := as_number(level)) is not None}
+        bad = bool(event.get("not_rankable"))
+        if len(ranks) < 2:
+            yield LeftOut("a ranking of fewer than two replies")
+        else:
+            yield Judgement(
+                path, texts, ranking_by(dict.fromkeys(ranks, 0.0) if bad else ranks, True),
+                verdict="both_bad" if bad else "ranked", tags=tags,
+                annotator=(signed_by(event.get("user_id")) if ours else None)
+                or f"{NAME}/{event.get('user_id') or 'unknown'}")
+    if not parent.rankings:
+        found = {i: reply.rank for i, reply in enumerate(replies) if reply.rank is not None}
+        if len(found) > 1:
+            yield Judgement(path, texts, ranking_by(found, True), annotator=NAME, tags=tags)
+        elif replies:
+            yield LeftOut("a prompt with fewer than two ranked replies")
+
+
+@contextmanager
+def _messages_of(database: Database) -> Iterator[None]:
+    database.rows("DROP TABLE IF EXISTS temp.oasst_messages")
+    database.rows("CREATE TEMP TABLE oasst_messages (id TEXT PRIMARY KEY, parent TEXT, "
+                  "line INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID")
+    try:
+        yield
+    finally:
+        database.rows("DROP TABLE IF EXISTS temp.oasst_messages")
+
+
+def _keep(database: Database, row: Row) -> None:
+    _node(row.values)
+    name, parent = row.values.get("message_id"), row.values.get("parent_id")
+    if not isinstance(name, str) or not isinstance(parent, str | None):
+        raise BadInput("message_id, parent_id: wanted text")
+    try:
+        database.rows("INSERT INTO temp.oasst_messages VALUES (?, ?, ?, ?)", [
+            checked_text("message_id", name), parent and checked_text("parent_id", parent),
+            row.line, json.dumps({key: row.values.get(key) for key in _KEPT})])
+    except IntegrityError:
+        raise BadInput(f"message_id: {name!r} stands there twice") from None
+
+
+def _of_messages(database: Database, last: Row) -> Iterator[tuple[Row, Found]]:
+    """The rankings of a file of messages, in the order of the messages that were replied to."""
+    database.rows("CREATE INDEX temp.oasst_by_parent ON oasst_messages(parent, line)")
+    for line, name in database.each("""
+            SELECT line, id FROM temp.oasst_messages m WHERE EXISTS (
+                SELECT 1 FROM temp.oasst_messages reply WHERE reply.parent = m.id)
+            ORDER BY line"""):
+        at = Row(last.path, line, {}, last.unit)
+        path = _path(database, name)
+        if path is None:
+            yield at, LeftOut("a message whose conversation is not whole in the file")
+        elif any(node.gone for node in path):
+            yield at, LeftOut("a deleted or rejected message, with what is below it")
+        elif path[-1].role == "user":
+            replies = [_node(json.loads(reply["message"])) for reply in database.each(
+                "SELECT message FROM temp.oasst_messages WHERE parent = ? ORDER BY line", [name])]
+            for found in _ranked([node.message for node in path], path[-1], replies):
+                yield at, found
+
+
+def _path(database: Database, name: str | None) -> list[_Node] | None:
+    """A message with all before it; None if one of them is not there (or comes before itself)."""
+    path: list[_Node] = []
+    seen: set[str] = set()
+    while name is not None:
+        row = database.row("SELECT parent, message FROM temp.oasst_messages WHERE id = ?", [name])
+        if row is None or name in seen:
+            return None
+        seen.add(name)
+        path.insert(0, _node(json.loads(row["message"])))
+        name = row["parent"]
+    return path

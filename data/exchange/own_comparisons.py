@@ -1,0 +1,102 @@
+"""Comparisons that a workspace exported, as judgements for another workspace.
+
+Answers to hidden tasks (gold and repeats) only measured their labeler there, and are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from data.errors import BadInput
+from data.exchange.dialogues import from_cell, prompt_from
+from data.exchange.foreign_fields import as_number
+from data.exchange.judgements import STRENGTH, Judgement, LeftOut
+from data.records import KINDS_OF_LABELER, Verdict
+
+NAME = "prefloop"
+#: What begins a text that a spreadsheet would run; an export to CSV puts an apostrophe before it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def is_own(values: Mapping[str, Any]) -> bool:
+    """Whether a row is of `prefloop export --what comparisons`."""
+    return {"responses", "ranking", "verdict", "labeler"} <= values.keys()
+
+
+def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
+    """The answer of a row.
+
+    Raises:
+        BadInput: a field is missing or of the wrong shape; the message names it.
+    """
+    purpose = values.get("purpose")
+    if purpose not in ("train", "evaluate"):
+        yield LeftOut(f"an answer to a task of purpose {purpose}")
+        return
+    responses = from_cell(values.get("responses"))
+    if not isinstance(responses, list) or not all(
+            isinstance(r, dict) and isinstance(r.get("text"), str)
+            and isinstance(r.get("id"), int | str) for r in responses):
+        raise BadInput("responses: wanted a list of objects with id and text")
+    places = {response.get("id"): i for i, response in enumerate(responses)}
+    ranking = from_cell(values.get("ranking"))
+    if not isinstance(ranking, list) or not all(isinstance(group, list) for group in ranking):
+        raise BadInput("ranking: wanted lists of ids, best first")
+    unknown = [one for group in ranking for one in group
+               if not isinstance(one, int | str) or one not in places]
+    if unknown:
+        raise BadInput(f"ranking: {unknown[0]!r} is the id of no response")
+    shown = from_cell(values.get("shown"))
+    flags = {i: tuple(str(r["flags"]).split(",")) for i, r in enumerate(responses)
+             if r.get("flags")}
+    scores = {i: int(score) for i, r in enumerate(responses)
+              if (score := as_number(r.get("score"))) is not None}
+    verdict: Verdict = "both_bad" if values["verdict"] == "both_bad" else "ranked"
+    yield Judgement(
+        prompt_from(values), tuple(r["text"] for r in responses),
+        tuple(tuple(places[one] for one in group) for group in ranking),
+        strength=int(_cell(values.get("strength")) or STRENGTH), verdict=verdict,
+        annotator=annotator_of(_unguarded(values.get("labeler")),
+                               str(values.get("labeler_kind") or "human")),
+        seconds=_cell(values.get("seconds")) or 0.0,
+        shown=tuple(places[one] for one in shown if isinstance(one, int | str) and one in places)
+        if isinstance(shown, list) else (),
+        rationale=_unguarded(values.get("rationale")), scores=scores, flags=flags)
+
+
+def signature(name: str, kind: str) -> str:
+    """How an export to another tool says who answered."""
+    return f"{name} ({kind})"
+
+
+def signed_by(text: object) -> str | None:
+    """The annotator of a `signature`; None where a text is none."""
+    found = re.fullmatch(rf"(.+) \(({'|'.join(KINDS_OF_LABELER)})\)", str(text), re.DOTALL)
+    return annotator_of(found[1], found[2]) if found else None
+
+
+def annotator_of(name: str, kind: str) -> str:
+    """A labeler of another workspace as an annotator.
+
+    One that is no person stays marked so in the name; one who came from a tool is still the same.
+    """
+    if kind == "imported" and "/" in name:
+        return name
+    return f"{NAME}/{name}" if kind in ("human", "imported") else f"{NAME}/{name} ({kind})"
+
+
+def _cell(value: Any) -> float | None:
+    """A number, also as a cell of CSV holds it."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return as_number(value)
+
+
+def _unguarded(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA and text[1:2] else text

@@ -1,0 +1,135 @@
+"""People who click through, found by tests that a crew without any of them passes.
+
+An alarm asks two things of a labeler's share of something, both against the rest of the crew: that
+chance alone would hardly give it (exact tests, corrected by Holm for all labelers and checks
+together, so that at least 95 of 100 careful crews raise no alarm at all), and that it lies nearer
+to a careless person's share than to the crew's. The second matters with many answers, where any
+harmless difference between two people is significant. What the whole crew does, such as preferring
+the longer response, is nobody's alarm.
+
+Who raises an alarm is crew no longer, and everybody is tested again against those who are left,
+until nobody new is found: a labeler who clicks at random spoils the others' agreement. In a careful
+crew the first pass decides whether there is any alarm, so this adds no false ones to the 5 %.
+
+Tasks are taken to be handed out at random. Where some labelers get harder ones than others, as in
+different rounds, ask for each round by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from data.measures.checks import Check, Measure, Side, checks_of
+from data.measures.significance import Counts, Tails, binomial, fisher, holm
+from data.measures.statistics import CONFIDENCE, Estimate
+from data.measures.votes import Gold, Repeat
+from data.records import Comparison
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One way in which a labeler looks careless, and what speaks for it."""
+
+    labeler_id: int
+    kind: str
+    """always-left, always-right, always-longer, always-shorter, always-tie, too-fast, random,
+    inconsistent or gold."""
+    share: Estimate
+    """The labeler's share of what the kind is about; for random, of agreement with the others."""
+    crew: Estimate | None
+    """The others' share of the same; None where there is nobody to compare with."""
+    p: float
+    """How likely a careful crew is to raise any alarm as strong as this one, all checks counted."""
+    evidence: str
+    """The figures in words; whose they are is for the caller to put before them."""
+
+
+def careless(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
+             repeats: Iterable[Repeat] = (), gold: Iterable[Gold] = ()) -> list[Alarm]:
+    """The alarms that these answers raise, by labeler id, the strongest first.
+
+    `lengths` holds the characters of every response. The answers in `repeats` (first, again) and
+    `gold` (answer, right answer) may be among the comparisons or not; labelers who have no other
+    raise no alarm, but others are held against them. Labelers who are not people count like
+    people: leave out whom the crew should not be measured by.
+    """
+    answers = sorted(comparisons, key=lambda c: c.id)
+    again, checked = list(repeats), list(gold)
+    checks = checks_of(answers, lengths, again, checked)
+    labelers = {c.labeler_id for c in answers}
+    everybody = labelers | {c.labeler_id for c, _ in [*checked, *again]}
+    crew, alarms = everybody, dict[tuple[int, str], Alarm]()
+    while found := _alarms(checks, labelers, crew):
+        alarms.update(((alarm.labeler_id, alarm.kind), alarm) for alarm in found)
+        left = everybody - {labeler for labeler, _ in alarms}
+        if left == crew:
+            break
+        crew = left
+    return sorted(alarms.values(), key=lambda alarm: (alarm.labeler_id, alarm.p))
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What one check found of one labeler."""
+
+    labeler: int
+    check: Check
+    sides: list[tuple[Measure, Side, Side]]
+    """Of every measure with outcomes: the labeler's, the crew's."""
+    chance: float
+    """The p-value of this test alone."""
+    nearer: bool
+    """Whether the share is nearer to a careless person's than to the crew's."""
+
+    def alarm(self, p: float) -> Alarm:
+        _, own, others = self.sides[0]
+        share = own.estimate()
+        assert share is not None  # there is no finding without outcomes
+        words = [measure.evidence(own, crew) for measure, own, crew in self.sides]
+        if self.check.detail is not None:
+            words.append(self.check.detail(self.labeler))
+        return Alarm(self.labeler, self.check.kind, share, others.estimate(), p, "; ".join(words))
+
+
+def _alarms(checks: Sequence[Check], labelers: set[int], crew: set[int]) -> list[Alarm]:
+    """One pass over all labelers, with p-values corrected for all that was tested."""
+    found = []
+    for labeler in sorted(labelers):
+        # Several checks look at one measure.
+        sides = {measure: measure.sides(labeler, crew)
+                 for measure in dict.fromkeys(m for check in checks for m in check.measures)}
+        found += [finding for check in checks
+                  if (finding := _test(check, labeler, sides)) is not None]
+    corrected = holm([finding.chance for finding in found],
+                     [finding.check.weight for finding in found])
+    return [finding.alarm(p) for finding, p in zip(found, corrected, strict=True)
+            if finding.nearer and p <= 1 - CONFIDENCE]
+
+
+def _test(check: Check, labeler: int,
+          of_measure: Mapping[Measure, tuple[Side, Side]]) -> _Finding | None:
+    """One labeler against the rest of the crew; None where there is nothing to test."""
+    sides = [(measure, *of_measure[measure]) for measure in check.measures]
+    compared = [side for side in sides if side[1].counts.n and side[2].counts.n]
+    if check.harmless is None or compared:
+        sides = compared
+    ours = [own.counts for _, own, _ in sides]
+    total = Counts(sum(c.successes for c in ours), sum(c.n for c in ours))
+    if total.n == 0:
+        return None
+    chances, expected = [], check.harmless or 0.0
+    if compared:
+        chances.append(_tail(fisher((own.counts, crew.counts) for _, own, crew in sides), check))
+        # The crew's share, had it as many outcomes of each measure as the labeler.
+        expected = sum(own.counts.n * float(crew.values.mean())
+                       for _, own, crew in sides) / total.n
+    if check.harmless is not None:
+        chances.append(_tail(binomial(total, check.harmless), check))
+    share, middle = total.successes / total.n, (expected + check.careless) / 2
+    return _Finding(labeler, check, sides, max(chances),
+                    share > middle if check.careless == 1 else share < middle)
+
+
+def _tail(tails: Tails, check: Check) -> float:
+    return tails.many if check.careless == 1 else tails.few
