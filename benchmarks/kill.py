@@ -9,14 +9,14 @@ comparison, as training does. At the end the database is held against what had b
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import random
+import subprocess
+import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from websockets.exceptions import WebSocketException
@@ -120,29 +120,38 @@ def reading(world: World, run_reads: list[int]) -> Iterator[None]:
     Raises:
         RuntimeError: a read failed, or found fewer answers than the one before.
     """
-    context = multiprocessing.get_context("spawn")
-    over, reads = context.Event(), context.Value("i", 0)
-    reader = context.Process(target=_read, args=(world.store.database.path, over, reads))
-    reader.start()
+    # Plainly a process: multiprocessing would run this process's main module in it once more.
+    reader = subprocess.Popen(
+        [sys.executable, "-c", "from benchmarks.kill import read_on; read_on()",
+         str(world.store.database.path)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1])
     try:
         yield
     finally:
+        reads, _ = reader.communicate(timeout=60)  # closes its input, which ends it
+        if reader.returncode != 0:
+            raise RuntimeError(f"the reading process ended with {reader.returncode}")
+        run_reads.append(int(reads))
+
+
+def read_on() -> None:
+    """The other process: read until the input closes, then print how often that was."""
+    over = threading.Event()
+
+    def listen() -> None:
+        sys.stdin.read()
         over.set()
-        reader.join(60)
-        run_reads.append(reads.value)
-        if reader.exitcode != 0:
-            raise RuntimeError(f"the reading process ended with {reader.exitcode}")
 
-
-def _read(path: Path, over: Event, reads: object) -> None:
-    store, seen = Store(path), 0
+    threading.Thread(target=listen, daemon=True).start()
+    store, seen, reads = Store(Path(sys.argv[1])), 0, 0
     while not over.is_set():
         answers, pairs = store.comparisons.current(), store.comparisons.preferences()
         if len(answers) < seen or len(pairs) < len(answers):
             raise RuntimeError(f"{len(answers)} answers and {len(pairs)} pairs after {seen}")
         seen = len(answers)
-        reads.value += 1  # type: ignore[attr-defined]
-        time.sleep(READ_EVERY_SECONDS)
+        reads += 1
+        over.wait(READ_EVERY_SECONDS)
+    print(reads)
 
 
 def run(folder: Path, kills: int, life: tuple[float, float] = LIFE_SECONDS) -> Run:
