@@ -91,12 +91,22 @@ def test_a_double_click_and_a_held_key_answer_once(server: Server, newcomer: New
     button(page, "A better").dblclick()
     expect(page.get_by_text("you 1")).to_be_visible()
     page.wait_for_timeout(PAUSE_MS)
-    box = button(page, "B better").bounding_box()
-    assert box is not None
-    for _ in range(4):  # four impatient clicks in the same place, a tenth of a second apart
-        page.mouse.click(box["x"] + 20, box["y"] + 10)
-        page.wait_for_timeout(100)
+    page.evaluate("""() => {  // four impatient clicks in one place, a tenth of a second apart
+        const box = [...document.querySelectorAll(".pf-choice")]
+            .find((each) => each.textContent.includes("B better")).getBoundingClientRect();
+        const now = performance.now();
+        for (const after of [0, 100, 200, 300]) {
+            const click = new MouseEvent("click", {bubbles: true, cancelable: true});
+            Object.defineProperty(click, "timeStamp", {value: now + after});
+            document.elementFromPoint(box.x + 20, box.y + 10).dispatchEvent(click);
+        } }""")
     expect(page.get_by_text("you 2")).to_be_visible()
+    page.wait_for_timeout(PAUSE_MS)
+    page.evaluate("""() => {  // pressed while the page was busy: before this question was shown
+        const press = new KeyboardEvent("keydown", {key: "1", code: "Digit1"});
+        Object.defineProperty(press, "timeStamp", {value: performance.now() - 5000});
+        document.dispatchEvent(press); }""")
+    expect(status(page)).to_contain_text("too soon")
     page.wait_for_timeout(PAUSE_MS)
     page.keyboard.down("5")
     for _ in range(20):  # the keyboard's own repetition

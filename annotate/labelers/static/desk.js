@@ -2,13 +2,15 @@
 // into the outbox, the next question, which is here already, is shown at once, and the outbox is
 // sent until the server has acknowledged what is in it: only then does the page say "Saved".
 
-import { clear, markAgainst, markDifferences } from "./diff.js";
+import { AnswerRow } from "./answers.js";
 import { Clock } from "./clock.js";
 import { inert, make } from "./inert.js";
-import { isForeign, isTyping, keyOf } from "./keys.js";
+import { pressKey } from "./keys.js";
 import { button, drawProgress, skeleton } from "./layout.js";
+import { Notices } from "./notices.js";
 import { Corner, Drafts, Outbox, taskOf } from "./outbox.js";
 import { Ranking } from "./ranking.js";
+import { Reading } from "./reading.js";
 import { prepare, Responses } from "./responses.js";
 import { Rewriting } from "./rewriting.js";
 
@@ -17,9 +19,7 @@ import { Rewriting } from "./rewriting.js";
 const QUIET_MS = 400;
 const RETRY_MS = 4000;
 const LOOK_MS = 2000;
-const LATE_MS = 1500;
 const MOST_SENT = 50;
-const SIZES = [0.85, 1, 1.15, 1.3, 1.5];
 
 const desks = new WeakMap();
 
@@ -37,31 +37,37 @@ export default function (component) {
 class Desk {
   constructor(parent) {
     this.parts = skeleton({
-      guidelines: () => this.toggleGuidelines(), differences: () => this.toggleDifferences(),
-      smaller: () => this.resize(-1), larger: () => this.resize(1),
+      guidelines: () => this.reading.toggleGuidelines(),
+      differences: () => this.reading.toggleDifferences(),
+      smaller: () => this.reading.resize(-1), larger: () => this.reading.resize(1),
       reason: () => this.openReason(), flags: () => this.nextGroup("flags"),
       scores: () => this.nextGroup("scores"), rewrite: () => this.rewriting.toggle(),
       skip: () => this.openSkip(), undo: () => this.undo(),
     });
     this.clock = new Clock();
+    this.notices = new Notices(this.parts);
+    this.row = new AnswerRow(this);
+    this.reading = new Reading(this);
     this.ranking = new Ranking(this.parts.ranking, (words) => this.ranked(words));
     this.responses = new Responses(this.parts.responses, { changed: () => this.keep(),
       place: (position) => this.ranking.place(position),
       grab: (event, handle) => this.ranking.grab(event, handle) });
     this.rewriting = new Rewriting(this.parts.rewrite, this.parts.openRewrite, () => this.keep());
     Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(), mode: null,
-      waiting: null, wanted: null, feedback: null, refusals: [], trouble: "", differ: false,
-      shownAt: -Infinity, pressedAt: -Infinity, sentAt: 0, emptyAt: performance.now() });
+      waiting: null, wanted: null, feedback: null, shownAt: -Infinity, pressedAt: -Infinity, actedAt: -Infinity, sentAt: 0 });
     this.parts.reason.addEventListener("input", () => this.keep());
     this.listen();
     parent.append(this.parts.root);
     this.place();
-    this.resize(0);
   }
 
   listen() {
     this.listeners = [
-      [document, "keydown", (event) => this.onKey(event), true],
+      [document, "click", (event) => { this.actedAt = event.timeStamp; }, true],
+      [document, "keydown", (event) => {
+        this.actedAt = event.timeStamp;
+        pressKey(this, event);
+      }, true],
       [window, "beforeunload", (event) => { if (this.outbox?.size) event.preventDefault(); }],
       [window, "pagehide", () => this.keep(true)],
       [window, "online", () => this.send()],
@@ -102,7 +108,7 @@ class Desk {
     this.data = data;
     if (data.ask) this.asked(data.ask);
     if (!this.outbox) return this.refused(data.refused);
-    this.trouble = "";
+    this.notices.trouble = "";
     this.settle(data.acks);
     if (data.refused) this.refused(data.refused);
     else this.supplied(data);
@@ -112,7 +118,7 @@ class Desk {
   }
 
   refused(words) {
-    this.trouble = words;
+    this.notices.trouble = words;
     this.drawState();
   }
 
@@ -130,13 +136,13 @@ class Desk {
       // Another tab may have sent it too, and have been told first.
       const entry = ack.final ? this.outbox.take(ack.key) ?? this.mine.get(ack.key) : null;
       if (!ack.final) {
-        if (this.outbox.entries().some((each) => each.key === ack.key)) this.trouble = ack.words;
+        if (this.outbox.entries().some((each) => each.key === ack.key)) this.notices.trouble = ack.words;
       } else if (entry) {
         this.mine.delete(ack.key);
         if (awaited) this.waiting = null;
-        this.trouble = "";
+        this.notices.trouble = "";
         if (ack.ok) this.kept(entry, ack, awaited);
-        else this.notKept(entry, ack.words);
+        else this.notices.refuse(entry, ack.words);
       }
     }
   }
@@ -146,12 +152,6 @@ class Desk {
     if (entry.do === "answer") this.drafts.drop(taskOf(ack.key));
     if (entry.do === "undo") this.wanted = ack.show ?? null;
     if (ack.feedback && awaited) this.showFeedback(ack.feedback);
-  }
-
-  notKept(entry, words) {
-    const what = { skip: "NOT skipped", undo: "NOT undone" }[entry.do] ?? "NOT saved";
-    this.refusals.push({ words: `${what}: ${words}.`,
-      typed: entry.do === "answer" ? [entry.reason, entry.rewrite?.text].filter(Boolean) : [] });
   }
 
   /** New questions: keep the one that is being read, or show what comes next. */
@@ -220,7 +220,7 @@ class Desk {
     this.shownAt = performance.now();
     this.clock.begin(this.draft.spent);
     this.tell(this.number);
-    if (this.differ) setTimeout(() => this.drawDifferences(false));
+    setTimeout(() => this.reading.again());
   }
 
   /** What the responses answer is in view, however much was said before it. */
@@ -266,17 +266,7 @@ class Desk {
 
   drawAsk() {
     const { parts, ask } = this;
-    parts.guide.hidden = !ask.guidelines;
-    if (!ask.guidelines) this.toggleGuidelines(false);
-    else if (parts.guidelines.dataset.version !== `${ask.guidelines.version}`) {
-      parts.guidelines.dataset.version = ask.guidelines.version;
-      parts.guidelines.replaceChildren(make("h2", {}, "Guidelines"),
-        make("div", { class: "pf-text", dir: "auto" }, inert(ask.guidelines.html)),
-        make("p", { class: "pf-quiet" }, `Version ${ask.guidelines.version}`));
-      // New guidelines are to be read once; after that they open on request.
-      this.toggleGuidelines(this.corner.get("guidelines") !== ask.guidelines.version
-        && window.innerWidth >= 900);
-    }
+    this.reading.drawGuidelines();
     parts.reason.hidden = !ask.reason;
     parts.reason.maxLength = ask.longest_reason;
     parts.openReason.hidden = !ask.reason;
@@ -285,60 +275,20 @@ class Desk {
     parts.openRewrite.hidden = !ask.rewrite;
   }
 
-  /** The row of answers: of a pair, of a ranking, or the reasons to skip. */
+  /** What can be pressed now. */
   drawAnswers() {
-    const { parts, item } = this;
-    const pair = item?.responses.length === 2;
-    const before = item?.before?.choice;
-    const look = JSON.stringify([Boolean(item), pair, this.mode === "skip", this.askLook, before]);
-    if (look !== this.answersLook) {
-      this.answersLook = look;
-      parts.answers.replaceChildren(...(!item ? [] : this.mode === "skip" ? this.skipReasons()
-        : pair ? this.pairChoices(before) : this.rankingActions(before)));
-      parts.answers.dataset.count = parts.answers.children.length;
-    }
-    if (this.save) {
-      this.save.firstChild.textContent = this.ranking.missing
-        ? `Save ranking (${this.ranking.missing} to go)` : "Save ranking";
-      this.save.disabled = !this.ranking.complete;
-    }
+    const { parts } = this;
+    this.row.draw();
     parts.root.dataset.mode = this.mode ?? "";
     parts.undo.disabled = !this.lastDone() || Boolean(this.waiting) || Boolean(this.feedback);
-    parts.skip.disabled = !item || this.mode === "skip" || Boolean(this.waiting);
+    parts.skip.disabled = !this.item || this.mode === "skip" || Boolean(this.waiting);
     parts.root.classList.toggle("pf-waiting", Boolean(this.waiting));
   }
 
-  pairChoices(before) {
-    this.save = null;
-    this.choices = new Map(this.ask.choices.map((choice) => [choice.key, choice]));
-    return this.ask.choices.map((choice) => {
-      const [first, ...rest] = choice.label.split(" ");
-      const label = choice.side ? make("span", {}, make("b", {}, first), ` ${rest.join(" ")}`)
-        : make("span", {}, choice.label);
-      return button(label, choice.key, () => this.answer({ choice: choice.name }),
-        { class: "pf-button pf-choice", "data-side": choice.side || null,
-          "data-strength": choice.side ? choice.strength : null,
-          "aria-current": choice.name === before ? "true" : null,
-          title: choice.name === before ? "Your answer before" : null });
-    });
-  }
-
-  rankingActions(before) {
-    this.choices = new Map();
-    this.save = button("Save ranking", "Enter", () => this.saveRanking(),
-      { class: "pf-button pf-save" });
-    return [this.save,
-      ...(this.ask.tie ? [button("Tie the last two", "=", () => this.ranking.tie())] : []),
-      button("Clear ranks", "X", () => this.ranking.clear()),
-      ...(this.ask.both_bad ? [button("All bad", "0", () => this.answer({ choice: "all-bad" }),
-        { "aria-current": before === "all-bad" ? "true" : null })] : [])];
-  }
-
-  skipReasons() {
-    this.save = null;
-    return [...this.ask.skip_reasons.map((reason, index) => button(
-      reason[0].toUpperCase() + reason.slice(1), `${index + 1}`, () => this.skip(reason))),
-    button("Back", "Esc", () => this.closeMode(), { class: "pf-button pf-plain" })];
+  /** What is kept and what is not, and what can be pressed now. */
+  drawState() {
+    this.notices.draw(this.outbox?.size ?? 0, this.corner?.kept);
+    this.drawAnswers();
   }
 
   ranked(words) {
@@ -347,41 +297,7 @@ class Desk {
     this.drawAnswers();
     this.say(words);
     this.keep();
-    if (this.differ) this.drawDifferences(false);
-  }
-
-  /** What is not saved, in plain words, as long as it is so. */
-  drawState() {
-    const { parts } = this;
-    const size = this.outbox?.size ?? 0;
-    if (!size) this.emptyAt = performance.now();
-    const late = size && performance.now() - this.emptyAt > LATE_MS;
-    parts.unsaved.hidden = !late;
-    const words = late ? `${size} answer${size > 1 ? "s" : ""} not saved yet, trying again`
-      + (this.corner.kept ? "" : " (this browser cannot keep them: do not close the page)") : "";
-    if (parts.unsaved.textContent !== words) parts.unsaved.textContent = words;
-    const trouble = !this.trouble ? [] : [{ words: size
-      ? `NOT saved yet: ${this.trouble}. It is kept in this browser and sent again by itself.`
-      : `${this.trouble[0].toUpperCase()}${this.trouble.slice(1)}.`, typed: [], stays: true }];
-    const alerts = [...this.refusals, ...trouble];
-    const look = JSON.stringify(alerts);
-    if (look !== this.alertsLook) {
-      this.alertsLook = look;
-      parts.alerts.replaceChildren(...alerts.map((each) => this.alert(each)));
-    }
-    this.drawAnswers();
-  }
-
-  alert({ words, typed, stays }) {
-    return make("div", { class: "pf-alert" }, make("p", {}, words),
-      ...typed.map((text) => make("textarea", { readonly: true, rows: "2",
-        "aria-label": "What you typed" }, text)),
-      stays ? null : button("Close", "Esc", () => this.closeAlerts()));
-  }
-
-  closeAlerts() {
-    this.refusals = [];
-    this.drawState();
+    this.reading.again();
   }
 
   say(words) {
@@ -389,73 +305,6 @@ class Desk {
   }
 
   // --- what the labeler does ---
-
-  onKey(event) {
-    if (isForeign(event) || !this.parts.root.isConnected) return;
-    const target = event.composedPath()[0];
-    if (event.key === "Escape") {
-      if (this.escape(target)) claim(event);
-      return;
-    }
-    if (isTyping(target) || !this.ask) return;
-    const act = this.actionOf(keyOf(event), target);
-    if (!act) return;
-    claim(event);
-    if (!event.repeat) act();
-  }
-
-  actionOf(key, target) {
-    if (this.feedback) return this.pressesNothing(key, target) ? () => this.goOn() : null;
-    const tools = { g: this.ask.guidelines && (() => this.toggleGuidelines()),
-      d: this.item && (() => this.toggleDifferences()), "-": () => this.resize(-1),
-      "+": () => this.resize(1), u: () => this.undo(), h: () => this.toggleHistory() };
-    if (key in tools) return tools[key] || null;
-    if (!this.item) return null;
-    const digit = /^[0-9]$/.test(key) ? Number(key) : null;
-    if (this.mode === "skip") {
-      const reason = digit ? this.ask.skip_reasons[digit - 1] : null;
-      return digit === null ? null : () => reason && this.skip(reason);
-    }
-    if (this.mode && digit !== null) return () => this.pressInGroup(digit);
-    const more = { s: () => this.openSkip(), f: this.ask.flags.length && (() => this.nextGroup("flags")),
-      p: this.ask.scores.length && (() => this.nextGroup("scores")),
-      r: this.ask.reason && (() => this.openReason()),
-      w: this.ask.rewrite && (() => this.rewriting.toggle()) };
-    if (key in more) return more[key] || null;
-    if (this.item.responses.length === 2) {
-      const choice = this.choices.get(key);
-      return choice ? () => this.answer({ choice: choice.name }) : null;
-    }
-    if (digit) return digit <= this.ranking.count ? () => this.ranking.place(digit - 1) : null;
-    const ranks = { 0: this.ask.both_bad && (() => this.answer({ choice: "all-bad" })),
-      "=": this.ask.tie && (() => this.ranking.tie()), x: () => this.ranking.clear() };
-    if (key in ranks) return ranks[key] || null;
-    return this.pressesNothing(key, target) ? () => this.saveRanking() : null;
-  }
-
-  /** Enter that does not press what has the focus: chips and places are not pressed by it. */
-  pressesNothing(key, target) {
-    if (key !== "Enter") return false;
-    const pressed = target.closest?.("button, a, summary, [role=button]");
-    return !pressed || pressed.matches(".pf-chip, .pf-place, .pf-save, .pf-go-on");
-  }
-
-  escape(target) {
-    if (isTyping(target)) {
-      target.blur();
-      this.parts.reason.classList.remove("pf-open");
-      this.parts.area.focus({ preventScroll: true });
-      return true;
-    }
-    if (this.mode) return this.closeMode();
-    if (this.rewriting.isOpen) return this.rewriting.close();
-    if (this.refusals.length) {
-      this.closeAlerts();
-      return true;
-    }
-    if (!this.parts.guidelines.hidden && window.innerWidth < 900) this.toggleGuidelines(false);
-    return false;
-  }
 
   answer(what) {
     if (!this.item || this.waiting || this.feedback || this.early()) return;
@@ -528,9 +377,9 @@ class Desk {
   }
 
   early() {
-    const now = performance.now();
-    const since = now - Math.max(this.shownAt, this.pressedAt);
-    this.pressedAt = now;
+    // By when it was pressed, not by when a busy page came to it.
+    const since = this.actedAt - Math.max(this.shownAt, this.pressedAt);
+    this.pressedAt = this.actedAt;
     if (since >= QUIET_MS) return false;
     this.say("That press came too soon after the last one and was ignored.");
     return true;
@@ -578,48 +427,6 @@ class Desk {
   openReason() {
     this.parts.reason.classList.add("pf-open");
     this.parts.reason.focus();
-  }
-
-  toggleHistory() {
-    const folded = this.parts.conversation.querySelector("details");
-    if (folded) folded.open = !folded.open;
-  }
-
-  toggleGuidelines(open = this.parts.guidelines.hidden) {
-    this.parts.guidelines.hidden = !open;
-    this.parts.guide.setAttribute("aria-expanded", open);
-    if (!open && this.ask?.guidelines) this.corner.set("guidelines", this.ask.guidelines.version);
-  }
-
-  toggleDifferences() {
-    this.differ = !this.differ;
-    this.parts.differ.setAttribute("aria-pressed", this.differ);
-    this.drawDifferences();
-  }
-
-  drawDifferences(aloud = true) {
-    const { panes } = this.responses;
-    panes.forEach(clear);
-    let words = "";
-    if (this.differ && this.item && panes.length === 2) {
-      const { left, right } = markDifferences(panes[0], panes[1]);
-      words = left + right ? "Marked: what the other one does not say there." : "No word differs.";
-    } else if (this.differ && this.item) {
-      const best = this.ranking.best ?? 0;
-      panes.forEach((pane, position) => {
-        if (position !== best) markAgainst(panes[best], pane);
-      });
-      words = `Marked: what ${this.ask.letters[best]} does not say there.`;
-    }
-    if (aloud) this.say(words);
-  }
-
-  resize(step) {
-    const stored = new Corner("everybody");
-    const at = Math.max(0, SIZES.indexOf(stored.get("size") ?? 1));
-    const size = SIZES[Math.min(SIZES.length - 1, Math.max(0, at + step))];
-    if (step) stored.set("size", size);
-    this.parts.root.style.setProperty("--pf-size", size);
   }
 
   showFeedback({ right, known, given, html }) {
@@ -700,9 +507,4 @@ class Desk {
 function draftOf(before) {
   return { flags: { ...before?.flags }, scores: { ...before?.scores }, reason: before?.reason ?? "",
     rewrite: before?.rewrite ?? null, tiers: before?.tiers ?? [], spent: null };
-}
-
-function claim(event) {
-  event.preventDefault();
-  event.stopPropagation();
 }

@@ -1,4 +1,4 @@
-// Which key was meant, wherever it lies on the keyboard, and whether it was meant for us.
+// Which key was meant, wherever it lies on the keyboard, whether it was meant for us, and what it does.
 
 /** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case. */
 export function keyOf(event) {
@@ -23,4 +23,79 @@ export function isTyping(target) {
 export function isForeign(event) {
   return event.ctrlKey || event.altKey || event.metaKey || event.isComposing
     || document.querySelector("[role=dialog]") !== null;
+}
+
+/** What a key does on the desk: at once, or nothing where it is not ours. */
+export function pressKey(desk, event) {
+  if (isForeign(event) || !desk.parts.root.isConnected) return;
+  const target = event.composedPath()[0];
+  if (event.key === "Escape") {
+    if (escape(desk, target)) claim(event);
+    return;
+  }
+  if (isTyping(target) || !desk.ask) return;
+  const act = actionOf(desk, keyOf(event), target);
+  if (!act) return;
+  claim(event);
+  if (!event.repeat) act();
+}
+
+function actionOf(desk, key, target) {
+  if (desk.feedback) return pressesNothing(key, target) ? () => desk.goOn() : null;
+  const { ask, item, ranking, reading } = desk;
+  const tools = { g: ask.guidelines && (() => reading.toggleGuidelines()),
+    d: item && (() => reading.toggleDifferences()), h: () => reading.toggleHistory(),
+    "-": () => reading.resize(-1), "+": () => reading.resize(1), u: () => desk.undo() };
+  if (key in tools) return tools[key] || null;
+  if (!item) return null;
+  const digit = /^[0-9]$/.test(key) ? Number(key) : null;
+  if (desk.mode === "skip") {
+    const reason = digit ? ask.skip_reasons[digit - 1] : null;
+    return digit === null ? null : () => reason && desk.skip(reason);
+  }
+  if (desk.mode && digit !== null) return () => desk.pressInGroup(digit);
+  const more = { s: () => desk.openSkip(), f: ask.flags.length && (() => desk.nextGroup("flags")),
+    p: ask.scores.length && (() => desk.nextGroup("scores")),
+    r: ask.reason && (() => desk.openReason()),
+    w: ask.rewrite && (() => desk.rewriting.toggle()) };
+  if (key in more) return more[key] || null;
+  if (item.responses.length === 2) {
+    const choice = desk.row.choices.get(key);
+    return choice ? () => desk.answer({ choice: choice.name }) : null;
+  }
+  if (digit) return digit <= ranking.count ? () => ranking.place(digit - 1) : null;
+  const ranks = { 0: ask.both_bad && (() => desk.answer({ choice: "all-bad" })),
+    "=": ask.tie && (() => ranking.tie()), x: () => ranking.clear() };
+  if (key in ranks) return ranks[key] || null;
+  return pressesNothing(key, target) ? () => desk.saveRanking() : null;
+}
+
+/** Enter that does not press what has the focus: chips and places are not pressed by it. */
+function pressesNothing(key, target) {
+  if (key !== "Enter") return false;
+  const pressed = target.closest?.("button, a, summary, [role=button]");
+  return !pressed || pressed.matches(".pf-chip, .pf-place, .pf-save, .pf-go-on");
+}
+
+/** Out of what is open, the innermost first; whether there was anything. */
+function escape(desk, target) {
+  if (isTyping(target)) {
+    target.blur();
+    desk.parts.reason.classList.remove("pf-open");
+    desk.parts.area.focus({ preventScroll: true });
+    return true;
+  }
+  if (desk.mode) return desk.closeMode();
+  if (desk.rewriting.isOpen) return desk.rewriting.close();
+  if (desk.notices.refusals.length) {
+    desk.notices.close();
+    return true;
+  }
+  if (window.innerWidth < 900) desk.reading.toggleGuidelines(false);
+  return false;
+}
+
+function claim(event) {
+  event.preventDefault();
+  event.stopPropagation();
 }
