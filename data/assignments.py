@@ -145,13 +145,15 @@ class Assignments:
     def last_done(self, labeler_id: int) -> tuple[int, bool] | None:
         """The task that a labeler answered or skipped last, and whether it was a skip.
 
-        By the time it was handed out, so that a later revision of an old answer changes nothing.
+        By the time it was handed out, so that a later revision of an old answer changes nothing. A
+        decision is none: undone, its task would come back to be answered as if blind.
         """
         row = self._database.row("""
             SELECT a.task_id, a.skipped_at IS NOT NULL AS skipped FROM assignments a
             WHERE a.labeler_id = :me AND (a.skipped_at IS NOT NULL OR EXISTS (
                 SELECT 1 FROM current_comparisons c
-                WHERE c.task_id = a.task_id AND c.labeler_id = :me))
+                WHERE c.task_id = a.task_id AND c.labeler_id = :me
+                AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)))
             ORDER BY a.leased_at DESC LIMIT 1""", {"me": labeler_id})
         return None if row is None else (row["task_id"], bool(row["skipped"]))
 
@@ -227,6 +229,7 @@ class Assignments:
                 "SELECT t.id FROM known_answers k JOIN tasks t ON t.id = k.task_id "
                 "LEFT JOIN assignments a ON a.task_id = t.id AND a.labeler_id = :me "
                 "WHERE NOT k.practice AND NOT k.retired AND a.task_id IS NULL "
+                "AND k.created_by IS NOT :me "
                 "ORDER BY t.id LIMIT 1", values)
             return gold
         if share < rules.gold_share + rules.repeat_share:
@@ -238,6 +241,7 @@ class Assignments:
         earlier = [row["task_id"] for row in self._database.rows("""
             SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
             WHERE c.labeler_id = :me AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
+            AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)
             AND NOT EXISTS (SELECT 1 FROM tasks again
                 WHERE again.repeat_of = t.id AND again.only_for = :me)
             ORDER BY c.id DESC LIMIT :among OFFSET :after""",

@@ -82,8 +82,11 @@ class Comparisons:
         self._database = database
 
     def submit(self, labeler_id: int, task: Task, answer: Answer, submission_key: str,
-               replaces: int | None = None) -> Comparison:
+               replaces: int | None = None, *, decision: bool = False) -> Comparison:
         """Store an answer, or (with `replaces`, the revision it changes) a revision of one.
+
+        Only `Decisions.decide` says `decision`: a revision of a decision that is none would count
+        as an answer given blind.
 
         Sending the same `submission_key` again (a double click, a retry after a lost connection)
         returns what was stored the first time. The display order is the assignment's, never the
@@ -94,7 +97,7 @@ class Comparisons:
             NotAllowed: the labeler is disabled.
             NotFound: the task was never shown to this labeler.
             AlreadyAnswered: there is a current answer and `replaces` is not given.
-            Conflict: `replaces` is not the current revision.
+            Conflict: `replaces` is not the current revision, or is a decision.
         """
         check_answer(answer, task)
         with self._database.write() as db:
@@ -117,6 +120,8 @@ class Comparisons:
                                       "in My answers")
             if replaces is not None and (last is None or last.revision != replaces):
                 raise Conflict("this answer was changed meanwhile (in another tab?); reload")
+            if not decision and last is not None and self._is_decision(last):
+                raise Conflict("you have decided this task: decide it anew under Disputes")
             comparison_id = self._database.insert("comparisons", {
                 "task_id": task.id, "labeler_id": labeler_id,
                 "revision": 1 if last is None else last.revision + 1,
@@ -147,7 +152,12 @@ class Comparisons:
             return self.get(comparison_id)
 
     def undo_last(self, labeler_id: int, task: Task, submission_key: str) -> Comparison:
-        """Withdraw the labeler's answer to a task, by a revision; the task is theirs again."""
+        """Withdraw the labeler's answer to a task, by a revision; the task is theirs again.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it is a decision, or was changed meanwhile.
+        """
         last = self._latest(task.id, labeler_id)
         if last is None or last.answer.verdict == "withdrawn":
             raise NotFound("there is no answer to undo")
@@ -253,6 +263,10 @@ class Comparisons:
             JOIN tasks t ON t.id = f.task_id
             WHERE (:split IS NULL OR p.split = :split)
             AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]
+
+    def _is_decision(self, comparison: Comparison) -> bool:
+        return self._database.value("SELECT 1 FROM decisions WHERE comparison_id = ?",
+                                    [comparison.id]) is not None
 
     def _latest(self, task_id: int, labeler_id: int) -> Comparison | None:
         row = self._database.row(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 
 from data.assignments import Assignments
 from data.comparisons import Comparisons, pairs_of
@@ -52,23 +51,19 @@ class Decisions:
             history = self._comparisons.history(task_id, labeler_id)
             stored = self._comparisons.submit(
                 labeler_id, task, answer, submission_key,
-                history[-1].revision if history else None)
+                history[-1].revision if history else None, decision=True)
             known = self.get(stored.id)
             if known is not None:
                 return known
-            others = [c for c in self.answers(task_id)
-                      if c[1] != labeler_id and _outcomes(c[2]) != _outcomes(answer)]
+            others = [c for c in self._comparisons.of_task(task_id)
+                      if c.labeler_id != labeler_id and _outcomes(c.answer) != _outcomes(answer)]
             self._database.insert("decisions", {
                 "comparison_id": stored.id, "task_id": task_id,
-                "overrides": [comparison_id for comparison_id, _, _ in others],
+                "overrides": [other.id for other in others],
                 "note": note.strip(), "created_at": now()})
         found = self.get(stored.id)
         assert found is not None  # it was written just above
         return found
-
-    def answers(self, task_id: int) -> Sequence[tuple[int, int, Answer]]:
-        """(comparison id, labeler id, answer) of every answer to a task that stands."""
-        return [(c.id, c.labeler_id, c.answer) for c in self._comparisons.of_task(task_id)]
 
     def get(self, comparison_id: int) -> Decision | None:
         """The decision that a comparison is, if it is one."""

@@ -1,4 +1,4 @@
-"""Where labelers disagree most, from answers whose disagreement is known by hand."""
+"""Where labelers disagree most, from answers known by hand; what a decision is, and is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from data_world import World
 
+from data.assignments import REPEAT_AFTER, AssignmentRules
 from data.disputes import disputes, entropy, heat_of
-from data.records import Answer
+from data.errors import Conflict
+from data.records import Answer, Labeler, Task
 
 
 @pytest.fixture
@@ -103,3 +105,65 @@ def test_a_withdrawn_answer_is_no_vote(world: World) -> None:
     world.choose(ben, task, 1)
     world.store.comparisons.undo_last(ben.id, task, "undo")
     assert disputes(world.store) == []
+
+
+def decided(world: World, count: int = 1) -> tuple[Labeler, list[Task]]:
+    """A lead who has decided so many tasks, each of which still wants labels."""
+    lead = world.store.people.add("Lead", "lead")
+    tasks = [world.task(wanted=3) for _ in range(count)]
+    for task in tasks:
+        ranking = tuple((i,) for i in task.response_ids)
+        world.store.decisions.decide(lead.id, task.id, Answer(ranking), f"decision {task.id}")
+    return lead, tasks
+
+
+def test_who_has_decided_a_task_is_not_asked_it_as_a_labeler(world: World) -> None:
+    lead, (task,) = decided(world)
+    assert world.store.assignments.next_for(lead.id) is None
+    assert world.store.assignments.open_for(lead.id) == 0
+    assert world.store.assignments.last_done(lead.id) is None  # nothing for Undo to bring back
+    other = world.task()
+    world.choose(lead, other, 0)
+    world.store.decisions.decide(lead.id, task.id, Answer((task.response_ids,), 0), "anew")
+    assert world.store.assignments.last_done(lead.id) == (other.id, False)
+
+
+def test_a_decision_is_changed_by_deciding_alone(world: World) -> None:
+    lead, (task,) = decided(world)
+    stands = world.store.decisions.of_task(task.id)
+    with pytest.raises(Conflict, match="decide it anew"):
+        world.store.comparisons.undo_last(lead.id, task, "undo")
+    with pytest.raises(Conflict, match="decide it anew"):
+        world.store.comparisons.submit(lead.id, task, Answer((task.response_ids,), 0), "edit", 1)
+    assert world.store.decisions.of_task(task.id) == stands
+    assert world.store.comparisons.current() == []  # nothing that was answered blind
+
+
+def test_no_hidden_repeat_is_of_a_decision(world: World) -> None:
+    lead, tasks = decided(world, REPEAT_AFTER + 5)
+    world.store.assignments.set_rules(AssignmentRules(repeat_share=0.5))
+    repeated = set()
+    for _ in range(40):
+        world.task()
+        given = world.store.assignments.next_for(lead.id)
+        assert given is not None
+        repeated.add(given.task.repeat_of)
+        world.choose(lead, given.task, 0)
+    assert len(repeated) > 5 and not repeated & {task.id for task in tasks}
+
+
+def test_nobody_is_measured_by_an_answer_that_they_stated(world: World) -> None:
+    ada, ben = world.people(2)
+    task = world.task()
+    world.store.assignments.set_rules(AssignmentRules(gold_share=0.5))
+    gold = [world.store.known.add(task.prompt_id, task.response_ids,
+                                  Answer((task.response_ids,), 0), by=ada.id) for _ in range(20)]
+    asked: dict[int, set[int]] = {ada.id: set(), ben.id: set()}
+    for who in (ada, ben):
+        for _ in range(20):
+            world.task(wanted=2)
+            given = world.store.assignments.next_for(who.id)
+            assert given is not None
+            asked[who.id].add(given.task.id)
+            world.choose(who, given.task, 0)
+    assert not asked[ada.id] & set(gold) and asked[ben.id] & set(gold)
