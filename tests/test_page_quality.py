@@ -15,8 +15,9 @@ from data_world import World
 from leads_world import CARELESS, CREW, LeadsWorld
 
 from annotate.leads import downloads, quality_report
-from annotate.leads.quality_charts import Dot, dots, over_time
+from annotate.leads.quality_charts import over_time
 from annotate.leads.quality_report import Report, Reports, make
+from annotate.plots import Dot, dots
 from data.errors import NotAllowed, PrefloopError
 from data.measures.statistics import Estimate
 from data.records import Answer, Labeler

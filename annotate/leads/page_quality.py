@@ -8,10 +8,10 @@ from html import escape
 import streamlit as st
 
 from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, table_html, time
-from annotate.leads import quality_charts as charts
 from annotate.leads.leads_style import STYLE
-from annotate.leads.quality_charts import PUBLISHED, Dot
+from annotate.leads.quality_charts import PUBLISHED, over_time
 from annotate.leads.quality_report import Report, reports
+from annotate.plots import Dot, dots, show
 from annotate.session import guarded, store
 from data.measures.agreement import REFERENCE_FIGURES
 from data.measures.breakdowns import Breakdown
@@ -76,8 +76,8 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### Labels over time")
-        charts.show(charts.over_time(report.moments), "quality-time",
-                    f"Answers over time; {report.answers:,} in all")
+        show(over_time(report.moments), "quality-time",
+             f"Answers over time; {report.answers:,} in all")
     with right:
         _trend(report, turn)
     _by_tag(report)
@@ -133,7 +133,7 @@ def _reliability(report: Report, people: Mapping[int, Labeler]) -> None:
         st.write("No pair has two answers yet, nor a known one: nobody can be held against "
                  "anybody.")
         return
-    charts.show(charts.dots(rows), "quality-reliability", "Reliability by labeler: " + "; ".join(
+    show(dots(rows), "quality-reliability", "Reliability by labeler: " + "; ".join(
         f"{row.name} {row.estimate.percent()}" for row in rows))
     st.caption("How often each names the truly better response, where the truth is what all "
                "together make likely. 50 % is a coin. Red diamonds stand out above.")
@@ -144,9 +144,9 @@ def _by_strength(report: Report) -> None:
     rows = [Dot(STRENGTHS[strength].capitalize(), report.by_strength[strength])
             for strength in sorted(report.by_strength, reverse=True)]
     if rows:
-        charts.show(charts.dots(rows, PUBLISHED), "quality-strength",
-                    "Agreement by strength: " + "; ".join(
-                        f"{row.name} {row.estimate.percent()}" for row in rows))
+        show(dots(rows, PUBLISHED), "quality-strength",
+             "Agreement by strength: " + "; ".join(
+                 f"{row.name} {row.estimate.percent()}" for row in rows))
         st.caption("Where one labeler says so, how often another names the same winner.")
     else:
         st.write("No pair has two answers yet, so there is no agreement to measure.")
@@ -201,7 +201,7 @@ def _trend(report: Report, turn: Round | None) -> None:
     rows = [Dot(name, group.agreement) for name, group in groups.items()
             if group.agreement is not None][:MOST_ROWS]
     if rows:
-        charts.show(charts.dots(rows, PUBLISHED), "quality-trend", "Agreement: " + "; ".join(
+        show(dots(rows, PUBLISHED), "quality-trend", "Agreement: " + "; ".join(
             f"{row.name} {row.estimate.percent()}" for row in rows))
     else:
         st.write("No group has a pair with two answers yet.")

@@ -1,68 +1,14 @@
-"""The Quality page's plots as Plotly figures: dots with intervals, and labels over time.
-
-Pure functions from figures to plain dictionaries; only `show` draws. Streamlit's theme gives the
-background and the text, so the colours here are chosen to be told apart on light and on dark.
-"""
+"""The Quality page's own plots: what others have published, and labels over time."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import streamlit as st
+from annotate.plots import CALM
 
-from data.measures.statistics import Estimate
-
-CALM, ALARM, BAND = "#3d8aae", "#d9534f", "rgba(128,128,128,0.22)"
 #: Published agreement as bands of percent: who, from, to (see `data.measures.agreement`).
 PUBLISHED = (("HH", 62.5, 63.5), ("InstructGPT, Stiennon", 71.1, 78.6))
-_ROW, _FRAME = 30, 84
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One row of a dot plot."""
-
-    name: str
-    estimate: Estimate
-    alarming: bool = False
-
-
-def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
-         chance: float | None = 50.0) -> dict[str, Any]:
-    """Shares in percent with their intervals, one row each, the first on top.
-
-    A dashed line marks what chance would give, a grey band what others have published.
-    """
-    known = [row for row in rows if math.isfinite(row.estimate.value)]
-    names = _distinct([row.name for row in known])
-    low = min([100 * row.estimate.low for row in known] + [45.0])
-    shapes = [_band(start, end) for _, start, end in bands]
-    if chance is not None:
-        shapes.append({"type": "line", "x0": chance, "x1": chance, "yref": "paper", "y0": 0,
-                       "y1": 1, "line": {"dash": "dot", "width": 1, "color": "#888"}})
-    return {"data": [{
-        "type": "scatter", "mode": "markers", "y": names,
-        "x": [100 * row.estimate.value for row in known],
-        "error_x": {"type": "data", "symmetric": False, "thickness": 2, "width": 4,
-                    "array": [100 * (row.estimate.high - row.estimate.value) for row in known],
-                    "arrayminus": [100 * (row.estimate.value - row.estimate.low)
-                                   for row in known], "color": "#8a9299"},
-        "marker": {"size": 11, "symbol": ["diamond" if row.alarming else "circle"
-                                          for row in known],
-                   "color": [ALARM if row.alarming else CALM for row in known]},
-        "customdata": [[row.estimate.n, 100 * row.estimate.low, 100 * row.estimate.high]
-                       for row in known],
-        "hovertemplate": "%{y}: %{x:.0f} % (%{customdata[1]:.0f}–%{customdata[2]:.0f} %, "
-                         "n = %{customdata[0]:,})<extra></extra>"}],
-        "layout": {"height": _FRAME + _ROW * len(known), "showlegend": False, "dragmode": False,
-                   "margin": {"l": 8, "r": 8, "t": 28 if bands else 8, "b": 30},
-                   "shapes": shapes,
-                   "annotations": [_note(i, *band) for i, band in enumerate(bands)],
-                   "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %", "nticks": 7},
-                   "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"}}}
 
 
 def over_time(moments: Mapping[str, int]) -> dict[str, Any]:
@@ -83,29 +29,3 @@ def over_time(moments: Mapping[str, int]) -> dict[str, Any]:
                        "margin": {"l": 44, "r": 8, "t": 8, "b": 30},
                        "xaxis": {"type": "date", "nticks": 8},
                        "yaxis": {"nticks": 5}}}
-
-
-def show(figure: dict[str, Any], key: str, alt: str) -> None:
-    """Draw a figure; `alt` says in words what it shows."""
-    st.plotly_chart(figure, key=key, alt=alt,
-                    config={"displayModeBar": False, "displaylogo": False})
-
-
-def _band(start: float, end: float) -> dict[str, Any]:
-    return {"type": "rect", "x0": start, "x1": end, "yref": "paper", "y0": 0, "y1": 1,
-            "fillcolor": BAND, "line": {"width": 0}, "layer": "below"}
-
-
-def _note(place: int, name: str, start: float, end: float) -> dict[str, Any]:
-    """The band's name above it: the first to its left, so that two do not meet."""
-    left = place == 0
-    return {"x": end if left else start, "xanchor": "right" if left else "left", "y": 1,
-            "yref": "paper", "yanchor": "bottom", "text": name, "showarrow": False,
-            "font": {"size": 11}}
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Plotly puts rows of one name on one line, and reads names as HTML of its own."""
-    safe = [name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            for name in names]
-    return [name + "\u200b" * safe[:i].count(name) for i, name in enumerate(safe)]
