@@ -211,29 +211,6 @@ class Comparisons:
             "SELECT count(*) FROM current_comparisons WHERE labeler_id = ? AND created_at >= ?",
             [labeler_id, moment]))
 
-    def search(self, labeler_id: int, text: str = "", limit: int = 20,
-               offset: int = 0) -> tuple[list[Comparison], int]:
-        """One labeler's standing answers that mention a text, newest first, and how many there are.
-
-        Looks into the prompt, the responses and the rationale.
-        """
-        where = """
-            FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
-            WHERE c.labeler_id = :me AND (:text = '' OR c.rationale LIKE :like ESCAPE '!'
-                OR EXISTS (SELECT 1 FROM prompts p, json_each(p.messages) m WHERE p.id = t.prompt_id
-                    AND json_extract(m.value, '$.content') LIKE :like ESCAPE '!')
-                OR EXISTS (SELECT 1 FROM task_responses tr JOIN responses r ON r.id = tr.response_id
-                    WHERE tr.task_id = t.id AND r.text LIKE :like ESCAPE '!'))"""
-        text = text.strip()
-        literal = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        values = {"me": labeler_id, "text": text, "like": f"%{literal}%"}
-        found = self._database.rows(
-            f"SELECT c.* {where} ORDER BY c.id DESC LIMIT :limit OFFSET :offset",
-            {**values, "limit": limit, "offset": offset})
-        total = (int(self._database.value(f"SELECT count(*) {where}", values)) if text
-                 else self.count(labeler_id))
-        return [comparison_of(row) for row in found], total
-
     def of_task(self, task_id: int) -> list[Comparison]:
         """Everybody's answers to one task that stand, oldest first, decisions included."""
         return [comparison_of(row) for row in self._database.rows(

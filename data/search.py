@@ -64,7 +64,7 @@ def words_of(text: str) -> Words:
     """What to look for: `C++ "the loop"` finds texts with a word that begins with C and with the
     words "the loop" in a row, and keeps those that hold C++."""
     match, patterns = [], []
-    for phrase, single in _WORD.findall(text.replace("\0", ""))[:MOST_WORDS]:
+    for phrase, single in _WORD.findall(text.replace("\0", " "))[:MOST_WORDS]:
         word = " ".join((phrase or single).split())
         if not any(c.isalnum() for c in word) or _UNSPACED.search(word):
             patterns.append(word)
@@ -133,6 +133,10 @@ def find(store: Store, kind: str, filters: Filters, limit: int | None = 25,
         {**values, "limit": -1 if limit is None else limit, "offset": offset}))
     if limit is None:
         return Found(ids, offset + len(ids), False)
+    if kind == "answers" and filters == Filters(labeler_id=filters.labeler_id) \
+            and filters.labeler_id is not None:
+        # All that somebody has answered, on their own page: that count is kept.
+        return Found(ids, store.comparisons.count(filters.labeler_id), False)
     counted = int(store.database.value(
         f"SELECT count(*) FROM (SELECT 1 {source} LIMIT {MOST_COUNTED + 1})", values))
     return Found(ids, min(counted, MOST_COUNTED), counted > MOST_COUNTED)

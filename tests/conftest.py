@@ -1,4 +1,4 @@
-"""What every test with a real browser begins with; others never touch it.
+"""What many tests begin with: a small workspace, and for those with a real browser, that.
 
 One Chromium and one server a file: a browser's event loop must not outlive the file's tests, since
 other tests run loops of their own.
@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from browser import Server, Visit
+    from data_world import World
     from playwright.sync_api import Browser
 
     from data.records import Labeler
 
 _names = count(1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A new store with two policy versions and an open round."""
+    from data_world import World
+
+    return World.make(tmp_path / "prefloop.db")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from data_world import World
@@ -12,11 +11,6 @@ from data.assignments import REPEAT_AFTER, AssignmentRules
 from data.disputes import disputes, entropy, heat_of
 from data.errors import Conflict
 from data.records import Answer, Labeler, Task
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
 
 
 def test_entropy_is_that_of_the_textbook() -> None:

@@ -26,6 +26,7 @@ from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
 from data.errors import BadInput, PrefloopError
 from data.questions import SCORES
 from data.records import Answer, Comparison, Labeler, Prompt, Rewrite, Verdict
+from data.search import Filters, find
 
 PAGE_SIZE = 20
 
@@ -36,20 +37,23 @@ def page(labeler: Labeler) -> None:
     st.subheader("My answers")
     if notice := st.session_state.pop("mine-notice", None):
         (st.error if notice.startswith("NOT") else st.success)(notice)
-    text = st.text_input("Search", key="mine-search", persist_state="session",
-                         placeholder="Search prompts, responses and reasons",
-                         label_visibility="collapsed") or ""
-    total = store().comparisons.search(labeler.id, text, 0)[1]
-    if not total:
-        st.write("No answer mentions that." if text.strip() else "You have not answered yet.")
+    text = (st.text_input("Search", key="mine-search", persist_state="session",
+                          placeholder="Search prompts, responses and reasons",
+                          label_visibility="collapsed") or "").strip()
+    filters = Filters(text, labeler_id=labeler.id)
+    first = find(store(), "answers", filters, PAGE_SIZE)
+    if not first.total:
+        st.write("No answer mentions that." if text else "You have not answered yet.")
         return
-    pages = -(-total // PAGE_SIZE)
+    pages = -(-first.total // PAGE_SIZE)
     number = 1 if pages == 1 else int(st.number_input(
         f"Page of {pages:,}", 1, pages, key=f"mine-page-{text}", width=160))
-    st.caption(f"{total:,} answer{'s' if total > 1 else ''}, newest first")
-    found, _ = store().comparisons.search(labeler.id, text, PAGE_SIZE, (number - 1) * PAGE_SIZE)
-    for comparison in found:
-        _entry(comparison)
+    total = f"More than {first.total:,}" if first.more else f"{first.total:,}"
+    st.caption(f"{total} answer{'s' if first.total > 1 else ''}, newest first")
+    found = first if number == 1 else find(store(), "answers", filters, PAGE_SIZE,
+                                           (number - 1) * PAGE_SIZE)
+    for comparison in found.ids:
+        _entry(store().comparisons.get(comparison))
 
 
 def _entry(comparison: Comparison) -> None:
@@ -73,6 +77,9 @@ def _details(comparison: Comparison, prompt: Prompt) -> None:
                 with column, st.container(border=True):
                     st.html(f'<div class="pf-letter">{LETTERS[position]}</div>')
                     st.html(response_html(responses[position].text))
+    if store().decisions.get(comparison.id) is not None:
+        st.caption("Your decision: decide anew under Disputes.")
+        return
     with st.form(f"revise-{comparison.id}", border=False):
         _form(comparison)
 
