@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import krippendorff
 import numpy as np
@@ -13,11 +12,6 @@ from data_world import World
 from data.measures import agreement, votes
 from data.measures.breakdowns import by, by_labeler, by_strength
 from data.records import Answer, Comparison
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
 
 
 def test_percent_agreement_counts_pairs_of_labelers(world: World) -> None:

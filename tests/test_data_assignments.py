@@ -14,11 +14,6 @@ from data.records import Answer, Assignment, Rewrite
 from data.store import Store
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
-
-
 def answered(store: Store, labeler_id: int, assignment: Assignment, first: bool = True) -> None:
     """The labeler prefers what is shown first (or last)."""
     shown = assignment.shown if first else tuple(reversed(assignment.shown))

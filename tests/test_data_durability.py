@@ -22,11 +22,6 @@ from data.store import Store
 THREADS, ANSWERS = 8, 40
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
-
-
 def fill(world: World, tasks: int, wanted: int = 1) -> None:
     with world.store.database.write():
         for _ in range(tasks):

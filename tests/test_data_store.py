@@ -19,11 +19,6 @@ from data.records import Answer, NewResponse
 from data.store import Store
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
-
-
 def age_leases(world: World, minutes: int) -> None:
     """Let time pass for every lease."""
     with world.store.database.write() as db:

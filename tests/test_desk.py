@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,11 +35,6 @@ class Person:
 
     def stands(self) -> list[Answer]:
         return [c.answer for c in self.store.comparisons.current(labeler_id=self.labeler.id)]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
 
 
 @pytest.fixture

@@ -14,11 +14,6 @@ from data.measures.agreement import percent_agreement
 from data.progress import Stopped
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World.make(tmp_path / "prefloop.db")
-
-
 def share(texts: dict[int, str], first: tuple[int, ...], noise: float, draws: int = 4000) -> float:
     rng = random.Random(7)
     return sum(simulated.rank(texts, "longer", noise, rng).ranking[0] == first
