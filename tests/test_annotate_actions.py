@@ -255,6 +255,6 @@ def test_the_account_page_names_the_keys_of_the_labeling_page() -> None:
     bare = dict(keys_of(Question(scale="plain", tie=False, both_bad=False, flags=(), reason=False)))
     assert not set("=0FPRW") & set(bare)
     static = Path(__file__).parents[1] / "annotate" / "labelers" / "static"
-    script = (static / "desk.js").read_text("utf-8")
+    script = (static / "keys.js").read_text("utf-8")
     for key in ("g", "d", "u", "h", "s", "f", "p", "r", "w", "x"):
         assert re.search(rf"\b{key}: ", script), key
