@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from data.records import Labeler
+    from data.store import Store
 
 _names = count(1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A new store with nothing in it."""
+    from data.store import Store
+
+    return Store(tmp_path / "prefloop.db")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sign-in codes work once, sessions end, and no secret can be read from the database."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -9,11 +8,6 @@ from data.database import now
 from data.errors import BadInput
 from data.sessions import SessionRules
 from data.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "prefloop.db")
 
 
 def test_a_code_signs_in_once(store: Store) -> None:
