@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from browser import Server, Visit
     from data_world import World
+    from desk_world import Person
     from playwright.sync_api import Browser
 
     from data.records import Labeler
@@ -38,6 +39,14 @@ def world(tmp_path: Path) -> World:
     from data_world import World
 
     return World.make(tmp_path / "prefloop.db")
+
+
+@pytest.fixture
+def me(world: World) -> Person:
+    """A labeler with a session, who has answered nothing yet."""
+    from desk_world import Person
+
+    return Person(world.store)
 
 
 @pytest.fixture(scope="module")

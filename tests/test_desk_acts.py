@@ -1,0 +1,209 @@
+"""A labeler's desk without a browser: what becomes of what is sent."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from data_world import World
+from desk_world import Person, ack, entry, pairs, send, undo
+
+from annotate import actions
+from annotate.labelers import desk
+from annotate.labelers.sealing import seal, secret_of
+from data.errors import PrefloopError
+from data.questions import Question
+
+
+def test_an_act_is_done_once_however_often_it_comes(world: World, me: Person) -> None:
+    pairs(world, 4)
+    mine = me.desk()
+    question = mine.view()["question"]
+    for tab in (mine, mine, me.desk(), me.desk()):  # resent; after a reload; after a restart
+        view = send(tab, entry(question))
+        assert ack(view, question["key"])["ok"]
+    assert len(me.stands()) == 1 and view["progress"]["today"] == 1
+    assert len(world.store.comparisons.history(1, me.labeler.id)) == 1
+
+
+def test_the_whole_outbox_is_settled_in_its_order(world: World, me: Person) -> None:
+    pairs(world, 4)
+    mine = me.desk()
+    view = mine.view()
+    one, two = view["question"], view["ahead"]
+    skipping = {"key": two["key"], "do": "skip", "reason": "cannot judge"}
+    view = send(mine, entry(one, choice="tie"), skipping, undo(two, "skip"))
+    assert [each["ok"] for each in view["acks"]] == [True, True, True]
+    assert view["question"]["key"].split("-")[0] == two["key"].split("-")[0]
+    again = send(me.desk(), entry(one, choice="tie"), skipping, undo(two, "skip"))
+    assert [each["ok"] for each in again["acks"]] == [True, True, True]
+    assert [answer.is_tie for answer in me.stands()] == [True]
+
+
+def test_undo_brings_back_the_answer_to_begin_with(world: World, me: Person) -> None:
+    pairs(world, 3)
+    world.store.questions.change(Question(scores=True, rewrite=True))
+    mine = me.desk()
+    question = mine.view()["question"]
+    given = entry(question, choice="b-slightly", scores={"0": 2, "1": 6}, question_version=1,
+                  flags={"1": ["untrue"]}, reason=" it is older ",
+                  rewrite={"base": 1, "text": "better text"})
+    view = send(mine, given)
+    assert view["last"] == {"id": question["key"].split("-")[0], "of": "answer"}
+    assert rewrites(world, me) == ["better text"]
+    view = send(mine, undo(question))
+    back = view["question"]
+    assert ack(view, undo(question)["key"])["show"] == back["key"] != question["key"]
+    assert back["before"] == {
+        "choice": "b-slightly", "tiers": [], "flags": {"1": ["untrue"]},
+        "scores": {"0": 2, "1": 6}, "reason": "it is older",
+        "rewrite": {"base": 1, "text": "better text"}}
+    assert me.stands() == [] and view["progress"]["today"] == 0
+    assert me.desk().view()["question"]["before"] is not None  # after a reload, too
+    view = send(mine, entry(back, scores={"0": 1, "1": 1}, question_version=1))
+    assert len(me.stands()) == 1
+    # The old undo once more, as after a lost acknowledgement: nothing is taken back.
+    late = send(me.desk(), undo(question))
+    assert len(me.stands()) == 1 and ack(late, undo(question)["key"])["ok"]
+
+
+def rewrites(world: World, me: Person) -> list[str]:
+    found = [world.store.comparisons.rewrite_of(c.id)
+             for c in world.store.comparisons.current(labeler_id=me.labeler.id)]
+    return [each.text for each in found if each is not None]
+
+
+def test_an_unchanged_rewrite_is_none(world: World, me: Person) -> None:
+    pairs(world, 1)
+    world.store.questions.change(Question(rewrite=True))
+    mine = me.desk()
+    question = mine.view()["question"]
+    text = f"  {question['responses'][0]['text']}\n"
+    send(mine, entry(question, question_version=1, rewrite={"base": 0, "text": text}))
+    assert len(me.stands()) == 1 and rewrites(world, me) == []
+
+
+def test_rankings_come_as_tiers(world: World, me: Person) -> None:
+    world.task(("a", "b", "c", "d"), wanted=3)
+    world.task(("e", "f", "g"), wanted=3)
+    mine = me.desk()
+    view = mine.view()
+    four, three = view["question"], view["ahead"]
+    assert len(four["responses"]) == 4
+    shown = world.store.assignments.assign(1, me.labeler.id).shown
+    for wrong in ([[0, 1], [2]], [[0, 1], [2, 2, 3]], [[0], [], [1, 2, 3]], "0123", [[0, 1, 2, 9]],
+                  [[True, False], [2, 3]], None):
+        told = ack(send(mine, entry(four, choice=None, tiers=wrong)), four["key"])
+        assert not told["ok"] and told["words"].startswith("tiers:")
+        mine.acks.clear()
+    view = send(mine, entry(four, choice=None, tiers=[[2], [3, 0], [1]]),
+                entry(three, choice="all-bad"))
+    assert ack(view, four["key"])["words"] == "Saved: C > A = D > B."
+    ranked, bad = me.stands()
+    assert ranked.ranking == ((shown[2],), (shown[0], shown[3]), (shown[1],))
+    assert bad.verdict == "both_bad"
+
+
+@pytest.mark.parametrize(("more", "field"), [
+    ({"choice": "c-better"}, "choice"), ({"choice": 3}, "choice"), ({"scores": {"0": 3}}, "scores"),
+    ({"flags": {"7": ["unsafe"]}}, "flags"), ({"flags": {"0": "unsafe"}}, "flags"),
+    ({"flags": ["unsafe"]}, "flags"), ({"reason": 5}, "reason"), ({"reason": "\ud800"}, "reason"),
+    ({"reason": "x" * 5000}, "rationale"), ({"seconds": -1}, "seconds"),
+    ({"seconds": "long"}, "seconds"), ({"active_seconds": float("nan")}, "active_seconds"),
+    ({"question_version": 9}, "question_version"), ({"guidelines_version": "1"}, "guidelines"),
+    ({"do": "delete"}, "do")])
+def test_a_forged_or_broken_answer_is_refused_by_field(world: World, me: Person,
+                                                       more: dict[str, Any], field: str) -> None:
+    pairs(world, 1)
+    mine = me.desk()
+    question = mine.view()["question"]
+    mine.receive({"entries": [entry(question, **more)]})
+    told = ack(mine.view(), question["key"])
+    assert not told["ok"] and told["final"] and told["words"].startswith(field)
+    assert me.stands() == []
+
+
+def test_garbage_is_not_even_acknowledged(world: World, me: Person) -> None:
+    pairs(world, 1)
+    mine = me.desk()
+    for garbage in (None, 3, "x", [], {}, {"entries": 3}, {"entries": [None, 4, {}, {"key": 1}]},
+                    {"entries": [{"key": "<script>-1", "do": "answer"}]},
+                    {"entries": [{"key": "a-" + "b" * 400}]}):
+        mine.receive(garbage)
+    assert mine.view()["acks"] == [] and me.stands() == []
+
+
+def test_nobody_can_answer_under_anothers_name(world: World, me: Person) -> None:
+    pairs(world, 2)
+    yours = Person(world.store, "you")
+    question = yours.desk().view()["question"]
+    told = ack(send(me.desk(), entry(question)), question["key"])
+    assert not told["ok"] and told["final"] and "not given to you" in told["words"]
+    never = f"{seal(secret_of(world.store, me.labeler.id), 2)}-1"
+    told = ack(send(me.desk(), entry({"key": never})), never)  # there is no lease on it
+    assert world.store.comparisons.current() == [] or told["ok"]
+
+
+def test_two_tabs_store_one_answer(world: World, me: Person) -> None:
+    pairs(world, 2)
+    one, two = me.desk(), me.desk()
+    mine, other = one.view()["question"], two.view()["question"]
+    assert mine["key"] != other["key"]
+    assert mine["key"].split("-")[0] == other["key"].split("-")[0]  # drafts find the task
+    send(one, entry(mine))
+    view = send(two, entry(other, choice="b-better"))
+    told = ack(view, other["key"])
+    assert not told["ok"] and told["final"] and "answered this task already" in told["words"]
+    assert len(me.stands()) == 1
+    assert view["question"]["key"].split("-")[0] != mine["key"].split("-")[0]
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "defect", "signed out", "disabled"])
+def test_what_cannot_be_kept_now_is_said_and_comes_again(
+        world: World, me: Person, trouble: str, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    pairs(world, 3)
+    mine = me.desk()
+    view = mine.view()
+    acts = [entry(view["question"]), entry(view["ahead"])]
+    token = me.token
+    if trouble == "full disk":
+        def full(*_: object) -> None:
+            raise PrefloopError("the disk is full, nothing was saved")
+        monkeypatch.setattr(actions, "submit", full)
+    elif trouble == "defect":
+        monkeypatch.setattr(actions, "submit", lambda *_: 1 / 0)
+    elif trouble == "signed out":
+        me.token = "expired"
+    else:
+        world.store.people.set_disabled(me.labeler.id, True)
+    with caplog.at_level(logging.CRITICAL if trouble != "defect" else logging.ERROR):
+        view = send(mine, *acts)
+    told = ack(view, acts[0]["key"])
+    assert not told["ok"] and not told["final"] and told["words"]
+    assert len(view["acks"]) == 1  # the second waits for the first: the order is kept
+    assert me.stands() == []
+    if trouble in ("signed out", "disabled"):
+        assert view["refused"] and view["question"] is None and view["owner"]
+    monkeypatch.undo()
+    me.token = token
+    world.store.people.set_disabled(me.labeler.id, False)
+    fresh = world.store.people.redeem(world.store.people.create_code(me.labeler.id))
+    assert fresh is not None
+    me.token = fresh
+    view = send(mine, *acts)
+    assert [each["ok"] for each in view["acks"]] == [True, True] and len(me.stands()) == 2
+
+
+def test_no_answer_took_longer_than_its_question_was_there(
+        world: World, me: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs(world, 2)
+    moment = [1000.0]
+    monkeypatch.setattr(desk, "monotonic", lambda: moment[0])
+    mine = me.desk()
+    view = mine.view()
+    moment[0] += 20
+    send(mine, entry(view["question"], seconds=3600, active_seconds=1800),
+         entry(view["ahead"], seconds=12, active_seconds=40))
+    assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(20, 20), (12, 12)]
