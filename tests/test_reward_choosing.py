@@ -1,0 +1,75 @@
+"""Choices that held-out prompts make: features, their leading directions, the temperature."""
+
+import numpy as np
+import pytest
+from linear_world import linear_world
+
+from data.errors import BadInput
+from reward.choosing import choose_features, grouped_folds, prepare, temperature
+from reward.comparisons import Comparisons
+from reward.linear import fit_linear
+from reward.standard import standardise
+
+
+def test_the_features_that_matter_are_chosen_by_held_out_prompts() -> None:
+    features, _, comparisons = linear_world(pairs=600)
+    noise = np.random.default_rng(5).normal(size=(40, 30))
+    ranked = choose_features(prepare({"noise": noise, "true": features, "both": np.hstack(
+        [features, noise])}), comparisons, spreads=(1.0, 4.0))
+    assert ranked[0].features.name == "true"
+    assert [c.cross_entropy for c in ranked] == sorted(c.cross_entropy for c in ranked)
+    assert ranked[0].accuracy > 0.75
+    assert len(ranked) == 6
+
+
+def test_leading_directions_are_those_of_the_features() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 12)) * 5 + 0.01 * rng.normal(
+        size=(40, 12)) + 7
+    few, all_ = standardise(features, 3), standardise(features)
+    assert few.of(features).shape == (40, 3)
+    lost = all_.of(features) - few.of(features) @ few.basis.T
+    assert (lost**2).sum() < 1e-3 * (all_.of(features)**2).sum()
+    _, _, comparisons = linear_world(pairs=200)
+    whole = fit_linear(features, comparisons, spread=2)
+    small = fit_linear(features, comparisons, spread=2, standard=few)
+    assert small.posterior.coefficients.shape == (3,)
+    assert small.scores(features) == pytest.approx(whole.scores(features), abs=0.05)
+    wide = np.hstack([features] * 5)  # more features than responses: the same directions
+    assert wide.shape[1] > len(wide)
+    table = standardise(wide, 3).of(wide) / np.sqrt(5)
+    assert np.abs(table) == pytest.approx(np.abs(few.of(features)), abs=1e-6)
+    leaning = standardise(features, power=1.5).of(features)
+    assert (leaning**2).sum() == pytest.approx((all_.of(features)**2).sum())
+    share = (leaning**2).mean(axis=0) / (leaning**2).mean()
+    assert share[0] > (standardise(features, 12, 1.0001).of(features)**2).mean(axis=0)[0]
+
+
+def test_temperature_undoes_a_wrong_scale() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000) * 2
+    won = rng.random(20_000) < 1 / (1 + np.exp(-true))
+    decided = np.stack([won, ~won], 1).astype(float)
+    for wrong in (0.4, 1.0, 3.0):
+        assert temperature(true * wrong, decided) == pytest.approx(1 / wrong, rel=0.05)
+
+
+def test_only_what_is_judged_counts() -> None:
+    features, _, comparisons = linear_world(pairs=400)
+    turned = Comparisons(comparisons.first, comparisons.second, comparisons.outcomes.copy(),
+                         comparisons.groups)
+    judged = np.arange(400) % 4 > 0
+    turned.outcomes[~judged] = turned.outcomes[~judged][:, ::-1]
+    prepared = prepare({"true": features})
+    of_judged = choose_features(prepared, turned, spreads=(2.0,), judged=judged)[0]
+    of_all = choose_features(prepared, turned, spreads=(2.0,))[0]
+    assert of_judged.accuracy > of_all.accuracy + 0.1
+
+
+def test_groups_are_never_split() -> None:
+    groups = np.random.default_rng(0).integers(11, size=200)
+    split = grouped_folds(groups, 4)
+    assert all(len(set(split[groups == g])) == 1 for g in set(groups))
+    assert set(split) == {0, 1, 2, 3}
+    with pytest.raises(BadInput, match="one prompt"):
+        grouped_folds(np.zeros(5, int), 4)
