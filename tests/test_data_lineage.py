@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from data_world import World
+from data_world import World, user
 
 from data.blindness import hidden_from
 from data.errors import BadInput, NotFound
-from data.lineage import KINDS, MOST_LINKS, Card, card
-from data.records import Answer, Comparison, Labeler
+from data.lineage import KINDS, Card, card
+from data.lineage_groups import MOST_LINKS
+from data.records import Answer, Comparison, Labeler, NewResponse
 from data.search import KINDS as SEARCHED
 from data.search import Filters, find
 from data.store import Store
@@ -126,6 +127,21 @@ def test_long_groups_are_cut_and_counted(world: World) -> None:
         world.choose(ada, world.task(prompt=f"question {i}"), 0)
     group = card(world.store, "labeler", ada.id, ada.id).led_to[0]
     assert len(group.links) == MOST_LINKS and group.total == MOST_LINKS + 3
+
+
+def test_what_is_left_out_of_many_is_not_counted(world: World) -> None:
+    ada, = world.people(1)
+    prompt, _ = world.store.prompts.add(user("Many?"), "test")
+    world.store.responses.add(NewResponse(prompt, f"text {i}", world.policy, sample_index=i)
+                              for i in range(300))
+    waiting = world.task(("theirs", "hidden from me"))
+    policy = card(world.store, "policy", world.policy, ada.id)
+    group, = (group for group in policy.led_to if group.title == "Responses")
+    assert len(group.links) == MOST_LINKS and group.total == 300
+    assert "hidden from me" not in {link.label for link in group.links}
+    world.choose(ada, waiting, 0)
+    policy = card(world.store, "policy", world.policy, ada.id)
+    assert [g.total for g in policy.led_to if g.title == "Responses"] == [301]
 
 
 def test_a_decision_and_what_it_overrides_lead_to_each_other(world: World) -> None:

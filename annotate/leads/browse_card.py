@@ -12,7 +12,8 @@ from annotate.figures import as_label, duration, facts_html, moment, name_of, ta
 from annotate.rendering import conversation_html, response_html
 from annotate.session import store
 from data.blindness import hidden_from
-from data.lineage import Group, card
+from data.lineage import card
+from data.lineage_groups import Group
 from data.measures.quality import seconds_of
 from data.records import Labeler
 
