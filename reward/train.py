@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from backbone.model import Backbone
-from data.errors import BadInput, PrefloopError
+from data.errors import PrefloopError
 from data.measures.statistics import Estimate
 from data.progress import Progress, Silent, Stopped
 from reward import checkpoints
 from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
-from reward.examples import Example, PreferenceData, count_pairs
+from reward.examples import Example, PreferenceData, count_pairs, require_learnable
 from reward.losses import bradley_terry_loss
 from reward.model import RewardModel
 
@@ -152,7 +152,7 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
         settings = {**asdict(config), "seed": seed, "rank": lora.r, "alpha": lora.lora_alpha,
                     "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
         data = checkpoints.begin(checkpoint_folder, data, settings)
-    _check(data)
+    require_learnable(data)
     model = RewardModel.fresh(backbone, lora, config.max_length, seed, adapter)
     optimizer = AdamW([
         {"params": model.adapter_parameters, "weight_decay": config.weight_decay},
@@ -160,26 +160,6 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
     done = checkpoints.resume(checkpoint_folder, model, optimizer) if checkpoint_folder else 0
     return _Run(model, optimizer, data, Encoder(backbone, config.max_length),
                 plan_steps(data.train, config.epochs, config.responses_per_step, seed), done)
-
-
-def _check(data: PreferenceData) -> None:
-    """Refuse data that nothing can be learned from, in one line that says why."""
-    pairs = [pair for example in data.train for pair in example.pairs]
-    if not pairs and data.identical and not data.held_out:
-        raise BadInput(f"all {data.identical:,} compared pairs hold the same text twice: there is "
-                       "nothing to learn from; sample at a higher temperature")
-    if not pairs and data.held_out:
-        raise BadInput(f"all {count_pairs(data.held_out):,} compared pairs are on held-out "
-                       "prompts, which are never trained on; label tasks of training prompts")
-    if not pairs:
-        raise BadInput("there are no comparisons to learn from: label some tasks first, or "
-                       "import preferences")
-    if all(pair.is_tie for pair in pairs):
-        raise BadInput(f"all {len(pairs):,} compared pairs are ties: a reward model needs pairs "
-                       "of which one is better")
-    if len(data.train) == 1:
-        raise BadInput(f"all {len(pairs):,} compared pairs are on one prompt: a reward model "
-                       "needs comparisons on 2 prompts or more")
 
 
 def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:

@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from reward_world import example
 
-from reward.evaluate import calibration, length_correlation, longer_wins, report
+from reward.evaluate import longer_wins, report
 from reward.examples import Example
+from reward.report import length_correlation
+from reward.report_calibration import calibration
+from reward.report_votes import Votes
 
 
 def scored(prompts: int, seed: int = 0) -> tuple[list[Example], dict[int, float]]:
@@ -28,7 +31,8 @@ def test_accuracy_and_cross_entropy_by_hand() -> None:
     found = report(examples, scores)
     assert found["held_out_accuracy"]["value"] == 0.5 and found["held_out_accuracy"]["n"] == 3
     assert (found["pairs"], found["ties"], found["prompts"]) == (4, 1, 4)
-    assert {k: v["value"] for k, v in found["by_strength"].items()} == {"2": 1.0, "4": 0.25}
+    assert {row["name"]: row["accuracy"]["value"] for row in found["groups"]["strength"]["rows"]
+            } == {"significantly better": 0.25, "slightly better": 1.0}
     expected = [math.log1p(math.exp(-1)), math.log1p(math.exp(2)),
                 0.5 * (math.log1p(math.exp(-0.5)) + math.log1p(math.exp(0.5))), math.log(2)]
     assert found["cross_entropy"]["value"] == pytest.approx(sum(expected) / 4)
@@ -79,14 +83,13 @@ def test_calibration_of_honest_scores_is_small_and_of_boasts_large() -> None:
     won = draw.random(4000) < 1 / (1 + np.exp(-gaps))
     examples = [example(p, ["a", "b"], [(0, 1, 3) if w else (1, 0, 3)])
                 for p, w in enumerate(won, 1)]
-    pairs = [pair for e in examples for pair in e.pairs]
 
     def of(factor: float) -> float:
         scores = {100 * p + k: float(factor * gap * (k == 0))
                   for p, gap in enumerate(gaps, 1) for k in (0, 1)}
-        found = calibration(pairs, scores)
-        assert found and sum(b["n"] for b in found["bins"]) == found["n"] == 4000
-        return float(found["error"])
+        found = calibration(Votes.of(examples, scores))
+        assert found and sum(b["n"] for b in found["bins"]) == found["error"]["n"] == 4000
+        return float(found["error"]["value"])
 
     assert of(1.0) < 0.03 < 0.1 < of(4.0)
 

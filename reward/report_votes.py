@@ -1,0 +1,129 @@
+"""Held-out pairs beside what a reward model says of them: what every figure of a report counts.
+
+One row a *vote*: a pair of responses of which one labeler called one better. Ties are no votes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from data.measures.statistics import Estimate, bootstrap, clustered_mean
+from reward.examples import Example, Pair
+
+Array = np.ndarray[Any, Any]
+Scores = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Decided pairs with the difference in score and in length of their two responses."""
+
+    pairs: tuple[Pair, ...]
+    differences: Array
+    """[P] score of the chosen response minus the rejected one's."""
+    log_lengths: Array
+    """[P] log(1 + words) of the chosen response minus the rejected one's."""
+    longer: Array
+    """[P] whether the chosen response has more characters: 1, 0, or ½ for the same number."""
+
+    @classmethod
+    def of(cls, examples: Iterable[Example], scores: Scores) -> Votes:
+        """All decided pairs of the examples."""
+        pairs, differences, log_lengths, longer = [], [], [], []
+        for example in examples:
+            words = {i: math.log1p(len(text.split())) for i, text in example.texts.items()}
+            for pair in example.pairs:
+                if pair.is_tie:
+                    continue
+                chosen, rejected = pair.chosen_id, pair.rejected_id
+                pairs.append(pair)
+                differences.append(scores[chosen] - scores[rejected])
+                log_lengths.append(words[chosen] - words[rejected])
+                longer.append(len(example.texts[chosen]) - len(example.texts[rejected]))
+        return cls(tuple(pairs), np.array(differences, dtype=float),
+                   np.array(log_lengths, dtype=float), _half_step(np.array(longer, dtype=float)))
+
+    @cached_property
+    def right(self) -> Array:
+        """[P] whether the model agrees: 1, 0, or ½ where both responses score the same."""
+        return _half_step(self.differences)
+
+    @cached_property
+    def prompts(self) -> Array:
+        """[P] the prompt's number, from 0: pairs of one prompt are no independent witnesses."""
+        ids = [pair.prompt_id for pair in self.pairs]
+        return np.unique(ids, return_inverse=True)[1] if ids else np.zeros(0, dtype=int)
+
+    @property
+    def prompt_count(self) -> int:
+        """How many prompts the votes are on."""
+        return int(self.prompts.max()) + 1 if self.pairs else 0
+
+    def accuracy(self, inside: Array | None = None) -> Estimate | None:
+        """How often the model agrees, of all votes or those of a mask; clustered by prompt."""
+        return self.share(self.right, inside)
+
+    def share(self, values: Array, inside: Array | None = None) -> Estimate | None:
+        """The mean of [P] values within 0 to 1 (of a mask), clustered by prompt."""
+        if inside is None:
+            inside = np.ones(len(self.pairs), dtype=bool)
+        return clustered_mean(values[inside].tolist(), self.prompts[inside].tolist())
+
+    def gain(self, over: Array) -> Estimate | None:
+        """By how much the model is right more often than something else is on the same votes.
+
+        `over` is [P] 1, ½ or 0; nan where it says nothing. The interval is a bootstrap over
+        prompts, in which a prompt brings both along: the two are right about the same pairs, so
+        their own intervals may overlap where this one excludes 0.
+        """
+        known = ~np.isnan(over)
+        if not known.any():
+            return None
+        gaps = np.where(known, self.right - np.nan_to_num(over), 0.0)
+        sums = np.bincount(self.prompts, gaps, self.prompt_count)
+        counts = np.bincount(self.prompts, known, self.prompt_count)
+        return ratio(sums, counts)
+
+    def mask(self, belongs: Callable[[Pair], bool]) -> Array:
+        """[P] which votes are of pairs like that."""
+        return np.array([belongs(pair) for pair in self.pairs], dtype=bool)
+
+
+def ratio(sums: Array, counts: Array) -> Estimate:
+    """Σ sums / Σ counts with a bootstrap interval over the units that both are given for."""
+    kept = counts > 0
+    sums, counts = sums[kept], counts[kept]
+    low, high = bootstrap(lambda drawn: float(drawn @ sums / (drawn @ counts)), len(sums))
+    if len(sums) == 1:  # one prompt says nothing of how prompts differ
+        low, high = -math.inf, math.inf
+    return Estimate(float(sums.sum() / counts.sum()), int(counts.sum()), low, high)
+
+
+def as_dict(estimate: Estimate | None) -> dict[str, Any] | None:
+    """An estimate as JSON holds it."""
+    return None if estimate is None else estimate.as_dict()
+
+
+def other_votes(pairs: Sequence[Pair]) -> dict[tuple[int, int], list[Pair]]:
+    """All that labelers said of the same two responses, ties included, by the two ids in order."""
+    found: dict[tuple[int, int], list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(both(pair), []).append(pair)
+    return found
+
+
+def both(pair: Pair) -> tuple[int, int]:
+    """The two responses of a pair, whichever was chosen."""
+    first, second = sorted((pair.chosen_id, pair.rejected_id))
+    return first, second
+
+
+def _half_step(values: Array) -> Array:
+    """1 above zero, 0 below, ½ at it."""
+    return (np.sign(values) + 1) / 2
