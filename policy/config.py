@@ -152,6 +152,18 @@ class PPOConfig:
     probe_every: int = 5
     """Steps between answers to a few fixed prompts, shown beside the reference's; 0: never."""
 
+    judges: int = 2
+    """Further reward models of the workspace, the newest first, that are asked about every response
+    and not obeyed: what they think of it says what the one that is obeyed cannot; 0: none."""
+
+    keep_every: int = 5
+    """Updated steps between policies that are kept; the best of them and of the last one is the new
+    version, by what the judges grant it at least; 0: the last is, whatever it is worth."""
+
+    kl_budget: float = 0.0
+    """The new version is the best policy within this KL to the reference, in nats a response, or
+    the nearest where none is within; 0: no limit."""
+
     stop_on_alarm: bool = False
     """End training when the alarm for over-optimisation sounds; it is shown in any case."""
 
@@ -164,7 +176,8 @@ class PPOConfig:
         _above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
-                  "missing_eos_penalty", "reward_clip", "probe_every")
+                  "missing_eos_penalty", "reward_clip", "probe_every", "judges", "keep_every",
+                  "kl_budget")
         if self.learning_rate_decay not in ("none", "linear"):
             raise BadInput(f"--learning-rate-decay: {self.learning_rate_decay!r} is not none or "
                            "linear")

@@ -99,11 +99,15 @@ def fit_rl(kl: Sequence[float], reward: Sequence[float]) -> Fit:
     return _fit(np.stack([d, bend], 1), reward)
 
 
-def choose(points: Sequence[Point], kl_budget: float) -> Point | None:
+def choose(points: Sequence[Point], kl_budget: float, wrong: int | None = None) -> Point | None:
     """The checkpoint to go on with: of those within the KL budget, the one of the best
     conservative reward; of equal ones that nearest to the reference. None where none is within.
+
+    `wrong` is the step from which on the alarm found something wrong: those from there on are left
+    out, unless there are no others.
     """
     within = [point for point in points if point.kl <= kl_budget]
+    within = [point for point in within if wrong is None or point.step < wrong] or within
     return max(within, key=lambda p: (p.conservative, -p.kl, -p.step), default=None)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from data.progress import Progress, Stopped
 from policy.alarm import SIGNALS, check
 from policy.config import PPOConfig
 from policy.losses import adapted_kl_coefficient
-from policy.metrics import step_metrics
+from policy.metrics import UpdateFigures, step_metrics
+from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import Judge, PromptItem, Score, evaluate
+from policy.rollout import Judge, PromptItem, Rollout, Score, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from policy.sharing import ALONE, Share
 from policy.update import update
@@ -56,12 +58,14 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, with the prompts that it began with, and
-    ends with the same weights.
+    ends with the same weights. With `keep_every`, these are the best of the policies kept on the
+    way, and what is returned says which (`policy.offering`).
 
     Args:
         prompts: training prompts; taken in a new random order each time all have been used.
         score: conversations in, raw scores out; they are shifted and scaled by mean and std.
-        judges: further reward models, for the metrics and the alarm alone.
+        judges: further reward models, for the metrics, the alarm and the choice of what is
+            offered; nothing is learned from them.
         share: this process's part of the work, where several do it together with the same
             arguments; only the first one reports and writes checkpoints.
 
@@ -79,10 +83,14 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
         kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
     prompts = _begun_with(state, prompts)
+    judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
+                     reward_std=reward_std, judges=judges, share=share)
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)
             clock = _Clock()
+            if share.is_first and is_kept(state.step, config):
+                keep(roles.policy, checkpoint, state.step)
             # 1. prompts, 2. responses, 3. what the models say of them, 4. updates
             chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
             alive = _alive(progress, state, config, share)
@@ -92,8 +100,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             if share.is_first and is_due(state.step, config):
                 read = _probe(roles, prompts, config, seed, state, alive)
                 clock.lap("probe")
-            rollout = evaluate(roles, chosen, samples, score, config, reward_mean, reward_std,
-                               state.kl_coefficient, judges, share)
+            rollout = judged(chosen, samples, kl_coefficient=state.kl_coefficient)
             clock.lap("evaluate")
             _set_learning_rates(optimizers, config, state.step)
             figures = update(roles, rollout, optimizers, config, seed, state.step, share)
@@ -114,7 +121,28 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
         if (state.step % config.checkpoint_every == 0 or state.step == config.steps
                 or "ended" in state.last):
             _save(roles, optimizers, checkpoint, state, share)
-    return state.last
+    if not config.keep_every:
+        return state.last
+    return {**state.last, **_offer(roles, prompts, config, seed, progress, checkpoint, state,
+                                   judged, share)}
+
+
+def _offer(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
+           progress: Progress, checkpoint: Path, state: TrainingState,
+           judged: Callable[..., Rollout], share: Share) -> dict[str, Any]:
+    """Measure the last policy as all before it were, and make the policy the best of them."""
+    def alive() -> None:
+        if share.count == 1:
+            progress.update(1.0, "measuring the last policy")
+
+    chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
+    samples = _sample(roles, chosen, config, seed, state.step, share, alive)
+    rollout = judged(chosen, samples, kl_coefficient=state.kl_coefficient)
+    last = step_metrics(rollout, UpdateFigures(), samples, chosen, state.kl_coefficient, {})
+    if share.is_first:
+        keep(roles.policy, checkpoint, state.step)
+    share.wait()
+    return offer(roles.policy, checkpoint, config, [*state.history, _for_alarm(state, last)])
 
 
 def _begun_with(state: TrainingState, prompts: Sequence[PromptItem]) -> list[PromptItem]:
@@ -129,8 +157,7 @@ def _begun_with(state: TrainingState, prompts: Sequence[PromptItem]) -> list[Pro
 
 def _verdict(state: TrainingState, metrics: dict[str, Any], config: PPOConfig) -> dict[str, str]:
     """The alarm, if it sounds, and why training ends before its last step, if it does."""
-    state.history.append({name: metrics[name] for name in SIGNALS if name in metrics}
-                         | {"step": state.step})
+    state.history.append(_for_alarm(state, metrics))
     found = {}
     if (alarm := check(state.history)) is not None:
         found["alarm"] = alarm.text
@@ -139,6 +166,11 @@ def _verdict(state: TrainingState, metrics: dict[str, Any], config: PPOConfig) -
     if 0 < config.kl_stop < metrics["kl"]:
         found["ended"] = f"KL {metrics['kl']:.1f} above --kl-stop {config.kl_stop:g}"
     return found
+
+
+def _for_alarm(state: TrainingState, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the alarm and the choice of what is offered go by."""
+    return {name: metrics[name] for name in SIGNALS if name in metrics} | {"step": state.step}
 
 
 def _optimizers(roles: Roles, config: PPOConfig) -> dict[str, torch.optim.Optimizer]:

@@ -30,7 +30,7 @@ ASK = [Message(role="user", content="tell me")]
 _CONFIG = PPOConfig(batch_size=256, minibatch_size=128, microbatch_size=512, epochs=2,
                     temperature=1.0, kl_coefficient=0.5, learning_rate_decay="linear",
                     value_learning_rate=2e-2, whiten_advantages=False, reward_clip=0.0,
-                    update_kl_stop=0.0, checkpoint_every=1000, probe_every=0)
+                    update_kl_stop=0.0, checkpoint_every=1000, probe_every=0, keep_every=0)
 #: What PPO solves them with, by the number of tokens a response.
 CONFIGS = {1: replace(_CONFIG, steps=40, max_new_tokens=1, learning_rate=1e-2),
            2: replace(_CONFIG, steps=60, max_new_tokens=2, learning_rate=8e-3, batch_size=512,
