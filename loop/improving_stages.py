@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loop import gate
 from loop.context import JobContext
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ def _improve(context: JobContext, method: str, room: int,
     versions, models = context.versions, context.settings.models
     parent = versions.policy(context.options["policy"])
     judge = versions.reward_model(context.options["reward_model"])
+    # Who has begun goes on, whatever has been measured meanwhile.
+    begun = context.checkpoints.exists()
+    forced = gate.check(context.store, judge, bool(context.options["force"]) or begun)
     context.progress.update(0.0, "loading the models")
     backbone = policy_backbone(models)
     reference = load_policy(backbone, models, versions.folder(parent),
@@ -83,7 +87,8 @@ def _improve(context: JobContext, method: str, room: int,
     context.enter_stage("improving")
     figures = learn(Improvement(backbone, reference, judge, model.score,
                                 _training_prompts(context, backbone, room)))
-    return _keep_policy(context, method, parent.id, judge, figures)
+    return _keep_policy(context, method, parent.id, judge,
+                        {**figures, "gate": forced} if forced else figures)
 
 
 def _scale(judge: RewardModel) -> tuple[float, float]:

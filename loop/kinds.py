@@ -50,6 +50,10 @@ class ImproveOptions:
     reward_model: str = ""
     """Name of the reward model to improve against; empty: the newest."""
 
+    force: bool = False
+    """Use the reward model even if it does not beat its baselines on held-out prompts, or if there
+    are too few held-out pairs to tell."""
+
 
 @dataclass(frozen=True)
 class JobKind:
@@ -78,7 +82,7 @@ KINDS: dict[str, JobKind] = {kind.kind: kind for kind in (
             "reward", NoOptions, ("epochs", "learning_rate")),
     JobKind("eval-reward", "Evaluate the reward model",
             "Reports a reward model's accuracy, calibration and leaning towards length.",
-            None, EvaluateOptions),
+            None, EvaluateOptions, ("reward_model",)),
     JobKind("ppo", "Improve the policy (PPO)",
             "Improves a policy version against a reward model, held near the reference.",
             "ppo", ImproveOptions,
@@ -146,19 +150,19 @@ def unknown(key: str, known: list[str], owner: str) -> str:
 def catalogue(settings: Settings) -> list[dict[str, Any]]:
     """The kinds that a person can start from the browser, as the app's forms read them.
 
-    Defaults are the workspace's. Lists (stop texts) stay in the settings file.
+    Defaults are the workspace's. Lists (stop texts) stay in the settings file, and files of the
+    server's disk (`data`) are only for its command line.
     """
     return [_entry(KINDS[kind], settings)
-            for kind in ("sample", "train-reward", "ppo", "best-of-n")]
+            for kind in ("sample", "train-reward", "eval-reward", "ppo", "best-of-n")]
 
 
 def _entry(kind: JobKind, settings: Settings) -> dict[str, Any]:
-    assert kind.section is not None  # every kind of the catalogue has one
-    section = settings.section(kind.section)
+    section = settings.section(kind.section) if kind.section else None
     fields = [(f, getattr(section, f.name)) for f in kind.config_fields()]
     fields += [(f, f.default) for f in fields_of(kind.options)]
     return {"kind": kind.kind, "title": kind.title, "help": kind.help,
             "common": list(kind.common),
             "fields": [{"name": f.name, "type": f.kind, "default": default,
                         "choices": list(f.choices), "help": f.help}
-                       for f, default in fields if f.kind != "list"]}
+                       for f, default in fields if f.kind != "list" and f.name != "data"]}

@@ -6,7 +6,6 @@ simulated labeler had a hand in says so.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from annotate.simulated import PREFERENCES
 from data.measures.agreement import percent_agreement, win_rate
 from data.measures.statistics import Estimate, clustered_mean, mean
+from loop import html_page as page
 
 if TYPE_CHECKING:
     from data.records import Job, Response, Round
@@ -51,29 +51,32 @@ def print_report(report: Mapping[str, Any], workspace: Path) -> None:
                  for row in report["rounds"]])
     if report["claims"].startswith("none"):
         print("\nA tiny random model: the figures claim nothing.")
+    for line in _forced(report):
+        print(f"\n{line}")
     print(f"\nReport: {workspace / 'report.html'}\n"
           f"Open the workspace: prefloop up --workspace {workspace}")
 
 
 def write_html(report: Mapping[str, Any], store: Store, path: Path) -> None:
     """The same as one HTML file with plots, which loads nothing from anywhere."""
-    rows = "".join(
-        f"<tr><th>{row['round']}</th>"
-        + "".join(f"<td>{html.escape(_words(row, key))}</td>" for key, _ in _COLUMNS) + "</tr>"
-        for row in report["rounds"])
-    head = "".join(f"<th>{html.escape(words)}</th>" for _, words in _COLUMNS)
     claims = ("A tiny random model: this page shows that the code runs and claims nothing."
               if report["claims"].startswith("none") else
               "All labelers are simulated: they prefer positive sentiment (VADER's compound "
               "score) and answer with noise. Intervals are 95 %, clustered by prompt.")
-    body = (f"<h1>prefloop demonstration</h1><p>{claims}</p>"
-            f"<table><tr><th>round</th>{head}</tr>{rows}</table>"
-            f"<h2>PPO</h2>{_plots(report)}"
-            f"<h2>Reference and final policy on held-out prompts</h2>{_examples(store)}")
-    path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8">'
-                    f'<meta name="viewport" content="width=device-width">'
-                    f"<title>prefloop demonstration</title><style>{_STYLE}</style>"
-                    f"<main>{body}</main></html>", "utf-8")
+    page.write(path, "prefloop demonstration", [
+        page.paragraph(claims),
+        page.table(["round", *(words for _, words in _COLUMNS)],
+                   [[str(row["round"]), *(_words(row, key) for key, _ in _COLUMNS)]
+                    for row in report["rounds"]]),
+        *(page.paragraph(line) for line in _forced(report)),
+        "<h2>PPO</h2>", page.plot(_plots(report), first=True),
+        "<h2>Reference and final policy on held-out prompts</h2>", _examples(store)])
+
+
+def _forced(report: Mapping[str, Any]) -> list[str]:
+    """Where the gate would have held the demonstration up."""
+    return [f"Round {row['round']}: {row['gate']}. A demonstration goes on all the same."
+            for row in report["rounds"] if row["gate"]]
 
 
 def _round(store: Store, round_: Round) -> dict[str, Any]:
@@ -88,6 +91,8 @@ def _round(store: Store, round_: Round) -> dict[str, Any]:
         "comparisons": len(comparisons),
         "agreement": _dict(percent_agreement(comparisons)),
         "accuracy": accuracy,
+        "gate": next((v.metrics["gate"] for v in store.versions.policies()
+                      if v.round_id == round_.id and "gate" in v.metrics), None),
         "kl": (sampled[0].result or {}).get("kl") if sampled else None,
         "gold": _dict(_gold(store, round_)),
         "win_rate": _dict(win_rate(store, round_.id)),
@@ -157,7 +162,7 @@ def _words(row: Mapping[str, Any], key: str) -> str:
             f"n = {estimate.n:,})")
 
 
-def _plots(report: Mapping[str, Any]) -> str:
+def _plots(report: Mapping[str, Any]) -> Any:
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
@@ -172,24 +177,12 @@ def _plots(report: Mapping[str, Any]) -> str:
                 legendgroup=str(number), showlegend=column == 1, mode="lines+markers",
                 line={"color": ("#3366cc", "#dc3912")[number % 2]}), row=1, col=column)
     figure.update_xaxes(title_text="step")
-    figure.update_layout(template="plotly_white", height=300,
-                         margin={"l": 40, "r": 20, "t": 40, "b": 40})
-    plots: str = figure.to_html(full_html=False, include_plotlyjs=True)
-    return plots
+    figure.update_layout(height=300, margin={"l": 40, "r": 20, "t": 40, "b": 40})
+    return figure
 
 
 def _examples(store: Store) -> str:
     pairs = _head_to_head(store, store.rounds.all()[-1])[:_EXAMPLES]
-    rows = "".join(
-        f"<tr><td>{html.escape(store.prompts.get(mine.prompt_id).text)}</td>"
-        f"<td>{html.escape(its.text)}</td><td>{html.escape(mine.text)}</td></tr>"
-        for mine, its in pairs)
-    return f"<table><tr><th>prompt</th><th>reference</th><th>final policy</th></tr>{rows}</table>"
-
-
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1d2330;background:#fff;margin:0}
-main{max-width:1200px;margin:2rem auto;padding:0 1rem;overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:14px;margin:1rem 0}
-th,td{border-bottom:1px solid #d8dde6;padding:.5rem;text-align:left;vertical-align:top}
-"""
+    return page.table(["prompt", "reference", "final policy"],
+                      [[store.prompts.get(mine.prompt_id).text, its.text, mine.text]
+                       for mine, its in pairs], "text")

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from data.errors import BadInput
 from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
 from loop.options import Common
-from loop.output import print_result
+from loop.output import note, print_result
 from loop.settings import Settings, SimulateConfig, read_settings
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
 from reward.config import RewardConfig
@@ -46,7 +46,15 @@ class StageCommand(Common):
         store = self.store()
         job = self._again(store) if self.resume else self._queued(store)
         result = result_of(run_or_follow(store, self.workspace, job, HANDLERS))
-        self.show(result, lambda: print_result(result))
+        self.finish(store, result)
+        self.show(result, lambda: self.present(result))
+
+    def finish(self, store: Store, result: dict[str, Any]) -> None:
+        """Do what is left to do here, where the command was given, with the job's result."""
+
+    def present(self, result: dict[str, Any]) -> None:
+        """Print what came of it, for people."""
+        print_result(result)
 
     def overrides(self, settings: Settings) -> dict[str, Any]:
         """What differs from the workspace's settings: all that the job's row needs to say."""
@@ -63,7 +71,11 @@ class StageCommand(Common):
         settings = read_settings(self.workspace)
         overrides = self.overrides(settings)
         resolve(self.kind, overrides, settings)  # what is wrong is said before a job is queued
+        self.check(store)
         return store.jobs.add(self.kind, overrides)
+
+    def check(self, store: Store) -> None:
+        """Refuse before anything is queued what the job would refuse when it starts."""
 
     def _again(self, store: Store) -> Job:
         assert self.resume is not None
@@ -94,13 +106,41 @@ class TrainReward(StageCommand):
     kind: ClassVar[str] = "train-reward"
     config: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
 
+    def present(self, result: dict[str, Any]) -> None:
+        """The report on the new version."""
+        from loop.reward_report import print_report
+
+        print_report(result)
+
 
 @dataclass(frozen=True)
 class EvalReward(StageCommand):
-    """Report on a reward model: accuracy, calibration, leaning towards length."""
+    """Report on a reward model: accuracy by what makes pairs hard, baselines, calibration."""
 
     kind: ClassVar[str] = "eval-reward"
     options: OmitArgPrefixes[EvaluateOptions] = field(default_factory=EvaluateOptions)
+
+    html: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Also write the report, with plots and the worst mistakes to read, as one HTML file."""
+
+    def run(self) -> None:
+        """Refuse a file that could not be written before anything is scored."""
+        if self.html is not None and not self.html.resolve().parent.is_dir():
+            raise BadInput(f"--html: there is no folder {self.html.resolve().parent}")
+        super().run()
+
+    def finish(self, store: Store, result: dict[str, Any]) -> None:
+        """Write the HTML file."""
+        if self.html is not None:
+            from loop.reward_report import write_html
+
+            write_html(result, store, self.html)
+
+    def present(self, result: dict[str, Any]) -> None:
+        """The report as tables."""
+        from loop.reward_report import print_report
+
+        print_report(result)
 
     def overrides(self, settings: Settings) -> dict[str, Any]:
         """As of every stage, with the data file by its full path: a worker runs elsewhere."""
@@ -114,20 +154,32 @@ class EvalReward(StageCommand):
 
 
 @dataclass(frozen=True)
-class Ppo(StageCommand):
+class ImproveCommand(StageCommand):
+    """A command that improves a policy version against a reward model."""
+
+    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
+
+    def check(self, store: Store) -> None:
+        """The gate: a reward model that does not beat its baselines has to be forced."""
+        from loop.gate import check_named
+
+        if said := check_named(store, self.options.reward_model, self.options.force):
+            note(said)
+
+
+@dataclass(frozen=True)
+class Ppo(ImproveCommand):
     """Improve a policy version against a reward model by PPO into a new version."""
 
     kind: ClassVar[str] = "ppo"
-    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
     config: OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
 
 
 @dataclass(frozen=True)
-class BestOfN(StageCommand):
+class BestOfN(ImproveCommand):
     """Improve a policy version by fine-tuning on the reward model's best of n responses."""
 
     kind: ClassVar[str] = "best-of-n"
-    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
     config: OmitArgPrefixes[BestOfNConfig] = field(default_factory=BestOfNConfig)
 
 

@@ -57,6 +57,8 @@ def next_step(store: Store, jobs: list[Job]) -> str:
 
 
 def _next_of_round(store: Store, current: Round) -> str:
+    from data.reward_reports import verdict  # and with it the store, which help texts do not need
+
     given, wanted = store.tasks.progress(current.id)
     if given < wanted:
         return (f"{wanted - given} labels to go in round {current.number}: rank in the browser "
@@ -65,6 +67,9 @@ def _next_of_round(store: Store, current: Round) -> str:
     if not models:
         return f"round {current.number} is labeled: train on it with `prefloop train-reward`"
     if not [v for v in store.versions.policies() if v.reward_model_id == models[-1].id]:
+        if not (found := verdict(store, models[-1])).offered:
+            return (f"{models[-1].name}: {found.reason}; label more pairs and train again, or use "
+                    "it anyway with `prefloop ppo --force`")
         return f"improve the policy against {models[-1].name}: `prefloop ppo`"
     return "put the new policy to the labelers: `prefloop sample`"
 

@@ -73,7 +73,7 @@ def test_default_then_file_then_job(tmp_path: Path) -> None:
     resolved = resolve("ppo", {"steps": 3, "kl_coefficient": 1, "policy": "base"}, settings)
     assert (resolved.settings.ppo.steps, resolved.settings.ppo.epochs) == (3, 5)
     assert resolved.settings.ppo.kl_coefficient == 1.0
-    assert resolved.options == {"policy": "base", "reward_model": ""}
+    assert resolved.options == {"policy": "base", "reward_model": "", "force": False}
     assert resolved.seed == 11 and resolve("ppo", {"seed": 2}, settings).seed == 2
     assert resolved.document["steps"] == 3 and resolved.document["models"]["lora_rank"] == 16
 
@@ -110,10 +110,12 @@ def test_a_command_queues_only_what_differs_from_the_file(tmp_path: Path) -> Non
 
 def test_the_catalogue_has_the_workspaces_defaults_and_forms_can_be_built(tmp_path: Path) -> None:
     entries = catalogue(read_settings(written(tmp_path, "[ppo]\nsteps = 7\n")))
-    assert [entry["kind"] for entry in entries] == ["sample", "train-reward", "ppo", "best-of-n"]
+    assert [entry["kind"] for entry in entries] == ["sample", "train-reward", "eval-reward", "ppo",
+                                                    "best-of-n"]
+    assert [f["name"] for f in entries[2]["fields"]] == ["reward_model"], "no path of the server"
     for entry in entries:
         names = {field["name"]: field for field in entry["fields"]}
         assert set(entry["common"]) <= names.keys()
         assert {f["type"] for f in entry["fields"]} <= {"int", "float", "bool", "str", "choice"}
         assert resolve(entry["kind"], {k: f["default"] for k, f in names.items()}, Settings())
-    assert {f["name"]: f["default"] for f in entries[2]["fields"]}["steps"] == 7
+    assert {f["name"]: f["default"] for f in entries[3]["fields"]}["steps"] == 7

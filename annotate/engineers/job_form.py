@@ -8,9 +8,13 @@ from typing import Any
 import streamlit as st
 
 from annotate import actions
-from annotate.figures import title_of
+from annotate.figures import as_label, title_of
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
+from data.reward_reports import Verdict, verdict
+
+#: Fields of a job that stands or falls with its reward model; both are asked for together.
+_GATED = {"reward_model", "force"}
 
 
 def show(entry: Mapping[str, Any], disabled: bool) -> None:
@@ -20,6 +24,9 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
     st.caption(entry["help"])
     if kind == "sample" and (warning := _labels_missing()):
         st.warning(warning)
+    if _is_gated(entry):
+        _judge(kind)
+        fields = [field for field in fields if field["name"] not in _GATED]
     with st.form(f"job-{kind}", border=False):
         first = [field for field in fields if field["name"] in common]
         columns = st.columns(max(min(len(first), 4), 1))
@@ -35,6 +42,47 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
                         _widget(kind, field)
         st.form_submit_button(entry["title"], type="primary", disabled=disabled,
                               key=f"start-{kind}", on_click=_start, args=(entry,))
+
+
+def _is_gated(entry: Mapping[str, Any]) -> bool:
+    """Whether this kind of job trusts a reward model (see `data.reward_reports.judge`)."""
+    return {field["name"] for field in entry["fields"]} >= _GATED
+
+
+def _judge(kind: str) -> None:
+    """Which reward model, and whether it may be used: outside the form, so that it answers."""
+    models = {model.name: model for model in reversed(store().versions.reward_models())}
+    if not models:
+        st.warning("There is no reward model yet: train one first.")
+        return
+    newest = next(iter(models))
+    st.selectbox("Reward model", ["", *list(models)[1:]], key=f"job-{kind}-reward_model",
+                 format_func=lambda name: name or f"{newest} (the newest)",
+                 on_change=_insist_no_more, args=(kind,))
+    found = _verdict(kind)
+    if found is None or found.standing == "beats":
+        return
+    name = as_label(st.session_state.get(f"job-{kind}-reward_model") or newest)
+    said = st.info if found.offered else st.warning
+    said(f"{name}: {as_label(found.reason)}.")
+    if not found.offered:
+        st.checkbox("Use it anyway", key=f"job-{kind}-force",
+                    help="Improve the policy against this reward model all the same.")
+
+
+def _insist_no_more(kind: str) -> None:
+    """Whoever insisted on one reward model has not insisted on another."""
+    st.session_state.pop(f"job-{kind}-force", None)
+
+
+def _verdict(kind: str) -> Verdict | None:
+    """The gate's word on the reward model that is chosen; None where there is none."""
+    name = st.session_state.get(f"job-{kind}-reward_model")
+    versions = store().versions
+    known = versions.reward_models()
+    if not known:
+        return None
+    return verdict(store(), versions.reward_model_named(name) if name else known[-1])
 
 
 def _labels_missing() -> str | None:
@@ -65,6 +113,8 @@ def _widget(kind: str, field: Mapping[str, Any]) -> None:
 def _start(entry: Mapping[str, Any]) -> None:
     try:
         config = {}
+        if _is_gated(entry):
+            _require_offered(entry["kind"])
         for field in entry["fields"]:
             value = parse(field, st.session_state.get(_key(entry["kind"], field)))
             if value != field["default"]:
@@ -74,6 +124,13 @@ def _start(entry: Mapping[str, Any]) -> None:
         st.session_state["job-shown"] = job.id
     except PrefloopError as error:
         st.session_state["jobs-error"] = f"NOT started: {error}"
+
+
+def _require_offered(kind: str) -> None:
+    found = _verdict(kind)
+    if found and not found.offered and not st.session_state.get(f"job-{kind}-force"):
+        raise BadInput(f"the reward model: {found.reason}; label more pairs and train again, or "
+                       "tick Use it anyway")
 
 
 def parse(field: Mapping[str, Any], value: Any) -> Any:

@@ -103,6 +103,8 @@ def _job(job: Job) -> None:
             st.html(f'<div class="pf-status pf-bad">{html.escape(job.error)}</div>')
         if job.result:
             charts.result(job.result)
+            if job.kind in ("train-reward", "eval-reward"):
+                st.caption("The Reward model page has the whole report.")
         metrics = store().jobs.metrics(job.id)
         if metrics:
             if metrics[-1].get("alarm"):

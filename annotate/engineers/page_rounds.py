@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -20,6 +22,7 @@ from annotate.figures import (
 from annotate.session import guarded, store
 from data.measures.agreement import win_rate
 from data.records import Labeler, PolicyVersion, RewardModel, Round
+from data.reward_reports import judge, latest_report
 
 REFRESH_SECONDS = 10
 _STAGES = {"sampling": "writing responses", "labeling": "labeling",
@@ -49,8 +52,9 @@ def _rounds(labeler: Labeler) -> None:
     models = store().versions.reward_models()
     if models:
         st.markdown("#### Reward models")
-        st.html(table_html(("Name", "Held-out accuracy", "Made"), [
-            (m.name, _accuracy(m), moment(m.created_at)) for m in reversed(models)]))
+        st.html(table_html(("Name", "Held-out accuracy", "Its baselines", "Made"), [
+            _reward_row(m) for m in reversed(models)]))
+        st.caption("The Reward model page has the whole report on each.")
 
 
 def _round(turn: Round) -> None:
@@ -96,9 +100,16 @@ def _lineage(policy: PolicyVersion) -> None:
         st.html(f"<ul>{items}</ul><p>Labelers behind it: {html.escape(people) or 'none'}</p>")
 
 
-def _accuracy(model: RewardModel) -> str:
+def _reward_row(model: RewardModel) -> tuple[str, str, str, str]:
+    report = latest_report(store(), model).metrics
+    standing = {"beats": "beaten", "fails": "not beaten", "too few": "too few pairs to tell",
+                "unknown": "not measured"}[judge(report).standing]
+    return model.name, _accuracy(report), standing, moment(model.created_at)
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
     for name in ("held_out_accuracy", "accuracy"):
-        estimate = estimate_of(model.metrics.get(name))
+        estimate = estimate_of(metrics.get(name))
         if estimate is not None:
             value, more = share(estimate) if is_share(name, estimate) else number(estimate)
             return f"{value} ({more})"

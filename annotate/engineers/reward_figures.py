@@ -1,0 +1,157 @@
+"""A reward model's report in words and rows, wherever it is shown.
+
+From the JSON that `reward.report` made and the store keeps: the page of the app, the command's
+tables and its HTML file all say the same. Nothing here draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from annotate.figures import NOTHING, estimate_of, number, plain
+from data.measures.statistics import Estimate
+
+#: Fewer pairs than this are counted but not put into a percentage.
+FEW = 10
+#: Calibration of fewer pairs than this says nothing: ten bins have five each.
+FEW_FOR_BINS = 50
+
+#: Each way to break accuracy down: its key in a report, its title, and what it says.
+WAYS = (
+    ("strength", "By strength", "How much better the labeler called the winner."),
+    ("agreement", "By agreement", "Of the labelers on the same two responses. Where they differ, "
+     "no model can be right about all of them."),
+    ("length", "By length", "About the same: |Δ log(1 + words)| < 0.2. A model that has learned "
+     "nothing but length is at 50 % there, and below where the shorter one wins."),
+    ("policy", "By policy", "Who wrote the two responses."),
+    ("round", "By round", "In which the pair was labeled."),
+    ("tag", "By tag of the prompt", ""),
+    ("labeler", "By labeler", "Each labeler's own votes."),
+)
+
+#: Accuracy that others have published: (where, what it says).
+PUBLISHED = (
+    ("Llama 2, significantly / better / slightly / negligibly better", "94 / 76 / 66 / 55 %"),
+    ("Huang et al. 2024, summaries, at 1B / 2.8B / 6.9B", "62.8 / 66.9 / 68.9 %"),
+    ("InstructGPT, a labeler against another", "72.6 ± 1.5 %"),
+    ("prefloop's linear model on UKPConvArg1Strict, 24 topics", "85.0 %"),
+)
+
+
+def known(metrics: Mapping[str, Any]) -> bool:
+    """Whether a report has breakdowns; those of older versions have not."""
+    return "groups" in metrics
+
+
+def accuracy_words(estimate: Estimate | None) -> str:
+    """An accuracy with n and interval, or that there are too few pairs for one."""
+    if estimate is None:
+        return "no pairs"
+    return estimate.percent() if estimate.n >= FEW else f"too few to say (n = {estimate.n})"
+
+
+def gain_words(estimate: Estimate | None) -> str:
+    """A difference of two accuracies in points, with its interval."""
+    if estimate is None or estimate.n < FEW:
+        return "too few to say" if estimate else NOTHING
+    low, high = (f"{100 * end:+.1f}" for end in (estimate.low, estimate.high))
+    return f"{100 * estimate.value:+.1f} points ({low} to {high}, n = {estimate.n:,})"
+
+
+def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The figures that come first, as cards: name, value, what belongs under it."""
+    accuracy = estimate_of(metrics.get("held_out_accuracy"))
+    yield ("Held-out accuracy", *_share(accuracy))
+    drift = metrics.get("drift")
+    if drift:
+        yield (f"On {drift['policy']}'s samples alone", *_share(estimate_of(drift["accuracy"])))
+    value, more = number(estimate_of(metrics.get("cross_entropy")))
+    yield "Cross-entropy, nats", value, f"{more}; knowing nothing is 0.693"
+    yield ("Calibration error", *_calibration(metrics))
+    spearman = estimate_of((metrics.get("length_correlation") or {}).get("spearman"))
+    few = spearman is not None and spearman.n < FEW
+    value, more = number(None if few else spearman)
+    yield ("Score goes with length", value,
+           "too few responses" if few else f"{more}; rank correlation")
+    yield ("Held-out pairs", f"{metrics.get('pairs', 0):,}",
+           f"of {metrics.get('prompts', 0):,} prompts, {metrics.get('ties', 0):,} ties")
+    cut = metrics.get("cut_responses", 0)
+    trained = (metrics.get("train") or {}).get("cut_responses")
+    yield ("Responses cut for length", f"{cut:,}", "of the held-out ones" + (
+        "" if trained is None else f", {trained:,} of those trained on"))
+
+
+def gains(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """By how much the model beats each baseline: what over, and the difference in words."""
+    base = metrics.get("baselines") or {}
+    rows = [("the longer one wins", base.get("over_longer")),
+            ("the version before", base.get("over_previous")),
+            ("another labeler", base.get("over_other_labeler"))]
+    return [(over, gain_words(estimate)) for over, values in rows
+            if (estimate := estimate_of(values)) is not None]
+
+
+def group_table(metrics: Mapping[str, Any], way: str) -> list[tuple[str, str, str]]:
+    """Every group, also the small: its name, the accuracy, how often the longer one wins there."""
+    return [(str(row["name"]), accuracy_words(estimate_of(row["accuracy"])),
+             accuracy_words(estimate_of(row["longer"]))) for row in rows_of(metrics, way)]
+
+
+def left_out(metrics: Mapping[str, Any], way: str) -> int:
+    """How many more groups there are, with fewer pairs than those that are shown."""
+    return int(((metrics.get("groups") or {}).get(way) or {}).get("left_out", 0))
+
+
+def drift_words(metrics: Mapping[str, Any]) -> str:
+    """Whether the model still ranks what the newest policy writes."""
+    drift = metrics.get("drift")
+    if not drift:
+        return "No policy's samples have been labeled: only imported texts."
+    new, others = (estimate_of(drift[key]) for key in ("accuracy", "others"))
+    if new is None:
+        return (f"No held-out pair of two responses of {drift['policy']}, the newest policy that "
+                "was sampled, has been decided yet.")
+    return (f"Where {drift['policy']}, the newest policy that was sampled, wrote both responses: "
+            f"{accuracy_words(new)}. All other pairs: {accuracy_words(others)}.")
+
+
+def calibration_words(metrics: Mapping[str, Any]) -> str:
+    """The calibration error beside what chance alone would make of it."""
+    found = metrics.get("calibration") or {}
+    error, chance = estimate_of(found.get("error")), found.get("if_calibrated")
+    if error is None or error.n < FEW_FOR_BINS or not chance:
+        return f"Fewer than {FEW_FOR_BINS} decided pairs: too few to say anything of calibration."
+    return (f"Expected calibration error {error}. A model that is right about every probability "
+            f"would show {chance['mean']:.3f} on as many pairs, and up to {chance['high']:.3f} "
+            "by chance.")
+
+
+def mistake_words(mistake: Mapping[str, Any]) -> str:
+    """How many chose what, and what the model thought of it."""
+    votes, against, ties = (int(mistake[key]) for key in ("votes", "against", "ties"))
+    people = f"{votes} of {votes + against + ties} chose it" + (f", {ties} tied" if ties else "")
+    return f"{people}; the model gave it {100 * mistake['probability']:.1f} %"
+
+
+def rows_of(metrics: Mapping[str, Any], way: str) -> list[Mapping[str, Any]]:
+    """The groups of one way to break accuracy down, as the report holds them."""
+    return list(((metrics.get("groups") or {}).get(way) or {}).get("rows", ()))
+
+
+def _share(estimate: Estimate | None) -> tuple[str, str]:
+    if estimate is None:
+        return NOTHING, "no held-out pair decided yet"
+    if estimate.n < FEW:
+        return NOTHING, f"too few to say: n = {estimate.n}"
+    return f"{100 * estimate.value:.0f} %", (
+        f"n = {estimate.n:,}, {100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
+
+
+def _calibration(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    error = estimate_of((metrics.get("calibration") or {}).get("error"))
+    if error is None:
+        return NOTHING, "not measured"
+    if error.n < FEW_FOR_BINS:
+        return NOTHING, f"too few to say: n = {error.n}"
+    return plain(error.value), f"n = {error.n:,}, {plain(error.low)} to {plain(error.high)}"

@@ -1,0 +1,236 @@
+"""The gate: its rule, in the commands, in jobs, and in the browser's form."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models import one_thread, tiny_checkpoint  # noqa: F401
+from streamlit.testing.v1 import AppTest
+
+from backbone.config import ModelConfig
+from data.errors import BadInput
+from data.measures.statistics import clustered_mean
+from data.reward_reports import judge, latest_report
+from data.store import Store
+from loop import cli, gate
+from loop.workspace import Plan, make_workspace
+
+
+def metrics(right: int, n: int, longer: float = 0.5) -> dict[str, Any]:
+    """A report on n pairs, each of its own prompt."""
+    found = clustered_mean([1.0] * right + [0.0] * (n - right), list(range(n)))
+    assert found
+    return {"held_out_accuracy": found.as_dict(),
+            "baselines": {"chance": 0.5, "longer": {**found.as_dict(), "value": longer}}}
+
+
+@pytest.mark.parametrize(("report", "standing"), [
+    (metrics(70, 100), "beats"), (metrics(18, 20), "beats"),
+    (metrics(70, 100, longer=0.7), "fails"),      # no better than length, with enough pairs
+    (metrics(55, 100), "fails"),                  # not told from chance
+    (metrics(30, 100), "fails"),
+    (metrics(13, 20), "too few"), (metrics(5, 20), "too few"),
+    (metrics(9, 10, longer=1.0), "too few"),
+    ({"held_out_accuracy": None, "baselines": {"longer": None}}, "too few"),
+    ({}, "unknown"), ({"held_out_accuracy": {"value": .7}}, "unknown")])
+def test_the_rule(report: dict[str, Any], standing: str) -> None:
+    found = judge(report)
+    assert found.standing == standing and found.offered == (standing in ("beats", "unknown"))
+    assert "\n" not in found.reason
+    if standing == "too few":
+        assert "too few held-out pairs to tell" in found.reason
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "prefloop.db")
+
+
+def add(store: Store, name: str, report: dict[str, Any]) -> Any:
+    return store.versions.add_reward_model(name=name, base="tiny", path=f"adapters/{name}",
+                                           comparisons={}, metrics=report)
+
+
+def test_who_is_let_through_and_what_is_said(store: Store) -> None:
+    good, bad = add(store, "reward-1", metrics(70, 100)), add(store, "reward-2", metrics(50, 100))
+    old = add(store, "reward-3", {"loss": 1.0})
+    assert gate.check(store, good, force=False) == ""
+    with pytest.raises(BadInput, match=r"reward-2: does not beat its baselines.*50.0 %.*--force"):
+        gate.check(store, bad, force=False)
+    assert gate.check(store, bad, force=True).startswith("reward-2 was forced: does not beat")
+    assert "let through unseen" in gate.check(store, old, force=False)
+    assert gate.check_named(store, "reward-1", force=False) == ""
+    assert "reward-3" in gate.check_named(store, "", force=False), "the newest"
+
+
+def test_a_later_evaluation_counts_unless_it_was_on_a_file(store: Store) -> None:
+    model = add(store, "reward-1", metrics(50, 100))
+    for right, data in ((70, ""), (20, "/some/file.jsonl")):
+        job = store.jobs.add("eval-reward", {"data": data} if data else {})
+        claimed = store.jobs.claim(job.id)
+        assert claimed
+        store.jobs.set_resolved(job.id, {"data": data})
+        store.jobs.finish(job.id, {"reward_model": "reward-1", **metrics(right, 100)})
+    found = latest_report(store, model)
+    assert found.again and found.metrics["held_out_accuracy"]["value"] == 0.7
+    assert gate.check(store, model, force=False) == ""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace on a tiny model, with imported preferences for good over bad."""
+    folder = tmp_path / "ws"
+    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path))),
+                                starter_prompts=False))
+    return folder
+
+
+def import_pairs(workspace: Path, tmp_path: Path, count: int) -> None:
+    rows = [{"prompt": f"tell me about the {word} number {n}", "chosen": f"yes {word} {n} <b>",
+             "rejected": f"no no never {word} {n}"}
+            for n in range(count // 4) for word in ("cat", "dog", "house", "sea")]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
+                    "--workspace", str(workspace)]) == 0
+
+
+def test_without_labels_nothing_is_loaded(workspace: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    from loop import models
+
+    models._loaded.clear()
+    assert cli.run(["train-reward", "--workspace", str(workspace)]) == 1
+    assert "there are no comparisons to learn from" in capsys.readouterr().err
+    assert not models._loaded
+
+
+def test_from_training_to_a_refusal_a_report_and_force(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["--workspace", str(workspace)]
+    import_pairs(workspace, tmp_path, 24)
+    assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "By strength" in shown and "this model is right" in shown
+    store = Store.of_workspace(workspace)
+    model = store.versions.reward_models()[0]
+    assert "held_out_scores" not in model.metrics and model.metrics["drift"] is None
+    assert model.metrics["baselines"]["previous"] is None
+
+    ppo = ["ppo", *at, "--steps", "1", "--batch-size", "2", "--minibatch-size", "2",
+           "--max-new-tokens", "4"]
+    assert cli.run(ppo) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "too few held-out pairs to tell" in said[0] and "--force" in said[0]
+    assert [job.kind for job in store.jobs.all()] == ["train-reward"], "nothing was queued"
+    # From the browser of an older prefloop, say: the job itself refuses too.
+    queued = store.jobs.add("ppo", {"steps": 1})
+    assert cli.run(["ppo", *at, "--resume", str(queued.id)]) == 1
+    assert "too few held-out pairs" in (store.jobs.get(queued.id).error or "")
+    assert cli.run([*ppo, "--force"]) == 0
+    assert "was forced" in capsys.readouterr().err
+    made = store.versions.policies()[-1]
+    assert made.method == "ppo" and "was forced" in made.metrics["gate"] and made.config["force"]
+
+    assert cli.run(["train-reward", *at, "--epochs", "1", "--seed", "3"]) == 0
+    second = store.versions.reward_models()[-1]
+    assert second.metrics["baselines"]["previous"]["name"] == "reward-1"
+    assert second.metrics["baselines"]["previous"]["accuracy"] == (
+        model.metrics["held_out_accuracy"]), "scored again, the version before is what it was"
+    capsys.readouterr()
+    page = tmp_path / "report.html"
+    assert cli.run(["eval-reward", *at, "--json", "--html", str(page)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    for key in ("held_out_accuracy", "cross_entropy", "groups", "mistakes"):
+        assert result[key] == json.loads(json.dumps(second.metrics[key])), key
+    assert latest_report(store, second).again
+    text = page.read_text()
+    assert "Reward model reward-2" in text and "The worst mistakes" in text
+    assert not [p.name for p in tmp_path.iterdir() if p.name.endswith(".part")]
+
+
+def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["--workspace", str(workspace)]
+    import_pairs(workspace, tmp_path, 24)
+    assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
+    hostile = "<script>alert(1)</script> <img src=http://evil.test/x onerror=alert(1)>"
+    rows = [{"prompt": f"{hostile} {n}", "chosen": f"{hostile} yes {n}", "rejected": f"no {n}"}
+            for n in range(6)]
+    rows += [{"prompt": r["prompt"] + " again", "chosen": r["rejected"], "rejected": r["chosen"]}
+             for r in rows]
+    (tmp_path / "other.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    page = tmp_path / "file.html"
+    capsys.readouterr()
+    assert cli.run(["eval-reward", *at, "--data", str(tmp_path / "other.jsonl"), "--json",
+                    "--html", str(page)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["drift"] is None and result["pairs"] == 12
+    assert result["mistakes"] and all(m["texts"]["chosen"] for m in result["mistakes"])
+    body = page.read_text()
+    body = body[body.index("The worst mistakes"):]
+    assert "&lt;script&gt;alert(1)" in body and "<script>alert" not in body and "<img" not in body
+    assert not latest_report(Store.of_workspace(workspace), Store.of_workspace(
+        workspace).versions.reward_models()[-1]).again
+    assert cli.run(["eval-reward", *at, "--html", str(tmp_path / "none" / "x.html")]) == 2
+    assert "--html: there is no folder" in capsys.readouterr().err
+
+
+def test_a_version_whose_files_are_gone_is_named_not_fatal(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    at = ["--workspace", str(workspace)]
+    import_pairs(workspace, tmp_path, 24)
+    assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
+    shutil.rmtree(workspace / "adapters" / "reward-1")
+    assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
+    found = Store.of_workspace(workspace).versions.reward_models()[-1].metrics
+    assert found["previous_missing"]["name"] == "reward-1" and found["previous_missing"]["why"]
+    assert "not compared with reward-1" in capsys.readouterr().out
+
+
+def _form(folder: str) -> None:
+    from pathlib import Path
+
+    import streamlit as st
+
+    from annotate.engineers import job_form
+    from data.store import Store
+
+    kept = Store(Path(folder) / "prefloop.db")
+    job_form.store = lambda: kept
+    job_form.token = lambda: st.session_state["secret"]
+    job_form.show({"kind": "ppo", "title": "Improve", "help": "", "common": ["steps"], "fields": [
+        {"name": "steps", "type": "int", "default": 20, "choices": [], "help": ""},
+        {"name": "reward_model", "type": "str", "default": "", "choices": [], "help": ""},
+        {"name": "force", "type": "bool", "default": False, "choices": [], "help": ""}]}, False)
+
+
+def test_the_form_says_why_and_takes_a_word_for_it(store: Store, tmp_path: Path) -> None:
+    add(store, "reward-1", metrics(70, 100))
+    add(store, "reward-2", metrics(50, 100))
+    fields = [{"name": n} for n in ("steps", "reward_model", "force")]
+    store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields}])
+    engineer = store.people.add("Eve", "engineer")
+    secret = store.people.redeem(store.people.create_code(engineer.id))
+    app = AppTest.from_function(_form, args=(str(tmp_path),))
+    app.session_state["secret"] = secret
+    app.run(timeout=60)
+    assert not app.exception
+    assert "does not beat its baselines" in app.warning[0].value.replace("\\", "")
+    app.button[0].click().run()
+    assert "NOT started" in app.session_state["jobs-error"] and not store.jobs.all()
+    app.checkbox[0].check().run()
+    app.button[0].click().run()
+    assert store.jobs.all()[0].config == {"force": True}
+    app.selectbox[0].select("reward-1").run()
+    assert not app.warning and not app.checkbox
+    app.button[0].click().run()
+    assert store.jobs.all()[0].config == {"reward_model": "reward-1"}, "nobody insisted on this one"
+    app.selectbox[0].select("").run()
+    assert not app.checkbox[0].value
+    assert not app.exception and sys.modules["annotate.engineers.job_form"]
