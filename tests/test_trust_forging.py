@@ -32,7 +32,7 @@ from data.store import Store
 PAGES: dict[str, Permission] = {
     "": "answer", "answers": "answer", "account": "answer", "quality": "quality",
     "disputes": "quality", "browse": "quality", "settings": "settings", "people": "people",
-    "audit": "people", "rounds": "rounds", "jobs": "rounds"}
+    "audit": "people", "rounds": "rounds", "reward": "rounds", "jobs": "rounds"}
 #: Stand on leads' and engineers' pages, and may reach no labeler.
 SECRETS = ("secret-ppo-1", "secret-reference", "Zebediah Secretname", "secret-job-setting",
            "lookalike")
