@@ -102,6 +102,34 @@ def test_what_goes_out_comes_back_as_it_was(world: World, tmp_path: Path, name: 
         assert {c.shown for c in other.comparisons.current()} == {()}
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_apostrophes_and_formulas_come_back_as_they_were(world: World, tmp_path: Path,
+                                                         suffix: str) -> None:
+    """A CSV's guard before formulas is taken away where it was put, and nowhere else."""
+    reasons = ["=1+1", "'=1+1", "''@x", "'quoted'", "-", "'"]
+    for number, reason in enumerate(reasons):
+        task = world.task(("one", "two"), prompt=f"Question {number}")
+        world.answer(world.people(1)[0], task, Answer(
+            tuple((i,) for i in task.response_ids), rationale=reason))
+    path = tmp_path / f"own.{suffix}"
+    export(world.store, path, "comparisons")
+    other = Store(tmp_path / "other.db")
+    import_file(other, path)
+    assert [c.answer.rationale for c in other.comparisons.current()][-len(reasons):] == reasons
+    assert answers(other) == answers(world.store)
+
+
+def test_what_is_no_order_of_display_is_none(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    export(world.store, path, "comparisons")
+    rows = read(path)
+    rows[0]["shown"] = [rows[0]["shown"][0]] * 2 + rows[0]["shown"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    other = Store(tmp_path / "other.db")
+    import_file(other, path)
+    assert sum(c.shown == () for c in other.comparisons.current()) == 1
+
+
 def test_a_chain_of_workspaces_keeps_who_said_it(world: World, tmp_path: Path) -> None:
     path, stores = tmp_path / "c.jsonl", [world.store]
     for i in range(3):

@@ -62,6 +62,14 @@ def test_csv_and_text_in_every_encoding(store: Store, tmp_path: Path, encoding: 
     assert store.prompts.all()[0].tags == ["art", "music"]
 
 
+def test_tags_may_hold_commas(store: Store, tmp_path: Path) -> None:
+    """As the search's CSV writes them."""
+    path = tmp_path / "p.csv"
+    path.write_text('prompt,tags\nOne?,"[""art, music"", ""old""]"\nTwo?,"art, music"\n')
+    assert import_prompts(store, path).added == 2
+    assert [p.tags for p in store.prompts.all()] == [["art, music", "old"], ["art", "music"]]
+
+
 def test_a_json_list_and_json_lines_named_json(store: Store, tmp_path: Path) -> None:
     array = tmp_path / "a.json"
     array.write_text(json.dumps([{"prompt": "One?"}, {"prompt": "Two?"}], indent=2))

@@ -53,7 +53,7 @@ def prompt_from(values: Mapping[str, Any]) -> list[Message]:
 
 def tags_from(values: Mapping[str, Any]) -> list[str]:
     """A row's tags: a list of texts (as JSON too), or one text with commas between them."""
-    tags = values.get("tags")
+    tags = from_cell(values.get("tags"))
     if tags is None:
         return []
     if isinstance(tags, str):

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data.exchange.own_comparisons import FORMULA
+from data.exchange.own_comparisons import guarded
 from data.plain_json import to_json
 
 _BATCH = 2000
@@ -59,9 +59,7 @@ def write_csv(path: Path, records: Iterable[Record]) -> int:
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict):
         return to_json(value)
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return "'" + value
-    return value
+    return guarded(value) if isinstance(value, str) else value
 
 
 def write_parquet(path: Path, records: Iterable[Record]) -> int:

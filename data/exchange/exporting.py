@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from sqlite3 import Row
 from typing import Any
 
 from data.errors import BadInput, PrefloopError
@@ -30,11 +29,6 @@ FORMATS = ("jsonl", "csv", "parquet")
 TOOLS = {label_studio.NAME: ("json",), argilla.NAME: ("json", "jsonl"), oasst.NAME: ("jsonl",)}
 _SHAPES: dict[str, Callable[[Store, Iterator[list[Record]]], Iterator[Record]]] = {
     label_studio.NAME: label_studio_tasks, argilla.NAME: argilla_records, oasst.NAME: oasst_trees}
-
-# For parts of an export: what a search has found, say.
-_WRITERS = WRITERS
-_SOURCES: dict[str, tuple[str, Callable[[Row], Record]]] = {
-    kind: (source.query, source.record) for kind, source in SOURCES.items()}
 
 
 @dataclass(frozen=True)

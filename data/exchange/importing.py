@@ -140,7 +140,7 @@ def import_preferences(store: Store, path: Path, format: str | None = None) -> I
         BadInput: the file, line and field that are wrong, or no line that can be used; then
             nothing was added.
     """
-    return _import(store, path, "preferences", _pairs(_rows(path, format)))
+    return _import(store, path, "preferences", _preferences(_rows(path, format)))
 
 
 def import_comparisons(store: Store, path: Path, tool: str, format: str | None = None,
@@ -173,13 +173,11 @@ def read_pairs(path: Path,
     """
     pairs: list[Pair] = []
     skipped: Counter[str] = Counter()
-    for row in _rows(path, format):
-        try:
-            pairs.append(pair_from(row.values))
-        except Unusable as reason:
-            skipped[str(reason)] += 1
-        except BadInput as error:
-            raise row.error(error) from None
+    for _, found in _pairs(_rows(path, format)):
+        if isinstance(found, LeftOut):
+            skipped[found.reason] += 1
+        else:
+            pairs.append(found)
     if not pairs:
         raise _nothing(path, skipped)
     return pairs, dict(skipped)
@@ -217,16 +215,20 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
                         len(people) if what == "comparisons" else 0)
 
 
-def _pairs(rows: Iterator[Row]) -> Found:
+def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:
     for row in rows:
         try:
-            pair = pair_from(row.values)
+            yield row, pair_from(row.values)
         except Unusable as reason:
             yield row, LeftOut(str(reason))
         except BadInput as error:
             raise row.error(error) from None
-        else:
-            yield row, Judgement(pair.messages, (pair.chosen, pair.rejected), ((0,), (1,)))
+
+
+def _preferences(rows: Iterator[Row]) -> Found:
+    for row, found in _pairs(rows):
+        yield row, (found if isinstance(found, LeftOut) else Judgement(
+            found.messages, (found.chosen, found.rejected), ((0,), (1,))))
 
 
 def _each(rows: Iterator[Row],

@@ -87,11 +87,12 @@ class Judgement:
         groups = [tuple(sorted(place[p] for p in group if p in place)) for group in self.ranking]
         ranking = tuple(group for group in groups if group)
         tie = len(ranking) == 1
+        shown = self.shown if sorted(self.shown) == sorted(place) else ()
         return replace(
             self, messages=check_messages(self.messages), responses=tuple(sorted(kept)),
             ranking=ranking, strength=0 if tie else max(1, min(self.strength, 4)),
             verdict=self.verdict if tie else "ranked",
-            shown=tuple(place[p] for p in self.shown) if set(self.shown) == set(place) else (),
+            shown=tuple(place[p] for p in shown),
             seconds=_seconds(self.seconds), rationale=_rationale(self.rationale),
             scores={place[p]: s for p, s in self.scores.items() if p in place and s in SCORES},
             flags={place[p]: flags for p, flags in self.flags.items() if p in place and flags})

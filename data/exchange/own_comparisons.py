@@ -16,8 +16,8 @@ from data.exchange.judgements import STRENGTH, Judgement, LeftOut
 from data.records import KINDS_OF_LABELER, Verdict
 
 NAME = "prefloop"
-#: What begins a text that a spreadsheet would run; an export to CSV puts an apostrophe before it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: What begins a text that a spreadsheet would run.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def is_own(values: Mapping[str, Any]) -> bool:
@@ -49,6 +49,8 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
     if unknown:
         raise BadInput(f"ranking: {unknown[0]!r} is the id of no response")
     shown = from_cell(values.get("shown"))
+    labeler, rationale = (_text(values.get(name), as_cell=isinstance(values["responses"], str))
+                          for name in ("labeler", "rationale"))
     flags = {i: tuple(str(r["flags"]).split(",")) for i, r in enumerate(responses)
              if r.get("flags")}
     scores = {i: int(score) for i, r in enumerate(responses)
@@ -58,12 +60,16 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
         prompt_from(values), tuple(r["text"] for r in responses),
         tuple(tuple(places[one] for one in group) for group in ranking),
         strength=int(_cell(values.get("strength")) or STRENGTH), verdict=verdict,
-        annotator=annotator_of(_unguarded(values.get("labeler")),
-                               str(values.get("labeler_kind") or "human")),
+        annotator=annotator_of(labeler, str(values.get("labeler_kind") or "human")),
         seconds=_cell(values.get("seconds")) or 0.0,
         shown=tuple(places[one] for one in shown if isinstance(one, int | str) and one in places)
         if isinstance(shown, list) else (),
-        rationale=_unguarded(values.get("rationale")), scores=scores, flags=flags)
+        rationale=rationale, scores=scores, flags=flags)
+
+
+def _text(value: Any, as_cell: bool) -> str:
+    text = value if isinstance(value, str) else ""
+    return _unguarded(text) if as_cell else text
 
 
 def signature(name: str, kind: str) -> str:
@@ -97,6 +103,17 @@ def _cell(value: Any) -> float | None:
     return as_number(value)
 
 
-def _unguarded(value: Any) -> str:
-    text = value if isinstance(value, str) else ""
-    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA and text[1:2] else text
+def guarded(text: str) -> str:
+    """A text as a cell of CSV that no spreadsheet runs: an apostrophe goes before a formula.
+
+    Also before one that has apostrophes already, so that reading takes away what writing added.
+    """
+    return "'" + text if _is_formula(text) else text
+
+
+def _unguarded(text: str) -> str:
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'").startswith(_FORMULA)
