@@ -119,6 +119,23 @@ def test_apostrophes_and_formulas_come_back_as_they_were(world: World, tmp_path:
     assert answers(other) == answers(world.store)
 
 
+@pytest.mark.parametrize("name", ["own.csv", "own.jsonl", "own.parquet"])
+def test_flags_with_commas_come_back_as_they_were(world: World, tmp_path: Path,
+                                                  name: str) -> None:
+    task = world.task(("one", "two"), prompt="Flagged?")
+    flags = dict(zip(task.response_ids, (("rude, or worse", "untrue"), ("unsafe", "untrue")),
+                     strict=True))
+    world.answer(world.people(1)[0], task, Answer(
+        tuple((i,) for i in task.response_ids), flags=flags))
+    export(world.store, tmp_path / name, "comparisons")
+    other = Store(tmp_path / "other.db")
+    import_file(other, tmp_path / name)
+    found = next(c for c in other.comparisons.current() if c.answer.flags)
+    text = {r.id: r.text for r in other.responses.get(found.shown)}
+    assert {text[i]: given for i, given in found.answer.flags.items()} == {
+        "one": flags[task.response_ids[0]], "two": flags[task.response_ids[1]]}
+
+
 def test_what_is_no_order_of_display_is_none(world: World, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     export(world.store, path, "comparisons")

@@ -14,6 +14,7 @@ from sqlite3 import Row
 from typing import Any
 
 from data.database import Database
+from data.exchange.own_comparisons import joined
 
 Record = dict[str, Any]
 
@@ -96,7 +97,7 @@ _COMPARISONS = """
 def _comparison(row: Row) -> Record:
     flags, scores = json.loads(row["flags"]), json.loads(row["scores"])
     found = sorted(json.loads(row["responses"]), key=lambda r: int(r.pop("position")))
-    responses = [{**r, "flags": ",".join(flags.get(str(r["id"]), [])),
+    responses = [{**r, "flags": joined(flags.get(str(r["id"]), [])),
                   "score": scores.get(str(r["id"]))} for r in found]
     return {
         "prompt": json.loads(row["messages"]), "responses": responses,

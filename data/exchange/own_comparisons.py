@@ -13,6 +13,7 @@ from data.errors import BadInput
 from data.exchange.dialogues import from_cell, prompt_from
 from data.exchange.foreign_fields import as_number
 from data.exchange.judgements import STRENGTH, Judgement, LeftOut
+from data.plain_json import to_json
 from data.records import KINDS_OF_LABELER, Verdict
 
 NAME = "prefloop"
@@ -51,8 +52,7 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
     shown = from_cell(values.get("shown"))
     labeler, rationale = (_text(values.get(name), as_cell=isinstance(values["responses"], str))
                           for name in ("labeler", "rationale"))
-    flags = {i: tuple(str(r["flags"]).split(",")) for i, r in enumerate(responses)
-             if r.get("flags")}
+    flags = {i: _parted(str(r["flags"])) for i, r in enumerate(responses) if r.get("flags")}
     scores = {i: int(score) for i, r in enumerate(responses)
               if (score := as_number(r.get("score"))) is not None}
     verdict: Verdict = "both_bad" if values["verdict"] == "both_bad" else "ranked"
@@ -101,6 +101,17 @@ def _cell(value: Any) -> float | None:
         except ValueError:
             return None
     return as_number(value)
+
+
+def joined(flags: list[str]) -> str:
+    """Flags as one text, which is a column's type even where there are none: with commas between
+    them, as a JSON list where one holds a comma itself."""
+    return to_json(flags) if any("," in flag for flag in flags) else ",".join(flags)
+
+
+def _parted(flags: str) -> tuple[str, ...]:
+    found = from_cell(flags)
+    return tuple(map(str, found)) if isinstance(found, list) else tuple(flags.split(","))
 
 
 def guarded(text: str) -> str:
