@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from data.errors import BadInput
 
@@ -27,6 +28,10 @@ class RewardConfig:
     margin_per_strength: float = 0.0
     """Margin subtracted from the reward difference per level of strength above 1 (Llama 2's
     margin loss); 0 switches it off."""
+
+    rankings: Literal["pairs", "plackett-luce"] = "pairs"
+    """What a ranking of several responses counts as: all its pairs, or a choice of the best, of the
+    best of the rest and so on (Plackett-Luce). Of two responses both say the same."""
 
     max_length: int = 1024
     """Longest conversation in tokens; longer ones lose their oldest turns."""
@@ -54,5 +59,10 @@ class RewardConfig:
         for name in ("margin_per_strength", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
+        if self.rankings not in ("pairs", "plackett-luce"):
+            raise BadInput(f"--rankings: {self.rankings!r} is neither pairs nor plackett-luce")
+        if self.rankings == "plackett-luce" and self.margin_per_strength > 0:
+            raise BadInput("--margin-per-strength: a ranking as a whole has no strength; set it to "
+                           "0, or --rankings to pairs")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")

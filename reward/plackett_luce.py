@@ -101,6 +101,13 @@ def plackett_luce_losses(scores: Tensor, rankings: Sequence[Ranking],
     return losses / torch.tensor([len(r.ids) - 1 for r in rankings], device=device)
 
 
+def ranking_loss(scores: Tensor, pairs: Sequence[Pair], rows: Mapping[int, int]) -> Tensor:
+    """The weighted sum of the losses of the rankings that pairs were derived from."""
+    rankings = rankings_of(pairs)
+    weights = torch.tensor([r.weight for r in rankings], device=scores.device, dtype=scores.dtype)
+    return (weights * plackett_luce_losses(scores, rankings, rows)).sum()
+
+
 def _choices(groups: Sequence[Sequence[int]]) -> Iterator[tuple[float, list[int]]]:
     """Every set that was chosen from, with its share of the orders that agree with the ranking.
 

@@ -28,6 +28,7 @@ from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_re
 from reward.examples import Example, PreferenceData, count_pairs, require_learnable
 from reward.losses import bradley_terry_loss
 from reward.model import RewardModel
+from reward.plackett_luce import ranking_loss
 
 _WARM_UP = 0.1  # share of all steps
 #: Share of the progress bar that training takes; the report at the end has the rest.
@@ -108,7 +109,7 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
 
 def backward(model: RewardModel, batch: Microbatch, encoder: Encoder,
              examples: dict[int, Example], weight: float,
-             margin_per_strength: float = 0.0) -> tuple[float, Tensor]:
+             margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
     """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
 
     The loss is Σ wᵢ lossᵢ / `weight`, with the whole step's weight, so that microbatches add up to
@@ -118,13 +119,14 @@ def backward(model: RewardModel, batch: Microbatch, encoder: Encoder,
     """
     parts = [[encoder.ids(examples[i], i) for i in part] for part in batch.parts]
     if len(parts) == 1:
-        loss, differences = _loss(model.scores_of(parts[0]), batch, weight, margin_per_strength)
+        loss, differences = _loss(model.scores_of(parts[0]), batch, weight,
+                                  margin_per_strength, rankings)
         torch.autograd.backward(loss)
         return loss.item(), differences.detach()
     with torch.no_grad():
         scores = torch.cat([model.scores_of(part) for part in parts])
     scores.requires_grad_()
-    loss, differences = _loss(scores, batch, weight, margin_per_strength)
+    loss, differences = _loss(scores, batch, weight, margin_per_strength, rankings)
     torch.autograd.backward(loss)
     assert scores.grad is not None
     gradients = torch.split(scores.grad, [len(part) for part in parts])
@@ -133,7 +135,8 @@ def backward(model: RewardModel, batch: Microbatch, encoder: Encoder,
     return loss.item(), differences.detach()
 
 
-def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float) -> tuple[Tensor, Tensor]:
+def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float,
+          rankings: str) -> tuple[Tensor, Tensor]:
     """The loss of [B] scores, in the order of the batch's parts, and [P] differences."""
     row = {i: n for n, i in enumerate(i for part in batch.parts for i in part)}
     device = scores.device
@@ -142,6 +145,8 @@ def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float) -> tu
     strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
     weights = torch.tensor([p.weight for p in batch.pairs], device=device)
     differences = scores[chosen] - scores[rejected]
+    if rankings == "plackett-luce":
+        return ranking_loss(scores, batch.pairs, row) / weight, differences
     losses = bradley_terry_loss(differences, strengths, margin)
     return (weights * losses).sum() / weight, differences
 
@@ -173,7 +178,7 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
     loss, decided = 0.0, []
     for batch in microbatches(step.units, encoder, config.microbatch_tokens):
         share, differences = backward(model, batch, encoder, examples, step.weight,
-                                      config.margin_per_strength)
+                                      config.margin_per_strength, config.rankings)
         loss += share
         decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
                     if not p.is_tie]

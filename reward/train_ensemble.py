@@ -25,6 +25,7 @@ from reward.ensemble import Ensemble
 from reward.examples import Example, Pair, PreferenceData, require_learnable
 from reward.losses import bradley_terry_loss
 from reward.model import RewardModel
+from reward.plackett_luce import ranking_loss
 from reward.states import layer_count, upper_blocks
 from reward.train import learning_rate_at
 
@@ -77,8 +78,7 @@ def train_ensemble(backbone: Backbone, data: PreferenceData, config: RewardConfi
         examples = {i: unit.example for unit in step.units for i in unit.response_ids}
         total = 0.0
         for batch in microbatches(step.units, encoder, config.microbatch_tokens):
-            total += _backward(found, batch, encoder, examples, weights, step.weight,
-                               config.margin_per_strength)
+            total += _backward(found, batch, encoder, examples, weights, step.weight, config)
         rate = learning_rate_at(done, len(plan), config.learning_rate)
         if not all(_step(optimizer, rate, config.max_grad_norm) for optimizer in optimizers):
             raise PrefloopError(f"step {done + 1}: the loss is not a number; train again with a "
@@ -117,7 +117,7 @@ def _weights(data: PreferenceData, resample: bool, seed: int) -> Mapping[int, fl
 
 def _backward(ensemble: Ensemble, batch: Microbatch, encoder: Encoder,
               examples: Mapping[int, Example], weights: list[Mapping[int, float]],
-              step_weight: float, margin: float) -> float:
+              step_weight: float, config: RewardConfig) -> float:
     """Add a microbatch's share of every member's gradient; returns the sum of their losses."""
     ids = [i for part in batch.parts for i in part]
     rows = {i: number for number, i in enumerate(ids)}
@@ -125,20 +125,23 @@ def _backward(ensemble: Ensemble, batch: Microbatch, encoder: Encoder,
     total = 0.0
     for (_, scores), mine in zip(passes, weights, strict=True):
         pairs = [replace(p, weight=p.weight * mine[p.comparison_id]) for p in batch.pairs]
-        loss = _loss(scores, pairs, rows, margin) / step_weight
+        loss = _loss(scores, pairs, rows, config) / step_weight
         torch.autograd.backward(loss)
         total += loss.item()
     return total
 
 
 def _loss(scores: torch.Tensor, pairs: list[Pair], rows: Mapping[int, int],
-          margin: float) -> torch.Tensor:
+          config: RewardConfig) -> torch.Tensor:
+    if config.rankings == "plackett-luce":
+        return ranking_loss(scores, pairs, rows)
     device = scores.device
     chosen = torch.tensor([rows[p.chosen_id] for p in pairs], device=device)
     rejected = torch.tensor([rows[p.rejected_id] for p in pairs], device=device)
     strengths = torch.tensor([p.strength for p in pairs], device=device)
     weight = torch.tensor([p.weight for p in pairs], device=device)
-    losses = bradley_terry_loss(scores[chosen] - scores[rejected], strengths, margin)
+    losses = bradley_terry_loss(scores[chosen] - scores[rejected], strengths,
+                                config.margin_per_strength)
     return (weight * losses).sum()
 
 

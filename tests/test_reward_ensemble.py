@@ -23,7 +23,7 @@ from reward.states import blocks_of, lay_out, lower_states, upper_blocks, upper_
 from reward.train import learning_rate_at
 from reward.train_ensemble import EnsembleConfig, train_ensemble
 
-QUICK = RewardConfig(epochs=2, responses_per_step=8, learning_rate=3e-3)
+QUICK = RewardConfig(epochs=2, responses_per_step=8, learning_rate=1e-2)
 
 
 @pytest.fixture
@@ -73,11 +73,14 @@ def test_members_learn_together_what_they_would_learn_alone(backbone: Backbone,
                                                             block: int) -> None:
     data = good_wins(12)
     found = make(backbone, data, EnsembleConfig(2, block, resample=False))
+    texts = conversations(data)
     for seed, member in enumerate(found.members):
-        alone = learned_alone(backbone, data, seed, block)
-        torch.testing.assert_close(member.head.weight, alone.head.weight, atol=2e-4, rtol=1e-3)
-        for mine, its in zip(member.adapter_parameters, alone.adapter_parameters, strict=True):
-            torch.testing.assert_close(mine, its, atol=2e-4, rtol=1e-3)
+        # Scores, not weights: Adam turns the rounding of tiny gradients into whole steps.
+        before = RewardModel.fresh(backbone, upper_only(backbone, block), 512, seed, "one")
+        untrained = np.array(before.score(texts))
+        alone = np.array(learned_alone(backbone, data, seed, block).score(texts))
+        assert np.abs(alone - untrained).max() > 0.2
+        assert member.score(texts) == pytest.approx(alone, abs=0.01)
 
 
 def learned_alone(backbone: Backbone, data: PreferenceData, seed: int, block: int) -> RewardModel:
@@ -88,13 +91,14 @@ def learned_alone(backbone: Backbone, data: PreferenceData, seed: int, block: in
         {"params": model.head.parameters(), "weight_decay": 0.0}], lr=QUICK.learning_rate)
     plan = plan_steps(data.train, QUICK.epochs, QUICK.responses_per_step, 0)
     for done, step in enumerate(plan):
+        backbone.switch_to("one")
         loss = torch.zeros(())
         for unit in step.units:
             for pair in unit.pairs:
                 won, lost = (model.scores_of([encode(backbone, unit.example.conversation(i),
                                                      QUICK.max_length)[0]])[0]
                              for i in (pair.chosen_id, pair.rejected_id))
-                loss = loss - torch.nn.functional.logsigmoid(won - lost) / len(step.units)
+                loss = loss - torch.nn.functional.logsigmoid(won - lost) / step.weight
         torch.autograd.backward(loss)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(done, len(plan), QUICK.learning_rate)
@@ -139,7 +143,7 @@ def test_lower_blocks_are_run_once_and_change_nothing(backbone: Backbone) -> Non
 
 def test_members_differ_learn_and_are_centred(backbone: Backbone) -> None:
     data, progress = good_wins(24), Recorder()
-    config = replace(QUICK, epochs=6, responses_per_step=16, learning_rate=1e-2)
+    config = replace(QUICK, epochs=6, responses_per_step=16)
     found = train_ensemble(backbone, data, config, EnsembleConfig(3, 1), 4, 8, progress=progress)
     assert progress.fractions[-1] == 1
     texts = conversations(data)

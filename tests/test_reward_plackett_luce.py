@@ -2,16 +2,23 @@
 
 import itertools
 import math
+import random
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from reward_world import example
+from models import one_thread, tiny_backbone  # noqa: F401
+from reward_world import Recorder, example, text
 from torch import Tensor
 
-from reward.examples import Pair
+from data.errors import BadInput
+from reward.config import RewardConfig
+from reward.examples import Pair, PreferenceData
 from reward.losses import bradley_terry_loss
 from reward.plackett_luce import MOST_TIED, Ranking, plackett_luce_losses, rankings_of
+from reward.train import train
 
 ROWS = {i: i for i in range(12)}
 
@@ -136,6 +143,29 @@ def test_every_ranking_with_ties_survives_the_way_through_pairs() -> None:
                  for a, b in itertools.combinations((2, 0, 3, 1), 2)]
         [found] = rankings_of(pairs)
         assert [set(g) for g in found.groups] == [set(g) for g in groups]
+
+
+def test_training_can_learn_from_rankings_as_a_whole(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    examples = []
+    for prompt_id in range(1, 25):  # good ≻ nothing said ≻ bad, all three in one comparison
+        texts = [text(draw, draw.randint(2, 6), word) for word in ("good", "", "bad")]
+        made = example(prompt_id, texts, [(0, 1, 1), (0, 2, 1), (1, 2, 1)])
+        pairs = tuple(replace(p, comparison_id=prompt_id, weight=1 / 3) for p in made.pairs)
+        examples.append(replace(made, pairs=pairs))
+    data = PreferenceData(tuple(examples), ())
+    first = {}
+    for rankings in ("pairs", "plackett-luce"):
+        backbone, heard = tiny_backbone(tmp_path), Recorder()
+        config = RewardConfig(epochs=8, responses_per_step=12, learning_rate=1e-2,
+                              rankings=rankings)
+        model = train(backbone, data, config, backbone.new_lora_config(4, 8), progress=heard).model
+        scores = [model.score([e.conversation(i) for i in e.texts]) for e in examples]
+        assert sum(good > plain > bad for good, plain, bad in scores) >= 20
+        first[rankings] = heard.steps[1]["loss"]
+    assert first["pairs"] != first["plackett-luce"]
+    with pytest.raises(BadInput, match="--margin-per-strength"):
+        RewardConfig(rankings="plackett-luce", margin_per_strength=0.5)
 
 
 def test_extreme_rewards_stay_finite() -> None:
