@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loop import gate
 from loop.context import JobContext
+from loop.judges import judges_of, scale_of
 
 if TYPE_CHECKING:
     from backbone.model import Backbone
@@ -36,14 +37,15 @@ def improve_with_ppo(context: JobContext) -> dict[str, Any]:
         from policy.ppo import train
         from policy.roles import Roles, load_value
 
-        models, (mean, spread) = context.settings.models, _scale(given.judge)
+        models, (mean, spread) = context.settings.models, scale_of(given.judge)
         value = reward_backbone(models)
         head = load_value(value, models, context.versions.folder(given.judge), mean, spread,
                           context.seed)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
-        return train(roles, given.prompts, given.score, config, context.seed, context.progress,
-                     context.checkpoints, mean, spread)
+        with judges_of(context, given.judge, config.judges) as judges:
+            return train(roles, given.prompts, given.score, config, context.seed,
+                         context.progress, context.checkpoints, mean, spread, judges)
 
     return _improve(context, "ppo", config.max_new_tokens, learn)
 
@@ -91,12 +93,6 @@ def _improve(context: JobContext, method: str, room: int,
                         {**figures, "gate": forced} if forced else figures)
 
 
-def _scale(judge: RewardModel) -> tuple[float, float]:
-    """Mean and spread of the reward model's scores over sampled responses, for centring."""
-    mean, spread = judge.metrics.get("score_mean"), judge.metrics.get("score_std")
-    return (0.0 if mean is None else mean), (spread or 1.0)
-
-
 def _training_prompts(context: JobContext, backbone: Backbone,
                       room: int) -> list[PromptItem]:
     """Training prompts as PPO takes them; those that do not fit the context are left out."""
@@ -114,11 +110,13 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
     the reward model and the round whose labels taught it."""
     from backbone.storage import save_adapter
     from loop.models import policy_backbone
+    from policy.offering import copy_kept
     from policy.roles import POLICY
 
     name = context.versions.next_name(method)
     path = f"adapters/{name}"
     save_adapter(policy_backbone(context.settings.models), POLICY, context.workspace / path)
+    copy_kept(context.checkpoints, context.workspace / path)
     version = context.store.versions.add_policy(
         name=name, base=context.settings.models.checkpoint, method=method, path=path,
         parent_id=parent_id, reward_model_id=judge.id, round_id=context.round_id,

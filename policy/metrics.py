@@ -77,12 +77,14 @@ def _signals(rollout: Rollout, samples: Sequence[Sample]) -> dict[str, float]:
     found = {
         "kl_k3": float(kl_k3(rollout.logprobs, reference, mask).mean()),
         "reference_perplexity": perplexity(reference, mask),
-        "repetition": repetition(ids), "distinct_1": distinct(ids, 1),
-        "distinct_2": distinct(ids, 2)}
+        "repetition": repetition(ids), "repeated_tokens": repetition(ids, 1),
+        "distinct_1": distinct(ids, 1), "distinct_2": distinct(ids, 2)}
     if rollout.opinions is not None:
+        judges = rollout.opinions[1:].mean(0)  # those that are not obeyed, of each response
         found |= {"ensemble_mean": float(rollout.opinions.mean()),
                   "ensemble_spread": spread(rollout.opinions),
-                  "ensemble_worst": worst_case(rollout.opinions)}
+                  "ensemble_worst": worst_case(rollout.opinions),
+                  "judge_reward": float(judges.mean()), "judge_std": float(judges.std())}
     return found
 
 

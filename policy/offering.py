@@ -59,11 +59,14 @@ def offer(backbone: Backbone, checkpoint: Path, config: PPOConfig,
                           "uncertainty": p.uncertainty} for p in points]}
 
 
-def move_kept(checkpoint: Path, adapter: Path) -> None:
-    """Put what a run kept beside the adapter that came of it, for whoever wants another one."""
+def copy_kept(checkpoint: Path, adapter: Path) -> None:
+    """Put what a run kept beside the adapter that came of it, for whoever wants another one.
+
+    The originals stay with the run's checkpoints: killed before these go, it chooses among the same
+    again.
+    """
     if (checkpoint / FOLDER).exists():
-        shutil.rmtree(adapter / FOLDER, ignore_errors=True)
-        (checkpoint / FOLDER).rename(adapter / FOLDER)
+        shutil.copytree(checkpoint / FOLDER, adapter / FOLDER, dirs_exist_ok=True)
 
 
 def _folder(checkpoint: Path, step: int) -> Path:

@@ -52,6 +52,20 @@ def test_everything_simulated_says_so_and_the_lineage_has_no_gap(workspace: Path
         assert store.prompts.get(task.prompt_id).split == "held_out"
 
 
+def test_later_rounds_ask_the_earlier_reward_models_and_say_what_they_offer(
+        workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    first, second = (store.jobs.metrics(job.id)
+                     for job in reversed(store.jobs.all("done")) if job.kind == "ppo")
+    assert not any("ensemble_spread" in step for step in first)
+    assert second and all("ensemble_spread" in step for step in second)
+    version = store.versions.policies()[-1]
+    steps = [point["step"] for point in version.metrics["frontier"]]
+    assert version.metrics["offered_step"] in steps and steps[-1] == len(second)
+    kept = workspace / str(version.path) / "kept"
+    assert {folder.name for folder in kept.iterdir()} == {f"step-{step}" for step in steps}
+
+
 def test_the_page_is_whole_and_loads_nothing(workspace: Path) -> None:
     page = (workspace / "report.html").read_text()
     assert ("claims nothing" in page and "simulated" in page.lower()) or "tiny" in page

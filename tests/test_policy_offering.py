@@ -18,7 +18,7 @@ from data.progress import Stopped
 from data.records import Message
 from policy.config import PPOConfig
 from policy.frontier import Point, choose
-from policy.offering import FOLDER, keep, move_kept, offer
+from policy.offering import FOLDER, copy_kept, keep, offer
 from policy.ppo import train
 from policy.roles import POLICY
 from policy.rollout import Judge
@@ -133,13 +133,14 @@ def test_of_points_after_the_alarm_one_is_chosen_only_where_there_are_no_others(
 
 
 def test_what_was_kept_goes_where_the_adapter_is(tmp_path: Path) -> None:
-    _run(tmp_path, Recorder())
+    weights, _ = _run(tmp_path, Recorder())
     (tmp_path / "adapter").mkdir()
-    for _ in range(2):  # killed in between, it is done again
-        move_kept(tmp_path / "c", tmp_path / "adapter")
+    for _ in range(2):  # killed after it, it is done again
+        copy_kept(tmp_path / "c", tmp_path / "adapter")
     assert {f.name for f in (tmp_path / "adapter" / FOLDER).iterdir()} == {
         "step-2", "step-4", "step-5"}
-    assert not (tmp_path / "c" / FOLDER).exists()
+    again, _ = _run(tmp_path, Recorder())  # and the run ends as it did
+    assert all(torch.equal(weights[name], value) for name, value in again.items())
 
 
 @pytest.mark.parametrize("name", ["judges", "keep_every", "kl_budget"])
