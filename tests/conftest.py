@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from browser import Server, Visit
     from data_world import World
     from desk_world import Person
+    from leads_world import LeadsWorld
     from playwright.sync_api import Browser
+    from streamlit_client import Visitor
 
     from data.records import Labeler
     from data.store import Store
@@ -50,6 +52,17 @@ def me(world: World) -> Person:
 
 
 @pytest.fixture(scope="module")
+def leads(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
+    """A round that eight people have labeled, with known answers and repeats; shared by a file."""
+    from browser import make_workspace
+    from leads_world import LeadsWorld
+
+    made = LeadsWorld.make(make_workspace(tmp_path_factory.mktemp("leads")))
+    made.hidden()
+    return made
+
+
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser; skipped where there is none."""
     from browser import launch_browser
@@ -57,22 +70,30 @@ def chromium() -> Iterator[Browser]:
 
     with sync_playwright() as playwright:
         browser = launch_browser(playwright)
-        expect.set_options(timeout=15_000)  # a busy machine is no failure
+        expect.set_options(timeout=20_000)  # a busy machine is no failure
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of a file; each test opens a round of its own."""
-    from browser import make_workspace, open_round, serving
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server of a file serves: nothing but an open round. Some files make another."""
+    from browser import make_workspace, open_round
 
     from data.database import now
 
-    workspace = tmp_path_factory.mktemp("workspace")
-    store = make_workspace(workspace)
+    folder = tmp_path_factory.mktemp("workspace")
+    store = make_workspace(folder)
     store.put_setting("worker", {"pid": 1, "seen": now()})
     open_round(store)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(workspace: Path) -> Iterator[Server]:
+    """One server for all tests of a file; each test opens a round of its own."""
+    from browser import serving
+
     with serving(workspace) as running:
         yield running
 
@@ -120,11 +141,24 @@ def tasks(server: Server) -> Callable[..., list[int]]:
 @pytest.fixture
 def newcomer(server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
              ) -> Callable[..., tuple[Labeler, Visit]]:
-    """A new labeler, signed in, in a window of their own."""
+    """A new person of a role, signed in, in a window of their own."""
     from browser import sign_in
 
-    def arrive(**options: Any) -> tuple[Labeler, Visit]:
-        me, one = person(), window(**options)
+    def come(role: str = "labeler", **options: Any) -> tuple[Labeler, Visit]:
+        me, one = person(role), window(**options)
         sign_in(one, server, me)
         return me, one
-    return arrive
+    return come
+
+
+@pytest.fixture
+def arrive(server: Server, person: Callable[..., Labeler],
+           ) -> Callable[..., tuple[Labeler, Visitor]]:
+    """The same without a browser."""
+    from streamlit_client import Visitor
+
+    def come(role: str = "labeler") -> tuple[Labeler, Visitor]:
+        who, visitor = person(role), Visitor(server.url)
+        assert visitor.sign_in(server.store.people.create_code(who.id)).status == 303
+        return who, visitor
+    return come

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
-from browser import add_task, open_round
+from browser import add_task, open_round, settled
+from playwright.sync_api import Page
 
 from data.assignments import AssignmentRules
 from data.records import Answer, Labeler, Task
@@ -25,6 +27,11 @@ class LeadsWorld:
     store: Store
     people: dict[str, Labeler]
     tasks: list[int]
+
+    @property
+    def folder(self) -> Path:
+        """The workspace."""
+        return self.store.database.path.parent
 
     @classmethod
     def make(cls, store: Store, tasks: int = 90, wanted: int = 3, seed: int = 0) -> LeadsWorld:
@@ -91,3 +98,9 @@ def _text(rng: random.Random, topic: str, better: bool) -> str:
     words = ("the", topic, "and", "then", "what", "follows", "from", "it", "slowly", "with",
              "care", "for", "each", "part")
     return f"{start} **{topic}**. " + " ".join(rng.choices(words, k=length)) + "."
+
+
+def section(page: Page, name: str) -> None:
+    """Choose a section of the settings."""
+    page.get_by_role("radio", name=name, exact=True).click()
+    settled(page)

@@ -25,13 +25,6 @@ from data.search import Filters
 from data.store import Store
 
 
-@pytest.fixture(scope="module")
-def leads(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
-    world = LeadsWorld.make(Store(tmp_path_factory.mktemp("leads") / "prefloop.db"))
-    world.hidden()
-    return world
-
-
 def round_of(world: LeadsWorld) -> int:
     turn = world.store.rounds.current()
     assert turn is not None
