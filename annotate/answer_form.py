@@ -10,13 +10,12 @@ from html import escape
 
 import streamlit as st
 
+from annotate.choices import PLAIN_STRENGTH, in_words, letter
 from annotate.rendering import conversation_html, response_html
 from annotate.session import store
 from data.records import STRENGTHS, Answer, Prompt
 
-LETTERS = "ABCDEFGHI"
 _TIE, _BAD = "Tie", "Both bad"
-_STANDARD = 3
 
 
 def show_task(prompt: Prompt, shown: Sequence[int]) -> None:
@@ -31,22 +30,10 @@ def show_task(prompt: Prompt, shown: Sequence[int]) -> None:
                             f"{response_html(responses[position].text)}")
 
 
-def letter(position: int) -> str:
-    """What a response is called, by its place; imported tasks can hold more than nine."""
-    return LETTERS[position] if position < len(LETTERS) else str(position + 1)
-
-
 def in_letters(answer: Answer, shown: Sequence[int]) -> str:
-    """An answer in words, in the letters of a display order that need not be its labeler's."""
-    if answer.verdict == "both_bad":
-        return "both bad" if len(shown) == 2 else "all bad"
-    if answer.is_tie:
-        return "tie"
-    place = {response: letter(position) for position, response in enumerate(shown)}
-    if len(shown) == 2:
-        return f"{place[answer.ranking[0][0]]} {STRENGTHS[answer.strength]}"
-    groups = (" = ".join(sorted(place[i] for i in group)) for group in answer.ranking)
-    return " > ".join(groups)
+    """An answer within a sentence, in the letters of an order that need not be its labeler's."""
+    words = in_words(answer, shown)
+    return words.lower() if answer.is_tie else words
 
 
 def answer_input(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
@@ -68,7 +55,7 @@ def answer_input(key: str, shown: Sequence[int], strengths: bool) -> Answer | No
     groups = [tuple(response for response, given in zip(shown, ranks, strict=True)
                     if given == rank) for rank in choices]
     ranking = tuple(group for group in groups if group)
-    return Answer(ranking, 0 if len(ranking) == 1 else _STANDARD)
+    return Answer(ranking, 0 if len(ranking) == 1 else PLAIN_STRENGTH)
 
 
 def _pair(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
@@ -78,12 +65,12 @@ def _pair(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
         return None
     if chosen in (_TIE, _BAD):
         return Answer((tuple(shown),), 0, "ranked" if chosen == _TIE else "both_bad")
-    strength = _STANDARD
+    strength = PLAIN_STRENGTH
     if strengths:
         strength = st.segmented_control(
-            "By how much", [level for level in STRENGTHS if level], default=_STANDARD,
+            "By how much", [level for level in STRENGTHS if level], default=PLAIN_STRENGTH,
             format_func=lambda level: STRENGTHS[level].removesuffix(" better").capitalize(),
-            key=f"{key}-strength", required=True) or _STANDARD
+            key=f"{key}-strength", required=True) or PLAIN_STRENGTH
     better = shown[0] if chosen == "A better" else shown[1]
     worse = shown[1] if chosen == "A better" else shown[0]
     return Answer(((better,), (worse,)), strength)

@@ -17,6 +17,11 @@ LETTERS = "ABCDEFGHI"
 PLAIN_STRENGTH = 3
 
 
+def letter(position: int) -> str:
+    """What a response is called, by its place; imported tasks can hold more than nine."""
+    return LETTERS[position] if position < len(LETTERS) else str(position + 1)
+
+
 @dataclass(frozen=True)
 class Choice:
     """One answer button of a pair: `better` is the position that wins, None for neither."""
@@ -30,8 +35,8 @@ class Choice:
 
 
 def _graded(position: int, strength: int, key: int) -> Choice:
-    letter, words = LETTERS[position], STRENGTHS[strength]
-    return Choice(f"{letter.lower()}-{words.split()[0]}", f"{letter} {words}", str(key), position,
+    name, words = LETTERS[position], STRENGTHS[strength]
+    return Choice(f"{name.lower()}-{words.split()[0]}", f"{name} {words}", str(key), position,
                   strength)
 
 
@@ -91,7 +96,7 @@ def same_answer(one: Answer, other: Answer) -> bool:
 
 def in_words(answer: Answer, shown: Sequence[int]) -> str:
     """An answer as its labeler would say it, in the letters they saw."""
-    letters = {response: LETTERS[position] for position, response in enumerate(shown)}
+    letters = {response: letter(position) for position, response in enumerate(shown)}
     if answer.verdict == "both_bad":
         return "Both bad" if len(shown) == 2 else "All bad"
     if answer.is_tie:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import streamlit as st
 
 from annotate import actions
+from annotate.answer_form import show_task
 from annotate.choices import (
     LETTERS,
     PLAIN_STRENGTH,
@@ -20,7 +21,6 @@ from annotate.choices import (
     tiers_of,
 )
 from annotate.figures import as_label, moment, short
-from annotate.rendering import conversation_html, response_html
 from annotate.session import guarded, store, token
 from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
 from data.errors import BadInput, PrefloopError
@@ -46,8 +46,7 @@ def page(labeler: Labeler) -> None:
         st.write("No answer mentions that." if text else "You have not answered yet.")
         return
     pages = -(-first.total // PAGE_SIZE)
-    number = 1 if pages == 1 else int(st.number_input(
-        f"Page of {pages:,}", 1, pages, key=f"mine-page-{text}", width=160))
+    number = 1 if pages == 1 else st.pagination(pages, key=f"mine-page-{text}")
     total = f"More than {first.total:,}" if first.more else f"{first.total:,}"
     st.caption(f"{total} answer{'s' if first.total > 1 else ''}, newest first")
     found = first if number == 1 else find(store(), "answers", filters, PAGE_SIZE,
@@ -69,14 +68,7 @@ def _entry(comparison: Comparison) -> None:
 
 
 def _details(comparison: Comparison, prompt: Prompt) -> None:
-    st.html(conversation_html(prompt.messages))
-    responses = store().responses.get(comparison.shown)
-    for start in range(0, len(responses), 2):
-        for position, column in enumerate(st.columns(2, gap="small"), start):
-            if position < len(responses):
-                with column, st.container(border=True):
-                    st.html(f'<div class="pf-letter">{LETTERS[position]}</div>')
-                    st.html(response_html(responses[position].text))
+    show_task(prompt, comparison.shown)
     if store().decisions.get(comparison.id) is not None:
         st.caption("Your decision: decide anew under Disputes.")
         return

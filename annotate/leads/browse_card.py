@@ -7,7 +7,8 @@ from html import escape
 
 import streamlit as st
 
-from annotate.answer_form import in_letters, letter, show_task, turns_html
+from annotate.answer_form import in_letters, show_task, turns_html
+from annotate.choices import letter
 from annotate.figures import as_label, duration, facts_html, moment, name_of, table_html
 from annotate.rendering import conversation_html, response_html
 from annotate.session import store

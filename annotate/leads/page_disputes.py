@@ -12,7 +12,8 @@ from uuid import uuid4
 import streamlit as st
 
 from annotate import notices
-from annotate.answer_form import answer_input, in_letters, letter, show_task, turns_html
+from annotate.answer_form import answer_input, in_letters, show_task, turns_html
+from annotate.choices import letter
 from annotate.figures import as_label, duration, moment, name_of, short, table_html
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE

@@ -1,0 +1,94 @@
+"""My answers, over the app's own websocket: searched, page by page; decisions are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from browser import Server
+from forging import Arrive, run
+from streamlit_client import Tab
+
+from annotate.labelers.page_mine import PAGE_SIZE
+from data.records import Answer, Labeler
+
+Tasks = Callable[..., list[int]]
+
+
+def answered(server: Server, who: Labeler, tasks: list[int], rationale: str = "") -> None:
+    """The one shown first, each time."""
+    for task in tasks:
+        given = server.store.assignments.assign(task, who.id)
+        first, second = given.shown
+        server.store.comparisons.submit(who.id, given.task, Answer(
+            ((first,), (second,)), rationale=rationale), f"{task}/{who.id}")
+
+
+def folded(tab: Tab) -> list[str]:
+    """The ids of what can be opened, from top to bottom."""
+    return [one.block.expandable.id for _, one in sorted(tab.placed.items())
+            if one.block is not None and one.block.WhichOneof("type") == "expandable"]
+
+
+async def searched(tab: Tab, text: str) -> int:
+    """How many answers are listed under a search."""
+    tab.set(tab.labelled("Search"), text)
+    await tab.rerun()
+    assert not tab.all("exception"), tab.text()
+    return len(folded(tab))
+
+
+@pytest.mark.parametrize("text", ['"', '""', "AND", "OR NOT", "NEAR(a b)", "rationale:a", "^a", "(",
+                                  "'; DROP TABLE comparisons", "a\0b", "*", "%", "日本", "🦆"])
+def test_a_search_is_never_a_query(server: Server, arrive: Arrive, tasks: Tasks,
+                                   text: str) -> None:
+    async def main() -> None:
+        (me, mine), (other, _) = arrive(), arrive()
+        one, two = tasks(2, wanted=2)
+        answered(server, me, [one], f"because {text}")
+        answered(server, me, [two], "plain words")
+        answered(server, other, [one, two], f"secret {text}")
+        async with await mine.tab("answers") as tab:
+            assert len(folded(tab)) == 2
+            assert await searched(tab, text) == 1
+            assert "secret" not in tab.text()
+            assert await searched(tab, "secret") == 0
+            assert await searched(tab, "PLAI wor") == 1
+    run(main())
+
+
+def test_a_page_that_is_gone_is_the_first_one(server: Server, arrive: Arrive,
+                                              tasks: Tasks) -> None:
+    async def main() -> None:
+        me, mine = arrive()
+        answered(server, me, made := tasks(PAGE_SIZE + 1))
+        async with await mine.tab("answers") as tab:
+            assert len(folded(tab)) == PAGE_SIZE
+            (pages,) = tab.all("pagination")
+            tab.set(pages, 2)
+            await tab.rerun()
+            assert len(folded(tab)) == 1
+            task = server.store.tasks.get(made[0])
+            server.store.comparisons.undo_last(me.id, task, "undo")  # in another tab
+            await tab.rerun()
+            assert len(folded(tab)) == PAGE_SIZE and not tab.all("exception")
+    run(main())
+
+
+def test_a_decision_is_shown_and_not_offered_for_change(server: Server, arrive: Arrive,
+                                                        tasks: Tasks) -> None:
+    async def main() -> None:
+        lead, mine = arrive("lead")
+        mild, (task,) = tasks(1), tasks(1, wanted=2)
+        answered(server, lead, mild)
+        responses = server.store.tasks.get(task).response_ids
+        server.store.decisions.decide(lead.id, task, Answer(tuple((i,) for i in responses)), "k")
+        async with await mine.tab("answers") as tab:
+            decided, answer = folded(tab)  # the newest first
+            tab.set(decided, True)
+            await tab.rerun()
+            assert "Your decision" in tab.text() and "Change my answer" not in tab.text()
+            tab.set(answer, True)
+            await tab.rerun()
+            assert tab.text().count("Change my answer") == 1
+    run(main())
