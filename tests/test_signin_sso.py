@@ -185,6 +185,10 @@ def test_secrets_are_the_owners_alone(server: Server, tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and len(path.read_text()) >= 64
     assert cookie_secret(path.parent) == path.read_text()
     assert cookie_secret(tmp_path) != path.read_text()
+    for broken in (b"short", b"\xff" * 64):
+        (tmp_path / "cookie_secret").write_bytes(broken)
+        with pytest.raises(BadInput, match="cookie_secret: holds no secret"):
+            cookie_secret(tmp_path)
 
 
 @pytest.mark.parametrize(("text", "why"), [
@@ -193,7 +197,7 @@ def test_secrets_are_the_owners_alone(server: Server, tmp_path: Path) -> None:
     ('[auth]\nissuer = "https://id.example.org"\nclient_id = "a"', "client_secret is missing"),
     ('[auth]\nisuer = "https://id.example.org"', "isuer"),
     ("[auth]\nissuer = 3", "issuer"),
-    ("[auth", "secrets.toml"),
+    ("[auth", "secrets.toml"), ("auth = 3", "auth: wanted a table"),
 ])
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / SECRETS_NAME

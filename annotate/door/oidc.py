@@ -97,8 +97,10 @@ def _of_file(path: Path) -> dict[str, str]:
         raise BadInput(f"{path}: others can read it; run `chmod 600 {path}`")
     try:
         section = tomllib.loads(path.read_text("utf-8")).get("auth", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadInput(f"{path}: {error}") from None
+    if not isinstance(section, dict):
+        raise BadInput(f"{path}: auth: wanted a table, [auth]")
     for name, value in section.items():
         if name not in _VARIABLES or not isinstance(value, str):
             raise BadInput(f"{path}: [auth] {name}: wanted a text, and one of "
@@ -107,7 +109,11 @@ def _of_file(path: Path) -> dict[str, str]:
 
 
 def cookie_secret(workspace: Path) -> str:
-    """The workspace's secret for signing cookies, made on first use, readable by its owner."""
+    """The workspace's secret for signing cookies, made on first use, readable by its owner.
+
+    Raises:
+        BadInput: the file holds no secret.
+    """
     path = workspace / COOKIE_SECRET_NAME
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -116,10 +122,10 @@ def cookie_secret(workspace: Path) -> str:
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
-    secret = path.read_text("ascii").strip()
-    if len(secret) < 32:
-        raise BadInput(f"{path}: too short to be a secret; remove the file to have a new one made")
-    return secret
+    secret = path.read_bytes().strip()
+    if len(secret) < 32 or not secret.isascii():
+        raise BadInput(f"{path}: holds no secret; remove the file to have a new one made")
+    return secret.decode("ascii")
 
 
 @lru_cache(maxsize=1)

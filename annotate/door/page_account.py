@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-from contextlib import suppress
 
 import streamlit as st
 
-from annotate import actions
+from annotate import actions, notices
 from annotate.choices import choices_for
 from annotate.figures import moment, table_html
+from annotate.notices import failing_as
 from annotate.session import guarded, store, token
-from data.errors import NotAllowed
 from data.questions import Question
 from data.records import Labeler
 
@@ -20,6 +19,7 @@ from data.records import Labeler
 def page(labeler: Labeler) -> None:
     """Name, role, sessions, sign-out, keys."""
     st.subheader("Account")
+    notices.show()
     st.html(f"<p>Signed in as <strong><bdi>{html.escape(labeler.name)}</bdi></strong> "
             f"({html.escape(labeler.role)}).</p>")
     _sessions(labeler)
@@ -68,11 +68,12 @@ def _hours(hours: int) -> str:
 
 
 def _leave() -> None:
-    actions.sign_out(store(), token())
-    st.session_state.clear()
+    with failing_as("signed out"):
+        actions.sign_out(store(), token())
+        st.session_state.clear()
 
 
 def _leave_everywhere() -> None:
-    with suppress(NotAllowed):  # the session has ended already
+    with failing_as("signed out"):
         actions.sign_out_everywhere(store(), token())
-    st.session_state.clear()
+        st.session_state.clear()

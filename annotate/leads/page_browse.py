@@ -23,6 +23,7 @@ from data.search import HEEDED, KINDS, MOST_COUNTED, VERDICTS, Filters, find, fl
 PAGE_SIZE = 25
 _CHOICES_SECONDS = 60
 _OF = "of"
+_LONGEST_ID = 18
 
 
 @guarded("quality")
@@ -39,10 +40,15 @@ def page(labeler: Labeler) -> None:
 def _named() -> tuple[str, int] | None:
     """What the address asks for."""
     for kind in lineage.KINDS:
-        value = st.query_params.get(kind, "")
-        if value.isascii() and value.isdigit():
-            return kind, int(value[:18])
+        thing = id_of(st.query_params.get(kind, ""))
+        if thing is not None:
+            return kind, thing
     return None
+
+
+def id_of(text: str) -> int | None:
+    """The id that a part of an address is, as the database can hold it; None if it is none."""
+    return int(text[:_LONGEST_ID]) if text.isascii() and text.isdigit() else None
 
 
 def _search(labeler: Labeler) -> None:
@@ -53,7 +59,7 @@ def _search(labeler: Labeler) -> None:
     if who := st.query_params.get(_OF):
         # A link from the figures: this person's answers.
         st.session_state["browse-kind"] = "answers"
-        st.session_state["browse-labeler_id"] = int(who) if who.isdigit() else None
+        st.session_state["browse-labeler_id"] = id_of(who)
         del st.query_params[_OF]
     kind = st.segmented_control("What", KINDS, default="answers", required=True,
                                 format_func=str.capitalize, key="browse-kind",
