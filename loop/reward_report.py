@@ -22,6 +22,8 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The report as tables on standard output."""
     found = judge(result)
     print(reveal_line(f"{result['reward_model']}: {found.reason}"))
+    if voters := figures.voters_words(result):
+        print(voters)
     print_table("Figures", ["", "", ""], [list(fact) for fact in figures.facts(result)])
     print(f"\n{figures.calibration_words(result)}\n{reveal_line(figures.drift_words(result))}")
     print_table("Gain on the same pairs", ["over", ""],
@@ -45,7 +47,8 @@ def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
     page.write(path, f"Reward model {name}", [
         page.paragraph(judge(result).reason[:1].upper() + judge(result).reason[1:] + "."),
         page.paragraph("Over held-out prompts, on which no reward model is trained; every "
-                       "labeler's vote by itself. Intervals are 95 %, clustered by prompt."),
+                       "labeler's vote by itself. Intervals are 95 %, clustered by prompt. "
+                       + figures.voters_words(result)),
         page.table(["", "", ""], figures.facts(result)),
         "<h2>Against its baselines</h2>", *_baselines(result),
         "<h2>Drift</h2>", page.paragraph(figures.drift_words(result)),

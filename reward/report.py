@@ -18,7 +18,7 @@ from reward.examples import Example, Pair
 from reward.losses import bradley_terry_loss
 from reward.report_baselines import baselines
 from reward.report_calibration import calibration
-from reward.report_groups import Facts, drift, groups
+from reward.report_groups import Facts, drift, groups, votes_by_kind
 from reward.report_mistakes import worst_mistakes
 from reward.report_votes import Array, Scores, Votes, as_dict, ratio
 
@@ -30,8 +30,8 @@ def report(examples: Sequence[Example], scores: Scores, facts: Facts | None = No
 
     Keys: `held_out_accuracy`, `cross_entropy`, `baselines` (`reward.report_baselines`),
     `calibration` (`reward.report_calibration`), `length_correlation` (`pearson`, `spearman`),
-    `groups` and `drift` (`reward.report_groups`), `mistakes` (`reward.report_mistakes`), and the
-    counts `prompts`, `pairs`, `ties`, `comparisons`.
+    `groups`, `drift` and `votes_by`, kind of labeler to votes (`reward.report_groups`), `mistakes`
+    (`reward.report_mistakes`), and the counts `prompts`, `pairs`, `ties`, `comparisons`.
 
     Args:
         examples: held-out prompts with what was said of their responses.
@@ -51,6 +51,7 @@ def report(examples: Sequence[Example], scores: Scores, facts: Facts | None = No
         "length_correlation": length_correlation(examples, scores),
         "groups": groups(votes, facts, examples),
         "drift": drift(votes, facts),
+        "votes_by": votes_by_kind(votes, facts),
         "mistakes": worst_mistakes(examples, scores, keep_texts),
         "prompts": len(examples), "pairs": len(pairs), "ties": len(pairs) - len(votes.pairs),
         "comparisons": len({pair.comparison_id for pair in pairs})}

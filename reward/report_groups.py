@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ class Facts:
     """Of a prompt."""
     labelers: Mapping[int, str] = field(default_factory=dict)
     """A labeler's name, with their kind unless they are a person."""
+    kinds: Mapping[int, str] = field(default_factory=dict)
+    """Of a labeler: human, ai, simulated or imported."""
     writers: Mapping[int, str] = field(default_factory=dict)
     """Name of the policy version that wrote a response; imported texts have none."""
     newest: str = ""
@@ -46,10 +49,10 @@ class Facts:
             "ON p.id = s.policy_version_id WHERE s.round_id IS NOT NULL")}
         asked = set(writers.values())
         sampled = [v.name for v in store.versions.policies() if v.name in asked]
-        people = {p.id: p.name if p.kind == "human" else f"{p.name} ({p.kind})"
-                  for p in store.people.all()}
-        return cls(rounds, {p.id: p.tags for p in store.prompts.all()}, people, writers,
-                   sampled[-1] if sampled else "")
+        people = store.people.all()
+        return cls(rounds, {p.id: p.tags for p in store.prompts.all()},
+                   {p.id: p.name if p.kind == "human" else f"{p.name} ({p.kind})" for p in people},
+                   {p.id: p.kind for p in people}, writers, sampled[-1] if sampled else "")
 
 
 def groups(votes: Votes, facts: Facts, examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
@@ -85,6 +88,12 @@ def agreement_of(examples: Iterable[Example]) -> dict[tuple[int, int], str]:
             opinions = {None if pair.is_tie else pair.chosen_id for pair in said}
             found[ids] = AGREEMENT[2 if len(people) < 2 else len(opinions) > 1]
     return found
+
+
+def votes_by_kind(votes: Votes, facts: Facts) -> dict[str, int]:
+    """How many votes came from people, and how many from other kinds of labelers."""
+    return dict(Counter(facts.kinds[p.labeler_id] for p in votes.pairs
+                        if p.labeler_id in facts.kinds).most_common())
 
 
 def drift(votes: Votes, facts: Facts) -> dict[str, Any] | None:

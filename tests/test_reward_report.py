@@ -15,7 +15,7 @@ from reward.examples import Example
 from reward.report import report
 from reward.report_baselines import baselines, said_by_others
 from reward.report_calibration import calibration
-from reward.report_groups import Facts, agreement_of, drift, groups
+from reward.report_groups import Facts, agreement_of, drift, groups, votes_by_kind
 from reward.report_mistakes import MOST_MISTAKES, worst_mistakes
 from reward.report_votes import Votes
 
@@ -53,6 +53,7 @@ def test_groups_are_what_counting_by_hand_gives() -> None:
         rounds={p.comparison_id: f"round {p.comparison_id % 3}" for e in examples for p in e.pairs},
         tags={e.prompt_id: ["all", "even"] if e.prompt_id % 2 == 0 else ["all"] for e in examples},
         labelers={i: f"Labeler {i}" for i in range(1, 5)},
+        kinds={i: "simulated" if i == 4 else "human" for i in range(1, 5)},
         writers={i: "base" if i % 100 == 0 else "ppo-1" for e in examples for i in e.texts},
         newest="ppo-1")
     votes = Votes.of(examples, scores)
@@ -87,6 +88,9 @@ def test_groups_are_what_counting_by_hand_gives() -> None:
             lengths = {i: float(len(t)) for e, _ in inside for i, t in e.texts.items()}
             assert row["longer"]["value"] == pytest.approx(
                 np.mean([right(lengths, p) for _, p in inside]))
+    assert votes_by_kind(votes, facts) == {
+        "human": sum(p.labeler_id < 4 for _, p in decided),
+        "simulated": sum(p.labeler_id == 4 for _, p in decided)}
     newest = [p for _, p in decided if p.chosen_id % 100 and p.rejected_id % 100]
     drifted = drift(votes, facts)
     assert drifted and drifted["policy"] == "ppo-1"

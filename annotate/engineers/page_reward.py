@@ -72,10 +72,8 @@ def _made(model: RewardModel, found: Report) -> None:
     when = f"evaluated again {moment(found.made_at)}" if found.again else "measured after training"
     st.caption(f"{learned}These figures: {when}, on prompts that are never trained on, every "
                "labeler's vote by itself. Intervals are 95 %, over prompts.")
-    kinds = {p.id: p.kind for p in store().people.all()}
-    others = sorted(set(kinds.values()) - {"human"})
-    if others:
-        st.caption(f"This workspace has answers that are not from people: {', '.join(others)}.")
+    if voters := figures.voters_words(found.metrics):
+        st.caption(voters)
 
 
 def _evaluate(name: str) -> None:

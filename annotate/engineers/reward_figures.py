@@ -103,6 +103,14 @@ def left_out(metrics: Mapping[str, Any], way: str) -> int:
     return int(((metrics.get("groups") or {}).get(way) or {}).get("left_out", 0))
 
 
+def voters_words(metrics: Mapping[str, Any]) -> str:
+    """Whose votes these are; empty where the report does not say."""
+    by = metrics.get("votes_by") or {}
+    return "Votes by " + ", ".join(
+        f"{'people' if kind == 'human' else f'{kind} labelers'}: {n:,}"
+        for kind, n in by.items()) + "." if by else ""
+
+
 def drift_words(metrics: Mapping[str, Any]) -> str:
     """Whether the model still ranks what the newest policy writes."""
     drift = metrics.get("drift")
