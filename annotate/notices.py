@@ -13,7 +13,7 @@ import streamlit as st
 from annotate.figures import as_label
 from data.errors import PrefloopError
 
-_KEY = "lead-notice"
+_KEY = "notice"
 
 
 def say(text: str) -> None:
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 def show() -> None:
     """Show the notice that was left, once."""
     if text := st.session_state.pop(_KEY, None):
-        with st.container(key="lead-notice"):
+        with st.container(key="notice"):
             (st.error if text.startswith("NOT") else st.success)(as_label(text))
 
 

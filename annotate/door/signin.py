@@ -7,7 +7,9 @@ page names who would be signed in, and its button redeems the code. These pages 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import lru_cache, wraps
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +33,8 @@ _EACH, _EVERYBODY = Rate(burst=20, seconds=3.0), Rate(burst=300, seconds=0.05)
 #: The longest form that is read: a code, or nothing.
 _LONGEST_FORM = 4096
 
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
 limiter = Limiter(_EACH, _EVERYBODY)
 failures = Tally(every=60.0)
 
@@ -50,6 +54,23 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
+def in_plain_words(route: _Endpoint) -> _Endpoint:
+    """Says so, without a path, where the store cannot be read or written just now.
+
+    A full disk must not look like a wrong link, nor a sign-out that was not kept like one that was.
+    """
+    @wraps(route)
+    async def answered(request: Request) -> Response:
+        try:
+            return await route(request)
+        except PrefloopError:
+            return HTMLResponse(message_page(
+                "That did not work.", "The workspace cannot be read or written just now. Try "
+                "again, or tell your lead."), status_code=503)
+    return answered
+
+
+@in_plain_words
 async def show_signin(request: Request) -> Response:
     """Whom the link would sign in and the button that does it; without a link, the other ways."""
     code = request.query_params.get("code", "")
@@ -67,6 +88,7 @@ async def show_signin(request: Request) -> Response:
     return HTMLResponse(start_page(oidc.own_provider()))
 
 
+@in_plain_words
 async def redeem(request: Request) -> Response:
     """Trade the code for a session, kept in a cookie that scripts cannot read."""
     if wait := limiter.take(_client(request)):
@@ -81,6 +103,7 @@ async def redeem(request: Request) -> Response:
     return await _signed_in_with(request, token)
 
 
+@in_plain_words
 async def start_single_sign_on(request: Request) -> Response:
     """On to the provider, through Streamlit's own route; a link, since forms may not lead away."""
     if oidc.own_provider() is None:
@@ -88,6 +111,7 @@ async def start_single_sign_on(request: Request) -> Response:
     return RedirectResponse(oidc.login_address(), status_code=303)
 
 
+@in_plain_words
 async def finish_single_sign_on(request: Request) -> Response:
     """Trade what the provider said for a session, if the workspace knows the person."""
     if oidc.own_provider() is None:
@@ -109,6 +133,7 @@ async def finish_single_sign_on(request: Request) -> Response:
     return response
 
 
+@in_plain_words
 async def sign_out(request: Request) -> Response:
     """End the session and forget the cookie."""
     response = RedirectResponse("/", status_code=303)
@@ -160,7 +185,8 @@ async def _signed_in_with(request: Request, token: str) -> Response:
     """The way into the app; whoever was signed in here before is signed out."""
     before = request.cookies.get(cookie_name())
     if before:
-        await run_in_threadpool(end_session, store(), before)
+        with suppress(PrefloopError):  # it ends by itself; the link that was used cannot be again
+            await run_in_threadpool(end_session, store(), before)
     rules = await run_in_threadpool(store().people.sessions.rules)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(cookie_name(), token, max_age=int(rules.lifetime.total_seconds()),
@@ -205,7 +231,9 @@ async def _refused(request: Request) -> Response:
 def _note_failure(request: Request) -> None:
     """Counted in the audit log, but never so often that trying could fill it."""
     count = failures.add()
-    if count:
+    if not count:
+        return
+    with suppress(PrefloopError):  # a full disk makes no wrong link a good one
         store().audit.record(None, "failed sign-in", last_from=_client(request) or "unknown",
                              failures=count)
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from annotate import actions
+from annotate import actions, notices
 from annotate.answer_form import show_task
 from annotate.choices import (
     LETTERS,
@@ -21,9 +21,10 @@ from annotate.choices import (
     tiers_of,
 )
 from annotate.figures import as_label, moment, short
+from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
-from data.errors import BadInput, PrefloopError
+from data.errors import BadInput
 from data.questions import SCORES
 from data.records import Answer, Comparison, Labeler, Prompt, Rewrite, Verdict
 from data.search import Filters, find
@@ -35,8 +36,7 @@ PAGE_SIZE = 20
 def page(labeler: Labeler) -> None:
     """The list, newest first."""
     st.subheader("My answers")
-    if notice := st.session_state.pop("mine-notice", None):
-        (st.error if notice.startswith("NOT") else st.success)(notice)
+    notices.show()
     text = (st.text_input("Search", key="mine-search", persist_state="session",
                           placeholder="Search prompts, responses and reasons",
                           label_visibility="collapsed") or "").strip()
@@ -130,13 +130,11 @@ def _choices(comparison: Comparison) -> tuple[Choice, ...]:
 
 
 def _revise(comparison: Comparison) -> None:
-    try:
+    with failing_as("saved"):
         answer = _picked(comparison)
         actions.submit(store(), token(), comparison.task_id, answer, uuid4().hex,
                        comparison.revision)
-        st.session_state["mine-notice"] = f"Saved: {in_words(answer, comparison.shown)}."
-    except PrefloopError as error:
-        st.session_state["mine-notice"] = f"NOT saved: {error}"
+        say(f"Saved: {in_words(answer, comparison.shown)}.")
 
 
 def _picked(comparison: Comparison) -> Answer:

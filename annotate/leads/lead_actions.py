@@ -21,7 +21,7 @@ MOST_PEOPLE = 200
 
 
 def change_question(store: Store, token: str | None, question: Question) -> int:
-    """Put a question in force; returns its version."""
+    """Put a question in force; returns its version (the same one, if nothing changed)."""
     me = require(store, token, "settings")
     with store.database.write():
         before = store.questions.current()[0]
@@ -32,7 +32,7 @@ def change_question(store: Store, token: str | None, question: Question) -> int:
 
 
 def write_guidelines(store: Store, token: str | None, text: str) -> int:
-    """Put guidelines in force; returns their version."""
+    """Put guidelines in force; returns their version; see `Questions.write_guidelines`."""
     me = require(store, token, "settings")
     with store.database.write():
         before = store.questions.guidelines()
@@ -59,6 +59,7 @@ def add_known_answer(store: Store, token: str | None, task_id: int, answer: Answ
     Raises:
         BadInput: the answer does not fit; practice without an explanation teaches nothing; the
             same responses have a known answer already.
+        NotFound: there is no such task.
     """
     me = require(store, token, "settings")
     if practice and not explanation.strip():
@@ -77,7 +78,7 @@ def add_known_answer(store: Store, token: str | None, task_id: int, answer: Answ
 
 
 def retire_known_answer(store: Store, token: str | None, task_id: int) -> None:
-    """Hand a task with a known answer out no more."""
+    """Hand a task with a known answer out no more; NotFound where it has none."""
     me = require(store, token, "settings")
     with store.database.write():
         store.known.retire(task_id)
@@ -86,7 +87,7 @@ def retire_known_answer(store: Store, token: str | None, task_id: int) -> None:
 
 def decide(store: Store, token: str | None, task_id: int, answer: Answer, submission_key: str,
            note: str = "") -> Decision:
-    """Record a lead's last word on a task that labelers disagree on."""
+    """Record a lead's last word on a task that labelers disagree on; see `Decisions.decide`."""
     me = require(store, token, "settings")
     with store.database.write():
         decision = store.decisions.decide(me.id, task_id, answer, submission_key, note)

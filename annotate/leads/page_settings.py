@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.figures import moment
+from annotate.figures import as_label, moment
 from annotate.leads import known_answers, lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
@@ -93,7 +93,7 @@ def _guidelines() -> None:
 def _version(old: Guidelines, current: int) -> None:
     who = "" if old.created_by is None else f" · {store().people.get(old.created_by).name}"
     title = f"Version {old.version} · {moment(old.created_at)}{who}"
-    with st.expander(title + (" · in force" if old.version == current else ""),
+    with st.expander(as_label(title + (" · in force" if old.version == current else "")),
                      key=f"guidelines-version-{old.version}", on_change="rerun") as fold:
         if fold.open:
             st.html(f'<div class="pf-text" dir="auto">{to_html(old.text)}</div>')
