@@ -238,15 +238,21 @@ def sides(page: Page) -> list[str]:
 
 def click(page: Page, label: str) -> None:
     """Press a button of the labeling page, not too soon after the press before."""
-    page.wait_for_timeout(PAUSE_MS)
+    rest(page)
     button(page, label).click()
 
 
 def key(page: Page, name: str) -> None:
     """Press a key, not too soon after the press before."""
-    expect(page.locator(".pf-desk")).to_be_visible()
-    page.wait_for_timeout(PAUSE_MS)
+    rest(page)
     page.keyboard.press(name)
+
+
+def rest(page: Page) -> None:
+    """Wait until the desk shows something, and then until a press counts."""
+    shows = page.locator(".pf-desk:not([data-question='0']), .pf-desk.pf-empty-desk")
+    expect(shows).to_be_visible()
+    page.wait_for_timeout(PAUSE_MS)
 
 
 def done(page: Page) -> Locator:

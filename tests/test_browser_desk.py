@@ -17,6 +17,7 @@ from browser import (
     done,
     key,
     panes,
+    rest,
     settled,
     sides,
     sign_in,
@@ -87,10 +88,10 @@ def test_a_double_click_and_a_held_key_answer_once(server: Server, newcomer: New
     tasks(5)
     me, one = newcomer()
     page = one.page
-    page.wait_for_timeout(PAUSE_MS)
+    rest(page)
     button(page, "A better").dblclick()
     expect(page.get_by_text("you 1")).to_be_visible()
-    page.wait_for_timeout(PAUSE_MS)
+    rest(page)
     page.evaluate("""() => {  // four impatient clicks in one place, a tenth of a second apart
         const box = [...document.querySelectorAll(".pf-choice")]
             .find((each) => each.textContent.includes("B better")).getBoundingClientRect();

@@ -16,11 +16,11 @@ export class AnswerRow {
     const { parts, item, mode, askLook, ranking } = this.desk;
     const pair = item?.responses.length === 2;
     const before = item?.before?.choice;
-    const look = JSON.stringify([Boolean(item), pair, mode === "skip", askLook, before]);
+    const look = JSON.stringify([Boolean(item), pair, mode.name === "skip", askLook, before]);
     if (look !== this.look) {
       this.look = look;
       this.save = null;
-      parts.answers.replaceChildren(...(!item ? [] : mode === "skip" ? this.skipReasons()
+      parts.answers.replaceChildren(...(!item ? [] : mode.name === "skip" ? this.skipReasons()
         : pair ? this.pairChoices(before) : this.rankingActions(before)));
       parts.answers.dataset.count = parts.answers.children.length;
     }
@@ -62,6 +62,6 @@ export class AnswerRow {
     const { desk } = this;
     return [...desk.ask.skip_reasons.map((reason, index) => button(
       reason[0].toUpperCase() + reason.slice(1), `${index + 1}`, () => desk.skip(reason))),
-    button("Back", "Esc", () => desk.closeMode(), { class: "pf-button pf-plain" })];
+    button("Back", "Esc", () => desk.mode.close(), { class: "pf-button pf-plain" })];
   }
 }

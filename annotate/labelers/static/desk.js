@@ -4,11 +4,12 @@
 
 import { AnswerRow } from "./answers.js";
 import { Clock } from "./clock.js";
-import { inert, make } from "./inert.js";
+import { make } from "./inert.js";
 import { pressKey } from "./keys.js";
-import { button, drawProgress, skeleton } from "./layout.js";
+import { drawFeedback, drawProgress, skeleton } from "./layout.js";
+import { Mode } from "./modes.js";
 import { Notices } from "./notices.js";
-import { Corner, Drafts, Outbox, taskOf } from "./outbox.js";
+import { Corner, draftOf, Drafts, Outbox, RETRY_MS, taskOf } from "./outbox.js";
 import { Ranking } from "./ranking.js";
 import { Reading } from "./reading.js";
 import { prepare, Responses } from "./responses.js";
@@ -17,9 +18,7 @@ import { Rewriting } from "./rewriting.js";
 // A press this soon after a question appeared, or after another press, is an echo: a double click,
 // a bouncing key. Nobody has read two responses by then.
 const QUIET_MS = 400;
-const RETRY_MS = 4000;
 const LOOK_MS = 2000;
-const MOST_SENT = 50;
 
 const desks = new WeakMap();
 
@@ -40,21 +39,23 @@ class Desk {
       guidelines: () => this.reading.toggleGuidelines(),
       differences: () => this.reading.toggleDifferences(),
       smaller: () => this.reading.resize(-1), larger: () => this.reading.resize(1),
-      reason: () => this.openReason(), flags: () => this.nextGroup("flags"),
-      scores: () => this.nextGroup("scores"), rewrite: () => this.rewriting.toggle(),
-      skip: () => this.openSkip(), undo: () => this.undo(),
+      reason: () => this.openReason(), flags: () => this.mode.nextGroup("flags"),
+      scores: () => this.mode.nextGroup("scores"), rewrite: () => this.rewriting.toggle(),
+      skip: () => this.mode.openSkip(), undo: () => this.undo(),
     });
     this.clock = new Clock();
     this.notices = new Notices(this.parts);
     this.row = new AnswerRow(this);
+    this.mode = new Mode(this);
     this.reading = new Reading(this);
     this.ranking = new Ranking(this.parts.ranking, (words) => this.ranked(words));
     this.responses = new Responses(this.parts.responses, { changed: () => this.keep(),
       place: (position) => this.ranking.place(position),
       grab: (event, handle) => this.ranking.grab(event, handle) });
     this.rewriting = new Rewriting(this.parts.rewrite, this.parts.openRewrite, () => this.keep());
-    Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(), mode: null,
-      waiting: null, wanted: null, feedback: null, shownAt: -Infinity, pressedAt: -Infinity, actedAt: -Infinity, sentAt: 0 });
+    Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(),
+      waiting: null, wanted: null, feedback: null,
+      shownAt: -Infinity, pressedAt: -Infinity, actedAt: -Infinity });
     this.parts.reason.addEventListener("input", () => this.keep());
     this.listen();
     parent.append(this.parts.root);
@@ -102,8 +103,6 @@ class Desk {
       this.outbox = new Outbox(this.corner);
       this.drafts = new Drafts(this.corner);
       this.drafts.tidy();
-      this.mine = new Map();
-      this.fresh = true;
     }
     this.data = data;
     if (data.ask) this.asked(data.ask);
@@ -112,8 +111,8 @@ class Desk {
     this.settle(data.acks);
     if (data.refused) this.refused(data.refused);
     else this.supplied(data);
-    if (this.fresh && this.outbox.size) this.send();
-    this.fresh = false;
+    if (this.outbox.fresh && this.outbox.size) this.send(); // what an earlier visit has left
+    this.outbox.fresh = false;
     return this.drawState();
   }
 
@@ -133,12 +132,10 @@ class Desk {
   settle(acks) {
     for (const ack of acks) {
       const awaited = this.waiting === ack.key;
-      // Another tab may have sent it too, and have been told first.
-      const entry = ack.final ? this.outbox.take(ack.key) ?? this.mine.get(ack.key) : null;
+      const entry = ack.final ? this.outbox.take(ack.key) : null;
       if (!ack.final) {
-        if (this.outbox.entries().some((each) => each.key === ack.key)) this.notices.trouble = ack.words;
+        if (this.outbox.holds(ack.key)) this.notices.trouble = ack.words;
       } else if (entry) {
-        this.mine.delete(ack.key);
         if (awaited) this.waiting = null;
         this.notices.trouble = "";
         if (ack.ok) this.kept(entry, ack, awaited);
@@ -195,7 +192,7 @@ class Desk {
     const prepared = this.prepared.get(item.key) ?? prepare(item);
     this.prepared.delete(item.key);
     this.item = item;
-    this.mode = null;
+    this.mode.reset();
     this.draft = this.drafts.get(taskOf(item.key)) ?? draftOf(item.before);
     const { parts } = this;
     parts.note.hidden = true;
@@ -248,7 +245,7 @@ class Desk {
   showNothing() {
     const { parts } = this;
     this.item = null;
-    this.mode = null;
+    this.mode.reset();
     const { title, text, share } = this.data?.nothing
       ?? { title: "One moment", text: "The next question is on its way.", share: null };
     parts.note.hidden = false;
@@ -279,9 +276,9 @@ class Desk {
   drawAnswers() {
     const { parts } = this;
     this.row.draw();
-    parts.root.dataset.mode = this.mode ?? "";
+    parts.root.dataset.mode = this.mode.name ?? "";
     parts.undo.disabled = !this.lastDone() || Boolean(this.waiting) || Boolean(this.feedback);
-    parts.skip.disabled = !this.item || this.mode === "skip" || Boolean(this.waiting);
+    parts.skip.disabled = !this.item || this.mode.name === "skip" || Boolean(this.waiting);
     parts.root.classList.toggle("pf-waiting", Boolean(this.waiting));
   }
 
@@ -315,7 +312,7 @@ class Desk {
     const { item, draft, ask } = this;
     const { seconds, active } = this.clock.spent();
     this.keep();
-    this.put({ key: item.key, do: "answer", ...what, flags: draft.flags,
+    this.outbox.put({ key: item.key, do: "answer", ...what, flags: draft.flags,
       scores: ask.scores.length ? draft.scores : {}, reason: this.parts.reason.value,
       rewrite: ask.rewrite ? draft.rewrite : null, seconds, active_seconds: active,
       question_version: ask.version, guidelines_version: ask.guidelines?.version ?? null });
@@ -330,7 +327,7 @@ class Desk {
   skip(reason) {
     if (!this.item || this.waiting || this.early()) return;
     this.keep();
-    this.put({ key: this.item.key, do: "skip", reason });
+    this.outbox.put({ key: this.item.key, do: "skip", reason });
     this.done(this.item);
   }
 
@@ -338,7 +335,7 @@ class Desk {
   done(item) {
     this.say("Saving …");
     this.corner.set("done", { task: taskOf(item.key), at: Date.now() });
-    if (item.practice && this.mode !== "skip") {
+    if (item.practice && this.mode.name !== "skip") {
       this.waiting = item.key;
       this.drawAnswers();
     } else {
@@ -369,7 +366,7 @@ class Desk {
     const once = `${Date.now().toString(16)}${Math.random().toString(16).slice(2, 10)}`;
     const key = `${last.task}-undo${once}`;
     this.keep();
-    this.put({ key, do: "undo", of: last.of });
+    this.outbox.put({ key, do: "undo", of: last.of });
     this.waiting = key;
     this.say("Taking it back …");
     this.drawAnswers();
@@ -385,61 +382,15 @@ class Desk {
     return true;
   }
 
-  openSkip() {
-    if (this.waiting || this.feedback) return;
-    this.closeMode();
-    this.mode = "skip";
-    this.drawAnswers();
-    this.say("Why? Press a number, or Esc to go back.");
-  }
-
-  /** Number keys go to the flags (or scores) of A, then of B, …, then to the answers again. */
-  nextGroup(kind) {
-    if (!this.item || this.waiting || this.feedback) return;
-    const at = this.mode === kind ? this.at + 1 : 0;
-    this.closeMode();
-    if (at >= this.item.responses.length) return;
-    this.mode = kind;
-    this.at = at;
-    const group = this.responses.activate(kind, at);
-    this.drawAnswers();
-    this.say(`${kind === "flags" ? "Flags" : "Score"} of ${this.ask.letters[at]}: press a number 1 to `
-      + `${group.children.length}, ${kind === "flags" ? "F" : "P"} for the next, Esc to go back.`);
-  }
-
-  pressInGroup(digit) {
-    const group = this.responses.activate(this.mode, this.at);
-    group.children[digit - 1]?.click();
-    if (this.mode === "scores" && digit && digit <= group.children.length) this.nextGroup("scores");
-  }
-
-  closeMode() {
-    const was = this.mode;
-    this.mode = null;
-    this.responses.activate(null);
-    if (was) {
-      this.say("");
-      this.drawAnswers();
-    }
-    return Boolean(was);
-  }
-
   openReason() {
     this.parts.reason.classList.add("pf-open");
     this.parts.reason.focus();
   }
 
-  showFeedback({ right, known, given, html }) {
+  showFeedback(feedback) {
     this.feedback = true;
-    this.parts.feedback.hidden = false;
-    this.parts.feedback.dataset.right = right;
-    const on = button("Continue", "Enter", () => this.goOn(), { class: "pf-button pf-go-on" });
-    this.parts.feedback.replaceChildren(
-      make("p", {}, make("strong", {}, right ? "Right. " : "Not quite. "),
-        right ? `The answer is: ${known}.` : `You said: ${given}. The answer is: ${known}.`),
-      make("div", { class: "pf-text", dir: "auto" }, inert(html)), on);
+    drawFeedback(this.parts, feedback, () => this.goOn());
     this.shownAt = performance.now();
-    on.focus({ preventScroll: true });
     this.drawAnswers();
   }
 
@@ -458,34 +409,18 @@ class Desk {
   keep(leaving = false) {
     if (!this.item || !this.drafts || this.feedback) return;
     this.draft.reason = this.parts.reason.value;
-    const { flags, scores, reason, rewrite, tiers } = this.draft;
-    const begun = reason || rewrite || tiers.length || Object.keys(scores).length
-      || Object.values(flags).some((each) => each.length);
-    const task = taskOf(this.item.key);
     if (leaving) this.draft.spent = this.clock.spent();
-    if (begun || leaving) this.drafts.keep(task, this.draft);
-    else this.drafts.drop(task);
+    this.drafts.keep(taskOf(this.item.key), this.draft, leaving);
   }
 
-  put(entry) {
-    const dated = { ...entry, at: Date.now() };
-    this.mine.set(entry.key, dated);
-    this.outbox.put(dated);
-  }
-
-  /** One's own acts, and those that another tab has left for a while (it may be closed). */
   send() {
-    if (!this.outbox) return;
-    this.sentAt = performance.now();
-    const entries = this.outbox.entries().filter((entry) => this.fresh || this.mine.has(entry.key)
-      || Date.now() - entry.at > RETRY_MS);
-    this.trigger({ entries: entries.slice(0, MOST_SENT), at: Date.now() });
+    if (this.outbox) this.trigger({ entries: this.outbox.due(), at: Date.now() });
   }
 
   tick() {
     if (!this.outbox) return;
     const size = this.outbox.size;
-    const since = performance.now() - this.sentAt;
+    const since = performance.now() - this.outbox.sentAt;
     if (size && since > RETRY_MS) this.send();
     const idle = !size && (!this.item || this.data.refused) && !this.feedback;
     if (idle && since > LOOK_MS && document.visibilityState === "visible") this.send();
@@ -502,9 +437,4 @@ class Desk {
     this.say("You settled that one in another tab.");
     this.send();
   }
-}
-
-function draftOf(before) {
-  return { flags: { ...before?.flags }, scores: { ...before?.scores }, reason: before?.reason ?? "",
-    rewrite: before?.rewrite ?? null, tiers: before?.tiers ?? [], spent: null };
 }

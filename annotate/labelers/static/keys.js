@@ -1,4 +1,5 @@
-// Which key was meant, wherever it lies on the keyboard, whether it was meant for us, and what it does.
+// Which key was meant, wherever it lies on the keyboard, whether it was meant for us, and what it
+// does.
 
 /** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case. */
 export function keyOf(event) {
@@ -49,13 +50,14 @@ function actionOf(desk, key, target) {
   if (key in tools) return tools[key] || null;
   if (!item) return null;
   const digit = /^[0-9]$/.test(key) ? Number(key) : null;
-  if (desk.mode === "skip") {
+  if (desk.mode.name === "skip") {
     const reason = digit ? ask.skip_reasons[digit - 1] : null;
     return digit === null ? null : () => reason && desk.skip(reason);
   }
-  if (desk.mode && digit !== null) return () => desk.pressInGroup(digit);
-  const more = { s: () => desk.openSkip(), f: ask.flags.length && (() => desk.nextGroup("flags")),
-    p: ask.scores.length && (() => desk.nextGroup("scores")),
+  if (desk.mode.name && digit !== null) return () => desk.mode.pressNumber(digit);
+  const more = { s: () => desk.mode.openSkip(),
+    f: ask.flags.length && (() => desk.mode.nextGroup("flags")),
+    p: ask.scores.length && (() => desk.mode.nextGroup("scores")),
     r: ask.reason && (() => desk.openReason()),
     w: ask.rewrite && (() => desk.rewriting.toggle()) };
   if (key in more) return more[key] || null;
@@ -85,7 +87,7 @@ function escape(desk, target) {
     desk.parts.area.focus({ preventScroll: true });
     return true;
   }
-  if (desk.mode) return desk.closeMode();
+  if (desk.mode.name) return desk.mode.close();
   if (desk.rewriting.isOpen) return desk.rewriting.close();
   if (desk.notices.refusals.length) {
     desk.notices.close();

@@ -1,6 +1,6 @@
 // The parts of the page that stay while questions come and go, so that nothing jumps.
 
-import { make } from "./inert.js";
+import { inert, make } from "./inert.js";
 
 /** A button with its key on it; the key is no part of its name, but is announced as its shortcut. */
 export function button(label, key, act, attributes = {}) {
@@ -78,6 +78,18 @@ export function drawProgress(parts, progress) {
       : `today ${say(progress.today)}`);
   }
   parts.count.textContent = counts.join(" · ");
+}
+
+/** What a practice answer was worth. */
+export function drawFeedback(parts, { right, known, given, html }, goOn) {
+  const on = button("Continue", "Enter", goOn, { class: "pf-button pf-go-on" });
+  parts.feedback.hidden = false;
+  parts.feedback.dataset.right = right;
+  parts.feedback.replaceChildren(
+    make("p", {}, make("strong", {}, right ? "Right. " : "Not quite. "),
+      right ? `The answer is: ${known}.` : `You said: ${given}. The answer is: ${known}.`),
+    make("div", { class: "pf-text", dir: "auto" }, inert(html)), on);
+  on.focus({ preventScroll: true });
 }
 
 const say = (number) => number.toLocaleString("en");

@@ -2,6 +2,9 @@
 // in the browser's storage, so that a reload, a lost connection or a restarted server costs nothing.
 
 const MOST_DRAFTS = 60;
+const MOST_SENT = 50;
+/** After so many milliseconds without an answer from the server an act is sent again. */
+export const RETRY_MS = 4000;
 
 /** The browser's storage under a labeler's own prefix; in memory where the browser forbids it. */
 export class Corner {
@@ -57,22 +60,43 @@ export class Outbox {
   constructor(corner) {
     this.corner = corner;
     this.count = 0;
+    this.mine = new Map(); // this tab's own acts, until it was told what became of them
+    this.sentAt = 0;
+    this.fresh = true; // until the server was heard for the first time
   }
 
   put(entry) {
+    const at = Date.now();
     this.count += 1;
-    const order = `${Date.now()}`.padStart(15, "0") + `${this.count}`.padStart(5, "0");
-    this.corner.set(`out/${order}/${entry.key}`, entry);
+    const order = `${at}`.padStart(15, "0") + `${this.count}`.padStart(5, "0");
+    const dated = { ...entry, at };
+    this.mine.set(entry.key, dated);
+    this.corner.set(`out/${order}/${entry.key}`, dated);
+  }
+
+  /** What is to be sent now: this tab's own acts, and those that another has left for a while (it
+   *  may be closed); at first all of them. */
+  due() {
+    const due = this.entries().filter((entry) => this.fresh || this.mine.has(entry.key)
+      || Date.now() - entry.at > RETRY_MS);
+    this.sentAt = performance.now();
+    return due.slice(0, MOST_SENT);
+  }
+
+  holds(key) {
+    return this.entries().some((each) => each.key === key);
   }
 
   entries() {
     return this.corner.names("out/").map((name) => this.corner.get(name)).filter(Boolean);
   }
 
+  /** Out of the box, and what it was; another tab may have sent it too, and have been told first. */
   take(key) {
     const name = this.corner.names("out/").find((each) => each.endsWith(`/${key}`));
-    const entry = name ? this.corner.get(name) : null;
+    const entry = (name ? this.corner.get(name) : null) ?? this.mine.get(key) ?? null;
     if (name) this.corner.remove(name);
+    this.mine.delete(key);
     return entry;
   }
 
@@ -101,8 +125,13 @@ export class Drafts {
     return this.corner.get(`draft/${task}`);
   }
 
-  keep(task, draft) {
-    this.corner.set(`draft/${task}`, { ...draft, at: Date.now() });
+  /** Kept where something was begun; on `leaving` the page always, for the time it took. */
+  keep(task, draft, leaving) {
+    const { flags, scores, reason, rewrite, tiers } = draft;
+    const begun = reason || rewrite || tiers.length || Object.keys(scores).length
+      || Object.values(flags).some((each) => each.length);
+    if (begun || leaving) this.corner.set(`draft/${task}`, { ...draft, at: Date.now() });
+    else this.drop(task);
   }
 
   drop(task) {
@@ -116,4 +145,10 @@ export class Drafts {
     names.map((name) => [this.corner.get(name)?.at ?? 0, name]).sort((a, b) => a[0] - b[0])
       .slice(0, names.length - MOST_DRAFTS).forEach(([, name]) => this.corner.remove(name));
   }
+}
+
+/** A draft to begin with: empty, or the answer that stands. */
+export function draftOf(before) {
+  return { flags: { ...before?.flags }, scores: { ...before?.scores }, reason: before?.reason ?? "",
+    rewrite: before?.rewrite ?? null, tiers: before?.tiers ?? [], spent: null };
 }
