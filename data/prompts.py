@@ -48,18 +48,23 @@ def check_messages(messages: object) -> list[Message]:
         content = message["content"]
         if not isinstance(content, str) or not content.strip():
             raise BadInput(f"{where}.content: wanted text")
-        if len(content) > LONGEST_PROMPT:
-            raise BadInput(f"{where}.content: {len(content):,} characters; at most "
-                           f"{LONGEST_PROMPT:,} are taken")
-        if "\0" in content:
-            raise BadInput(f"{where}.content: holds a NUL character")
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            raise BadInput(f"{where}.content: holds half of a surrogate pair") from None
+        checked_text(f"{where}.content", content)
     if messages[-1]["role"] != "user":
         raise BadInput("messages: the last one must be the user's, for the policy to answer")
     return [Message(role=m["role"], content=m["content"]) for m in messages]
+
+
+def checked_text(field: str, text: str) -> str:
+    """The text, unless it is overlong or cannot be stored; then BadInput, with the field."""
+    if len(text) > LONGEST_PROMPT:
+        raise BadInput(f"{field}: {len(text):,} characters; at most {LONGEST_PROMPT:,} are taken")
+    if "\0" in text:
+        raise BadInput(f"{field}: holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{field}: holds half of a surrogate pair") from None
+    return text
 
 
 def prompt_of(row: sqlite3.Row) -> Prompt:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import BadInput
-from data.prompts import LONGEST_PROMPT, check_messages
+from data.prompts import check_messages, checked_text
 from data.records import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -179,16 +179,3 @@ def _unpacked(value: Any) -> Any:
             isinstance(m, dict) and "role" in m for m in found):
         return found
     return value
-
-
-def checked_text(field: str, text: str) -> str:
-    """The text, unless it is overlong or cannot be stored; then BadInput, with the field."""
-    if len(text) > LONGEST_PROMPT:
-        raise BadInput(f"{field}: {len(text):,} characters; at most {LONGEST_PROMPT:,} are taken")
-    if "\0" in text:
-        raise BadInput(f"{field}: holds a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadInput(f"{field}: holds half of a surrogate pair") from None
-    return text

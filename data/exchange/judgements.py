@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
 from data.errors import BadInput
-from data.exchange.dialogues import Unusable, checked_text
+from data.exchange.dialogues import Unusable
 from data.plain_json import to_json
-from data.prompts import check_messages, fingerprint
+from data.prompts import check_messages, checked_text, fingerprint
 from data.questions import SCORES
 from data.records import Message, Verdict
 

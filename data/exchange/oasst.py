@@ -17,12 +17,12 @@ from typing import Any
 
 from data.database import Database
 from data.errors import BadInput
-from data.exchange.dialogues import checked_text
 from data.exchange.foreign_fields import as_number
 from data.exchange.judgements import Judgement, LeftOut, ranking_by
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 from data.exchange.reading import Row
+from data.prompts import checked_text
 from data.records import Message
 
 NAME = "oasst"
