@@ -1,7 +1,7 @@
 """From examples to forward passes: a response is encoded once a step, whatever it stands in.
 
 Three levels. A *unit* is a prompt's pairs whose responses are encoded together; a *step* is as many
-units as fit one optimizer step; a *microbatch* is as many units of a step, of similar length, as
+units as fit one optimizer step; a *microbatch* is as many units of a step as
 fit one forward and backward pass. Pairs never cross units, so gradients of microbatches simply add
 up. Everything random follows from (seed, epoch): any step can be made again, in any process.
 """
@@ -12,11 +12,18 @@ import random
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from backbone.flat import common_beginning
+from backbone.flat_pass import runs_flat
 from backbone.model import Backbone
 from backbone.text import conversation_ids
 from data.records import Message
 from reward.examples import Example, Pair
+
+#: A prompt whose responses are only this part too many for a step stays whole: cut in two, those
+#: that are compared across the cut would be encoded twice.
+STRETCH = 4
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,8 @@ class Microbatch:
     """Responses of one forward and backward pass with the pairs among them."""
 
     parts: tuple[tuple[int, ...], ...]
-    """Response ids by length. Almost always one part; a unit that is too large for the memory asked
-    for comes in several."""
+    """Response ids. Almost always one part; a unit that is too large for the memory asked for comes
+    in several."""
     pairs: tuple[Pair, ...]
 
 
@@ -97,22 +104,75 @@ def plan_steps(examples: Sequence[Example], epochs: int, responses_per_step: int
 
 
 def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int) -> list[Microbatch]:
-    """Units of similar length together, at most `tokens` tokens (padding included) a forward pass.
+    """Units together, at most `tokens` tokens a forward pass, counted as `parts_within` does.
 
-    Longest first, so that memory peaks in the first pass and not in the last.
+    Largest first, so that memory peaks in the first pass and not in the last.
     """
-    lengths: dict[int, int] = {}
+    texts: dict[int, Sequence[int]] = {}
     for unit in units:
-        lengths.update((i, len(encoder.ids(unit.example, i))) for i in unit.response_ids)
-    order = sorted(units, key=lambda u: max(lengths[i] for i in u.response_ids), reverse=True)
+        texts.update((i, encoder.ids(unit.example, i)) for i in unit.response_ids)
+    flat = runs_flat(encoder.backbone)
+    sizes = {n: Size.of([texts[i] for i in unit.response_ids], flat)
+             for n, unit in enumerate(units)}
     found: list[Microbatch] = []
     batch: list[Unit] = []
-    for unit in order:
-        if batch and not _fits([*batch, unit], lengths, tokens):
-            found.append(_microbatch(batch, lengths, tokens))
-            batch = []
-        batch.append(unit)
-    return [*found, _microbatch(batch, lengths, tokens)]
+    size = Size()
+    for number in sorted(sizes, key=lambda n: (-sizes[n].longest, -sizes[n].tokens, n)):
+        together = size.with_more(sizes[number])
+        if batch and together.tokens_of_pass(flat) > tokens:
+            found.append(_microbatch(batch, texts, tokens, flat))
+            batch, together = [], sizes[number]
+        batch.append(units[number])
+        size = together
+    return [*found, _microbatch(batch, texts, tokens, flat)]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much one forward pass over some texts computes."""
+
+    rows: int = 0
+    longest: int = 0
+    tokens: int = 0
+    """Without padding; where the pass is flat, without what texts share."""
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]], flat: bool) -> Size:
+        """The size of texts that are laid out together."""
+        ordered = sorted(texts, key=list) if flat else list(texts)
+        shared = sum(common_beginning(a, b) for a, b in pairwise(ordered)) if flat else 0
+        return cls(len(texts), max(map(len, texts)), sum(map(len, texts)) - shared)
+
+    def with_more(self, other: Size) -> Size:
+        """The size of both, which share nothing."""
+        return Size(self.rows + other.rows, max(self.longest, other.longest),
+                    self.tokens + other.tokens)
+
+    def tokens_of_pass(self, flat: bool) -> int:
+        """Tokens that a pass computes, padding included where it pads."""
+        return self.tokens if flat else self.rows * self.longest
+
+
+def parts_within(texts: Mapping[int, Sequence[int]], tokens: int, flat: bool,
+                 rows: int | None = None) -> list[tuple[int, ...]]:
+    """Keys of texts cut into forward passes of so many tokens (or rows), longest first.
+
+    A flat pass (`backbone.flat`) has no padding and computes what neighbours in alphabetical order
+    share only once; others pad all texts to the longest.
+    """
+    if not flat:
+        return by_length({key: len(ids) for key, ids in texts.items()}, tokens, rows)
+    parts: list[list[int]] = []
+    size = 0
+    for key in sorted(texts, key=lambda k: (list(texts[k]), k)):
+        ids = texts[key]
+        new = len(ids) - (common_beginning(texts[parts[-1][-1]], ids) if parts else 0)
+        if not parts or len(parts[-1]) == rows or size + new > tokens:
+            parts.append([])
+            size, new = 0, len(ids)
+        parts[-1].append(key)
+        size += new
+    return [tuple(part) for part in parts]
 
 
 def by_length(lengths: Mapping[int, int], tokens: int,
@@ -136,12 +196,18 @@ def _units(examples: Sequence[Example], limit: int, seed: int, epoch: int) -> li
         pairs = list(example.pairs)
         shuffled.shuffle(pairs)
         while pairs:
-            members = _members(pairs, limit)
+            members = _members(pairs, limit + limit // STRETCH)
+            if len(members) > limit and any(_crosses(p, members) for p in pairs):
+                members = _members(pairs, limit)
             together = [p for p in pairs if {p.chosen_id, p.rejected_id} <= members]
             pairs = [p for p in pairs if not {p.chosen_id, p.rejected_id} <= members]
             units.append(Unit(example, tuple(together)))
     shuffled.shuffle(units)
     return units
+
+
+def _crosses(pair: Pair, members: set[int]) -> bool:
+    return (pair.chosen_id in members) != (pair.rejected_id in members)
 
 
 def _members(pairs: Sequence[Pair], limit: int) -> set[int]:
@@ -172,12 +238,8 @@ def _packed(units: Sequence[Unit], limit: int) -> Iterator[tuple[Unit, ...]]:
         yield tuple(step)
 
 
-def _fits(units: Sequence[Unit], lengths: Mapping[int, int], tokens: int) -> bool:
-    ids = [i for unit in units for i in unit.response_ids]
-    return len(ids) * max(lengths[i] for i in ids) <= tokens
-
-
-def _microbatch(units: Sequence[Unit], lengths: Mapping[int, int], tokens: int) -> Microbatch:
-    mine = {i: lengths[i] for unit in units for i in unit.response_ids}
-    return Microbatch(tuple(by_length(mine, tokens)),
+def _microbatch(units: Sequence[Unit], texts: Mapping[int, Sequence[int]], tokens: int,
+                flat: bool) -> Microbatch:
+    mine = {i: texts[i] for unit in units for i in unit.response_ids}
+    return Microbatch(tuple(parts_within(mine, tokens, flat)),
                       tuple(pair for unit in units for pair in unit.pairs))

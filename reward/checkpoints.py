@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from backbone.resume import forget_training, load_training, save_training
@@ -21,6 +22,7 @@ from reward.model import RewardModel
 
 _DATA = "data.json"
 _HEAD = "score.weight"
+_BEST = "best/"
 
 
 def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> PreferenceData:
@@ -48,23 +50,39 @@ def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> Prefe
     return data
 
 
-def save(folder: Path, done: int, model: RewardModel, optimizer: Optimizer) -> None:
+def weights_of(model: RewardModel) -> dict[str, Tensor]:
+    """All that training changes, by name."""
+    return {**model.backbone.adapter_state(model.adapter), _HEAD: model.head.weight}
+
+
+def put_weights(model: RewardModel, weights: dict[str, Tensor]) -> None:
+    """The inverse of `weights_of`."""
+    adapter = dict(weights)
+    with torch.no_grad():
+        model.head.weight.copy_(adapter.pop(_HEAD))
+    model.backbone.load_adapter_state(model.adapter, adapter)
+
+
+def save(folder: Path, done: int, model: RewardModel, optimizer: Optimizer,
+         curve: list[dict[str, Any]], best: dict[str, Tensor]) -> None:
     """Keep the state after `done` steps, then forget the ones before."""
-    weights = {**model.backbone.adapter_state(model.adapter), _HEAD: model.head.weight}
-    save_training(folder, done, weights, {"all": optimizer}, {"done": done})
+    weights = weights_of(model) | {_BEST + name: value for name, value in best.items()}
+    save_training(folder, done, weights, {"all": optimizer}, {"done": done, "curve": curve})
 
 
-def resume(folder: Path, model: RewardModel, optimizer: Optimizer) -> int:
-    """Put the newest checkpoint into model and optimizer; returns its steps, 0 for none.
+def resume(folder: Path, model: RewardModel, optimizer: Optimizer
+           ) -> tuple[int, list[dict[str, Any]], dict[str, Tensor]]:
+    """Put the newest checkpoint into model and optimizer; returns its steps (0 for none), the
+    held-out curve so far, and the weights that were best on it, where those are kept.
 
     Raises:
         PrefloopError: the checkpoint cannot be read.
     """
     found = load_training(folder, {"all": optimizer})
     if found is None:
-        return 0
+        return 0, [], {}
     weights, state = found
-    with torch.no_grad():
-        model.head.weight.copy_(weights.pop(_HEAD))
-    model.backbone.load_adapter_state(model.adapter, weights)
-    return int(state["done"])
+    best = {name.removeprefix(_BEST): weights.pop(name)
+            for name in list(weights) if name.startswith(_BEST)}
+    put_weights(model, weights)
+    return int(state["done"]), state.get("curve", []), best

@@ -16,7 +16,8 @@ class RewardConfig:
     """Passes over the training comparisons."""
 
     responses_per_step: int = 32
-    """Responses encoded in one optimizer step, each once; every pair among them counts."""
+    """Responses encoded in one optimizer step, each once; every pair among them counts. A prompt
+    with up to a quarter more stays whole."""
 
     learning_rate: float = 3e-4
     """AdamW's peak learning rate, reached by a linear warm-up over the first tenth of the steps and
@@ -37,8 +38,13 @@ class RewardConfig:
     """Longest conversation in tokens; longer ones lose their oldest turns."""
 
     microbatch_tokens: int = 2048
-    """Tokens (padding included) in one forward and backward pass, which bounds memory; gradients
-    add up to the whole step exactly."""
+    """Tokens in one forward and backward pass (padding included, what texts share only once),
+    which bounds memory; gradients add up to the whole step exactly."""
+
+    patience: int = 0
+    """Stop after so many epochs in which the held-out loss did not fall below its best, and keep
+    the best epoch's weights; 0 trains to the end. The held-out figures of a model that was chosen
+    by them are a little better than it is."""
 
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
@@ -56,7 +62,7 @@ class RewardConfig:
             if not getattr(self, name) > 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must be above 0, "
                                f"not {getattr(self, name)}")
-        for name in ("margin_per_strength", "weight_decay"):
+        for name in ("margin_per_strength", "weight_decay", "patience"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.rankings not in ("pairs", "plackett-luce"):

@@ -10,6 +10,8 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
+from backbone.flat import flatten
+from backbone.flat_pass import last_states, runs_flat
 from backbone.heads import ScalarHead, at_last_token
 from backbone.model import Backbone
 from backbone.packing import pack
@@ -17,12 +19,12 @@ from backbone.storage import load_adapter, save_adapter
 from backbone.text import pad
 from data.errors import BadInput
 from data.records import Message
-from reward.batches import by_length, encode
+from reward.batches import encode, parts_within
 from reward.config import RewardConfig
 
 #: Beside PEFT's own files: what a score depends on besides the weights.
 EXTRAS = "reward.json"
-#: Padded tokens in one forward pass of scoring, where no gradients are kept.
+#: Tokens in one forward pass of scoring, where no gradients are kept.
 SCORING_TOKENS = 8192
 
 
@@ -57,11 +59,12 @@ class RewardModel:
     def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """[B] scores of token id sequences, in one forward pass; gradients flow.
 
-        The beginning that responses to one prompt share is encoded once, where the checkpoint's
-        attention allows it.
+        The beginning that texts share is encoded once, where the checkpoint's attention allows it.
         """
         backbone = self.backbone
-        if backbone.can_pack and len(sequences) > 1:
+        if runs_flat(backbone):
+            states = last_states(backbone, flatten(sequences, backbone.device), self.adapter)
+        elif backbone.can_pack and len(sequences) > 1:
             packed = pack(sequences, backbone.pad_id, backbone.device)
             states = backbone.hidden_of_packed(packed, self.adapter)[packed.rows, packed.last]
         else:
@@ -91,8 +94,8 @@ class RewardModel:
         """`score` for conversations that are token ids already."""
         scores = [0.0] * len(sequences)
         done = 0
-        lengths = {row: len(ids) for row, ids in enumerate(sequences)}
-        for part in by_length(lengths, SCORING_TOKENS, batch_size):
+        flat = runs_flat(self.backbone)
+        for part in parts_within(dict(enumerate(sequences)), SCORING_TOKENS, flat, batch_size):
             for row, value in zip(part, self.scores_of([sequences[i] for i in part]).tolist(),
                                   strict=True):
                 scores[row] = value

@@ -1,7 +1,7 @@
 """Training a reward model: LoRA and a scalar head on labelers' preferences.
 
-One visible loop. Deliberately left out: early stopping, several models at once, and terms for
-labelers' reliability or for the side shown first.
+One visible loop. Deliberately left out: several models at once (`reward.train_ensemble`), and terms
+for labelers' reliability or for the side shown first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from backbone.model import Backbone
-from data.errors import PrefloopError
+from data.errors import BadInput, PrefloopError
 from data.measures.statistics import Estimate
 from data.progress import Progress, Silent, Stopped
 from reward import checkpoints
@@ -57,6 +57,16 @@ class _Run:
     plan: list[Step]
     done: int
     """Optimizer steps taken."""
+    curve: list[dict[str, Any]]
+    """What was measured on held-out pairs at the end of each epoch."""
+    best: dict[str, Tensor]
+    """The weights that were best on the curve; kept only where `patience` asks for them."""
+
+    @property
+    def epochs_without_gain(self) -> int:
+        """Epochs since the held-out loss was at its best."""
+        losses = [epoch["held_out_loss"] for epoch in self.curve]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
 
 def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig, *,
@@ -66,32 +76,34 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
 
     The same seed and data give the same weights to the bit on one machine, killed and resumed or
     not. `progress.metrics` gets each step's loss, accuracy, learning_rate and gradient_norm, and at
-    each epoch's end held_out_accuracy and held_out_loss. A checkpoint folder belongs to one run:
-    the caller removes it when the result is safe.
+    each epoch's end held_out_accuracy and held_out_loss, which the metrics keep as `curve`. A
+    checkpoint folder belongs to one run: the caller removes it when the result is safe.
 
     Raises:
-        BadInput: there is nothing to learn from.
+        BadInput: there is nothing to learn from, or nothing held out that `patience` could watch.
         PrefloopError: the loss is not a number, or a checkpoint cannot be read.
         data.progress.Stopped: asked to stop; a checkpoint has been kept.
     """
     progress = progress or Silent()
     run = _begin(backbone, data, config, lora, seed, checkpoint_folder, adapter)  # 1 begin or go on
     try:
-        while run.done < len(run.plan):
+        while run.done < len(run.plan) and not _has_stopped(run, config):
             step = run.plan[run.done]
             figures = _update(run, step, config)                                  # 2 learn
             run.done += 1
             if step.ends_epoch:
-                figures |= _held_out(run)                                         # 3 measure
+                figures |= _held_out(run, step, config)                           # 3 measure
             progress.metrics(run.done, figures)
             if checkpoint_folder and run.done % config.checkpoint_every == 0:
-                checkpoints.save(checkpoint_folder, run.done, run.model, run.optimizer)  # 4 keep
+                _keep(run, checkpoint_folder)                                     # 4 keep
             progress.update(_TRAINING * run.done / len(run.plan), _message(run, step, figures))
+        if run.best:
+            checkpoints.put_weights(run.model, run.best)
         report = evaluate(run.model, run.data, encoder=run.encoder, on_batch=lambda share:  # 5
                           progress.update(_TRAINING + (1 - _TRAINING) * share, "measuring"))
     except Stopped:
         if checkpoint_folder:
-            checkpoints.save(checkpoint_folder, run.done, run.model, run.optimizer)
+            _keep(run, checkpoint_folder)
         raise
     return TrainedReward(run.model, {**report, "train": _summary(run)}, run.data)
 
@@ -158,13 +170,26 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
                     "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
         data = checkpoints.begin(checkpoint_folder, data, settings)
     require_learnable(data)
+    if config.patience and not count_pairs(data.held_out):
+        raise BadInput("--patience: no compared pair is on a held-out prompt, so there is no "
+                       "held-out loss to stop by; label tasks of held-out prompts, or set it to 0")
     model = RewardModel.fresh(backbone, lora, config.max_length, seed, adapter)
     optimizer = AdamW([
         {"params": model.adapter_parameters, "weight_decay": config.weight_decay},
         {"params": model.head.parameters(), "weight_decay": 0.0}], lr=config.learning_rate)
-    done = checkpoints.resume(checkpoint_folder, model, optimizer) if checkpoint_folder else 0
+    done, curve, best = (checkpoints.resume(checkpoint_folder, model, optimizer)
+                         if checkpoint_folder else (0, [], {}))
     return _Run(model, optimizer, data, Encoder(backbone, config.max_length),
-                plan_steps(data.train, config.epochs, config.responses_per_step, seed), done)
+                plan_steps(data.train, config.epochs, config.responses_per_step, seed), done,
+                curve, best)
+
+
+def _keep(run: _Run, folder: Path) -> None:
+    checkpoints.save(folder, run.done, run.model, run.optimizer, run.curve, run.best)
+
+
+def _has_stopped(run: _Run, config: RewardConfig) -> bool:
+    return 0 < config.patience <= run.epochs_without_gain
 
 
 def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
@@ -192,17 +217,24 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
             "pairs": len(decided), "learning_rate": rate, "gradient_norm": norm}
 
 
-def _held_out(run: _Run) -> dict[str, Any]:
+def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
     """Accuracy and cross-entropy on the held-out pairs so far; None where there are none."""
     scores = score_responses(run.model, run.data.held_out, run.encoder)
-    return {"held_out_accuracy": _value(held_out_accuracy(run.data.held_out, scores)),
-            "held_out_loss": _value(cross_entropy(run.data.held_out, scores)),
-            "held_out_pairs": count_pairs(run.data.held_out)}
+    found = {"held_out_accuracy": _value(held_out_accuracy(run.data.held_out, scores)),
+             "held_out_loss": _value(cross_entropy(run.data.held_out, scores)),
+             "held_out_pairs": count_pairs(run.data.held_out)}
+    if found["held_out_pairs"]:
+        run.curve.append({"epoch": step.epoch + 1, "step": run.done, **found})
+        if config.patience and run.epochs_without_gain == 0:
+            run.best = {name: value.detach().clone()
+                        for name, value in checkpoints.weights_of(run.model).items()}
+    return found
 
 
 def _summary(run: _Run) -> dict[str, Any]:
     responses = [i for example in run.data.train for i in example.texts]
-    return {"steps": run.done, "prompts": len(run.data.train), "responses": len(responses),
+    return {"steps": run.done, "planned_steps": len(run.plan), "curve": run.curve,
+            "prompts": len(run.data.train), "responses": len(responses),
             "pairs": count_pairs(run.data.train),
             "ties": sum(p.is_tie for e in run.data.train for p in e.pairs),
             "comparisons": sum(s == "train" for s in run.data.comparisons.values()),

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread, tiny_backbone  # noqa: F401
-from reward_world import example, good_wins, text
-from torch import Tensor
+from reward_world import example, text
 
+from backbone.flat import SHARED_TOKENS, Flat, flatten
 from backbone.model import Backbone
-from backbone.packing import Packed
-from reward.batches import Encoder, by_length, microbatches, plan_steps
+from reward import model as reward_model
+from reward.batches import Encoder, Size, by_length, microbatches, parts_within, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.model import RewardModel
@@ -38,7 +39,8 @@ def test_every_pair_once_an_epoch_and_the_limit_holds() -> None:
         assert Counter(pairs) == Counter(p for e in examples for p in e.pairs)
     for step in steps:
         ids = [i for unit in step.units for i in unit.response_ids]
-        assert len(ids) <= 8 and len(set(ids)) == len(ids)
+        assert len(set(ids)) == len(ids)
+        assert len(ids) <= 8 or (len(ids) == 9 and len(step.units) == 1)
     assert [s.ends_epoch for s in steps].count(True) == 2 and steps[-1].ends_epoch
 
 
@@ -46,6 +48,13 @@ def test_a_ranking_stays_in_one_step() -> None:
     steps = plan_steps(rankings(6, 4), 1, 8, seed=0)
     assert [len(u.pairs) for s in steps for u in s.units] == [6] * 6
     assert len(steps) == 3
+
+
+def test_a_prompt_a_little_too_large_stays_whole_and_a_larger_one_is_cut() -> None:
+    whole, cut = (plan_steps(rankings(1, k), 1, 8, seed=0) for k in (10, 11))
+    assert [len(u.pairs) for s in whole for u in s.units] == [45]
+    assert len(cut) > 1 and sum(len(u.pairs) for s in cut for u in s.units) == 55
+    assert all(len(u.response_ids) <= 8 for s in cut for u in s.units)
 
 
 def test_the_plan_follows_from_the_seed() -> None:
@@ -66,28 +75,51 @@ def test_by_length_keeps_within_the_tokens_asked_for() -> None:
     assert flat == sorted(flat, reverse=True)
 
 
-def test_one_forward_for_each_response(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = tiny_backbone(tmp_path)
-    seen: list[tuple[int, ...]] = []
-    tokens: list[int] = []
-    original, forward = RewardModel.scores_of, Backbone.hidden_of_packed
+class Passes:
+    """Counts what goes through the decoder with gradients: texts, and tokens of each pass."""
 
-    def counted(self: RewardModel, sequences: Sequence[Sequence[int]]) -> Tensor:
-        if torch.is_grad_enabled():
-            seen.extend(tuple(sequence) for sequence in sequences)
-        return original(self, sequences)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.texts: list[tuple[int, ...]] = []
+        self.tokens: list[int] = []
 
-    def encoded(self: Backbone, packed: Packed, adapter: str | None) -> Tensor:
-        if torch.is_grad_enabled():
-            tokens.append(int((packed.segments >= 0).sum()))
-        return forward(self, packed, adapter)
+        def counted(texts: Sequence[Sequence[int]], device: torch.device) -> Flat:
+            flat = flatten(texts, device)
+            if torch.is_grad_enabled():
+                self.texts += [tuple(text) for text in texts]
+                self.tokens.append(len(flat.ids))
+            return flat
 
-    monkeypatch.setattr(RewardModel, "scores_of", counted)
-    monkeypatch.setattr(Backbone, "hidden_of_packed", encoded)
-    data = PreferenceData(tuple(rankings(4, 5)), ())
-    train(backbone, data, RewardConfig(epochs=1), backbone.new_lora_config(2, 4))
-    assert len(seen) == 20 and len(set(seen)) == 20, "20 responses in 40 pairs"
-    assert sum(tokens) < sum(map(len, seen)), "a prompt's tokens once for its responses"
+        monkeypatch.setattr(reward_model, "flatten", counted)
+
+
+@pytest.mark.parametrize("voters", [1, 4])
+def test_each_response_is_encoded_once_a_step_however_many_comparisons(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, voters: int) -> None:
+    backbone, passes = tiny_backbone(tmp_path), Passes(monkeypatch)
+    asked = [replace(e, pairs=e.pairs * voters) for e in rankings(4, 5)]
+    config = RewardConfig(epochs=2, responses_per_step=20)
+    train(backbone, PreferenceData(tuple(asked), ()), config, backbone.new_lora_config(2, 4))
+    assert len(passes.tokens) == 2, "one pass a step, for 40 pairs or for 160"
+    assert len(passes.texts) == 2 * 20 and len(set(passes.texts)) == 20
+    prompt = 4 * len(common(passes.texts[:20]))
+    assert passes.tokens[0] < sum(map(len, passes.texts[:20])) - 3 * prompt, "prompts once"
+
+
+def common(texts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """What all begin with."""
+    length = next(n for n in range(999) if len({text[:n + 1] for text in texts}) > 1)
+    return texts[0][:length]
+
+
+@pytest.mark.parametrize("responses", [4, 8, 24])
+def test_a_pass_does_not_grow_with_the_responses_of_a_prompt(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, responses: int) -> None:
+    backbone, passes = tiny_backbone(tmp_path), Passes(monkeypatch)
+    config = RewardConfig(epochs=1, responses_per_step=24, microbatch_tokens=120)
+    data = PreferenceData(tuple(rankings(2, responses)), ())
+    train(backbone, data, config, backbone.new_lora_config(2, 4))
+    assert max(passes.tokens) <= 120
+    assert len(passes.texts) == 2 * responses == len(set(passes.texts))
 
 
 def gradients(backbone: Backbone, examples: list[Example], tokens: int) -> tuple[float, Any, int]:
@@ -109,7 +141,7 @@ def test_eight_by_one_is_one_by_eight(tmp_path: Path) -> None:
     examples = [*rankings(4, 3), *rankings(8, 2, seed=1)[4:]]
     whole_loss, whole, passes = gradients(backbone, examples, 100_000)
     assert passes == 1
-    for tokens in (200, 1):  # units of one microbatch each, then single responses in two passes
+    for tokens in (60, 1):  # units of one microbatch each, then single responses in two passes
         loss, found, passes = gradients(backbone, examples, tokens)
         assert passes > 5
         assert loss == pytest.approx(whole_loss, rel=1e-5)
@@ -117,11 +149,30 @@ def test_eight_by_one_is_one_by_eight(tmp_path: Path) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_sorting_saves_padding(tmp_path: Path) -> None:
-    backbone = tiny_backbone(tmp_path)
-    (step,) = plan_steps(good_wins(16).train, 1, 64, seed=0)
-    encoder = Encoder(backbone, 512)
-    lengths = {i: len(encoder.ids(u.example, i)) for u in step.units for i in u.response_ids}
-    padded = sum(len(part) * max(lengths[i] for i in part)
-                 for batch in microbatches(step.units, encoder, 150) for part in batch.parts)
-    assert padded < 0.85 * len(lengths) * max(lengths.values())
+@pytest.mark.parametrize("flat", [False, True])
+def test_parts_hold_every_text_within_the_tokens_asked_for(flat: bool) -> None:
+    draw = random.Random(0)
+
+    def some(count: int) -> list[int]:
+        return [draw.randrange(99) for _ in range(count)]
+
+    beginnings = [some(20) for _ in range(4)]
+    texts = {i: [*draw.choice(beginnings), *some(draw.randint(1, 20))] for i in range(40)}
+    parts = parts_within(texts, 90, flat, rows=7)
+    assert sorted(i for part in parts for i in part) == list(range(40))
+    assert max(map(len, parts)) <= 7
+    for part in parts:
+        inside = [texts[i] for i in part]
+        assert Size.of(inside, flat).tokens_of_pass(flat) <= 90
+        if flat:  # a few tokens in common are not worth sharing
+            assert len(flatten(inside, torch.device("cpu")).ids) <= 90 + SHARED_TOKENS
+    if flat:
+        assert len(parts) < len(parts_within(texts, 90, False, rows=7))
+
+
+def test_sizes_count_what_is_computed() -> None:
+    texts = [[1, 2, 3, 4], [1, 2, 5], [7]]
+    assert Size.of(texts, False).tokens_of_pass(False) == 12
+    assert Size.of(texts, True).tokens_of_pass(True) == 6
+    assert Size.of(texts, True).with_more(Size.of([[1] * 9], True)).tokens_of_pass(True) == 15
+    assert Size.of(texts, False).with_more(Size.of([[1] * 9], False)).tokens_of_pass(False) == 36

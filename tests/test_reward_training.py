@@ -100,6 +100,57 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, dtype: torch.
     assert again.data.comparisons == whole.data.comparisons
 
 
+def overfitting(seed: int = 0) -> PreferenceData:
+    """Held-out prompts say the opposite of what is learned, so that their loss soon rises."""
+    data = good_wins(24, 8, seed)
+    held_out = tuple(replace(e, pairs=tuple(
+        replace(p, chosen_id=p.rejected_id, rejected_id=p.chosen_id) for p in e.pairs))
+        for e in data.held_out)
+    return PreferenceData(data.train, held_out)
+
+
+def test_patience_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    config = replace(QUICK, epochs=9, patience=2)
+    progress = Recorder()
+    found = run(tiny_backbone(tmp_path), overfitting(), config, progress=progress)
+    trained = found.metrics["train"]
+    losses = [epoch["held_out_loss"] for epoch in trained["curve"]]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 2 < 9 and trained["steps"] < trained["planned_steps"]
+    assert [e["epoch"] for e in trained["curve"]] == list(range(1, len(losses) + 1))
+    assert found.metrics["cross_entropy"]["value"] == pytest.approx(min(losses), rel=1e-6)
+    # the weights are those of the best epoch: a run that ends there by itself has the same curve
+    assert losses == [step["held_out_loss"] for step in progress.steps.values()
+                      if "held_out_loss" in step]
+    whole = run(tiny_backbone(tmp_path), overfitting(), replace(config, patience=0))
+    assert len(whole.metrics["train"]["curve"]) == 9
+    assert whole.metrics["train"]["curve"][:len(losses)] == trained["curve"]
+    assert whole.metrics["cross_entropy"]["value"] > min(losses)
+
+
+@pytest.mark.parametrize(("stop_after", "error"), [
+    (2, RuntimeError), (5, RuntimeError), (8, RuntimeError), (7, Stopped), (9, Stopped),
+    (10, Stopped)])
+def test_patience_killed_and_resumed_is_the_same(tmp_path: Path, stop_after: int,
+                                                 error: type[Exception]) -> None:
+    config = replace(QUICK, epochs=9, patience=2, responses_per_step=16, checkpoint_every=2)
+    whole = run(tiny_backbone(tmp_path), overfitting(), config)
+    assert whole.metrics["train"]["steps"] == 9 and whole.metrics["train"]["planned_steps"] == 27
+    checkpoint = tmp_path / "run"
+    with pytest.raises(error):
+        run(tiny_backbone(tmp_path), overfitting(), config, checkpoint_folder=checkpoint,
+            progress=Recorder(stop_after, error))
+    again = run(tiny_backbone(tmp_path), overfitting(), config, checkpoint_folder=checkpoint)
+    assert again.metrics == whole.metrics
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole.model), weights(again.model),
+                                                 strict=True))
+
+
+def test_patience_without_anything_held_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--patience: no compared pair"):
+        run(tiny_backbone(tmp_path), good_wins(8), replace(QUICK, patience=1))
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     data = good_wins(12)
     one, same, other = (weights(run(tiny_backbone(tmp_path), data, seed=s).model)
@@ -176,6 +227,7 @@ def test_config_names_the_flag() -> None:
     for values, flag in (({"epochs": 0}, "--epochs"), ({"learning_rate": 0.0}, "--learning-rate"),
                          ({"learning_rate": float("nan")}, "--learning-rate"),
                          ({"responses_per_step": 1}, "--responses-per-step"),
+                         ({"patience": -1}, "--patience"),
                          ({"margin_per_strength": -1.0}, "--margin-per-strength")):
         with pytest.raises(BadInput, match=flag):
             RewardConfig(**values)  # type: ignore[arg-type]

@@ -1,0 +1,125 @@
+"""The decoder's forward and backward pass over a flat row of texts, where its shape is known.
+
+For decoders of Llama's shape (RMSNorm, rotary positions, grouped queries, SiLU gate, no biases) on
+a CPU. It gives what the checkpoint's own code gives, to rounding: tests hold the two together.
+Others, and passes on a GPU, take the checkpoint's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import Tensor, nn
+
+from backbone.flat import Flat, Tile
+from backbone.lora_products import Product, attention, gated_product, normed_products, product
+from backbone.model import Backbone
+
+#: Decoders whose layers are computed here line by line.
+_KNOWN = ("LlamaModel",)
+_ATTENTION, _GATE = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+
+
+def runs_flat(backbone: Backbone) -> bool:
+    """Whether `last_states` can run the backbone's decoder."""
+    trunk: Any = backbone.trunk
+    return (type(trunk).__name__ in _KNOWN and backbone.device.type == "cpu"
+            and trunk.config.hidden_act == "silu"
+            and all(_plain(module) for layer in trunk.layers for module in _linears(layer)))
+
+
+def last_states(backbone: Backbone, flat: Flat, adapter: str) -> Tensor:
+    """[N, d] normalised last hidden states at the texts' last tokens; gradients flow.
+
+    Behind the last attention only those tokens are computed.
+    """
+    trunk: Any = backbone.trunk
+    hidden: Tensor = trunk.embed_tokens(flat.ids)
+    cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], flat.positions[None]))
+    for layer in trunk.layers[:-1]:
+        hidden = _layer(layer, adapter, hidden, (cosines, sines), flat.tiles)
+    hidden = _layer(trunk.layers[-1], adapter, hidden, (cosines, sines), flat.last_tiles, flat.last)
+    found: Tensor = trunk.norm(hidden)
+    return found
+
+
+def _layer(layer: Any, adapter: str, hidden: Tensor, rotation: tuple[Tensor, Tensor],
+           tiles: Sequence[Tile], rows: Tensor | None = None) -> Tensor:
+    """[T, d] what follows [T, d] in one layer; with rows [R] only those, as [R, d]."""
+    own, norm, second = layer.self_attn, layer.input_layernorm, layer.post_attention_layernorm
+    q, k, v, o, gate, up, down = (_product(module, adapter) for module in _linears(layer))
+    if rows is None:
+        rotated = rotation
+        queries, keys, values = normed_products(
+            hidden, norm.weight, norm.variance_epsilon, [q, k, v])
+    else:
+        rotated = (rotation[0][rows], rotation[1][rows])
+        keys, values = normed_products(hidden, norm.weight, norm.variance_epsilon, [k, v])
+        hidden = hidden[rows]
+        (queries,) = normed_products(hidden, norm.weight, norm.variance_epsilon, [q])
+    queries, keys = _rotate(queries, *rotated), _rotate(keys, *rotation)
+    hidden = hidden + product(attention(queries, keys, values, tiles, own.head_dim), o)
+    opened, raised = normed_products(hidden, second.weight, second.variance_epsilon, [gate, up])
+    return hidden + gated_product(opened, raised, down)
+
+
+class _Rotate(torch.autograd.Function):
+    """Rotary positions (Su et al. 2021); the gradient is turned back by the same angle."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        ctx.save_for_backward(cosines, sines)
+        return _turn(states, cosines, sines)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        cosines, sines = ctx.saved_tensors
+        return _turn(gradients[0], cosines, -sines), None, None
+
+
+def _rotate(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    apply: Any = _Rotate.apply
+    found: Tensor = apply(states, cosines, sines)
+    return found
+
+
+def _turn(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """[T, heads · size] with each head's halves (x, y) turned to (x c − y s, y c + x s)."""
+    half = cosines.shape[-1] // 2
+    cosine, sine = cosines[:, None, :half], sines[:, None, :half]
+    found = torch.empty_like(states)
+    old, new = (t.view(len(t), -1, 2, half) for t in (states, found))
+    new[:, :, 0] = torch.addcmul(old[:, :, 0] * cosine, old[:, :, 1], sine, value=-1)
+    new[:, :, 1] = torch.addcmul(old[:, :, 1] * cosine, old[:, :, 0], sine)
+    return found
+
+
+def _linears(layer: Any) -> list[nn.Module]:
+    return [*(getattr(layer.self_attn, name) for name in _ATTENTION),
+            *(getattr(layer.mlp, name) for name in _GATE)]
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a linear layer is no more than W, or W with plain LoRA."""
+    if isinstance(module, LoraLinear):
+        return (_plain(module.get_base_layer()) and not module.merged
+                and not any(module.use_dora.values()) and not any(module.lora_bias.values())
+                and not module.fan_in_fan_out
+                and all(isinstance(d, nn.Identity) for d in module.lora_dropout.values()))
+    return type(module) is nn.Linear and module.bias is None
+
+
+def _product(module: Any, adapter: str) -> Product:
+    if not isinstance(module, LoraLinear):
+        weight = module.weight
+        return Product(weight, weight.new_zeros(0, weight.shape[1]),
+                       weight.new_zeros(weight.shape[0], 0), 0.0)
+    weight = module.get_base_layer().weight
+    if adapter not in module.lora_A:
+        return Product(weight, weight.new_zeros(0, weight.shape[1]),
+                       weight.new_zeros(weight.shape[0], 0), 0.0)
+    return Product(weight, module.lora_A[adapter].weight, module.lora_B[adapter].weight,
+                   module.scaling[adapter])
