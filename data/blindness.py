@@ -15,8 +15,8 @@ from data.store import Store
 def hidden_from(store: Store, viewer: int, responses: Iterable[int]) -> frozenset[int]:
     """Those of the responses that the viewer may still be asked about, and must judge blind.
 
-    That is: in a task that is open (or hidden gold in use, or their repeat), in no closed round,
-    that they have neither answered nor skipped.
+    That is: in a task that is open (or hidden gold in use that is not their own, or their repeat),
+    in no closed round, that they have neither answered nor skipped.
     """
     return frozenset(row[0] for row in store.database.rows("""
         SELECT DISTINCT tr.response_id FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
@@ -26,7 +26,7 @@ def hidden_from(store: Store, viewer: int, responses: Iterable[int]) -> frozense
         AND (t.round_id IS NULL OR r.closed_at IS NULL) AND a.skipped_at IS NULL
         AND (t.only_for IS NULL OR t.only_for = :viewer)
         AND (a.task_id IS NOT NULL OR CASE t.purpose WHEN 'gold' THEN k.retired = 0
-            ELSE t.labels < t.wanted END)
+            AND (k.practice OR k.created_by IS NOT :viewer) ELSE t.labels < t.wanted END)
         AND NOT EXISTS (SELECT 1 FROM current_comparisons c
             WHERE c.task_id = t.id AND c.labeler_id = :viewer)""",
         {"viewer": viewer, "responses": to_json(list(responses))}))

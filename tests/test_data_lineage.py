@@ -61,6 +61,17 @@ def test_hidden_gold_is_hidden_until_it_is_retired(world: World) -> None:
     assert not hidden_from(world.store, ada.id, [first])
 
 
+def test_ones_own_known_answer_hides_nothing_from_oneself(world: World) -> None:
+    ada, ben = world.people(2)
+    task = world.task()
+    for who in (ada, ben):
+        world.choose(who, task, 0)
+    world.store.known.add(task.prompt_id, task.response_ids, Answer((task.response_ids,), 0),
+                          by=ada.id)
+    assert not hidden_from(world.store, ada.id, task.response_ids)
+    assert hidden_from(world.store, ben.id, task.response_ids) == set(task.response_ids)
+
+
 # Lineage -----------------------------------------------------------------------------------
 
 
