@@ -14,7 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +136,11 @@ class Visit:
         return [url for url in self.requested
                 if urlsplit(url).scheme in ("http", "https", "ws", "wss")
                 and urlsplit(url).hostname != "127.0.0.1"]
+
+
+#: What the fixtures of these names are (see `conftest.py`).
+Newcomer = Callable[..., tuple[Labeler, Visit]]
+Tasks = Callable[..., list[int]]
 
 
 def _answer(found: Visit, dialog: Dialog) -> None:

@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import LOOKS, violations
 from browser import Server, Visit, key, settled, sides, sign_in
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from data.assignments import AssignmentRules
 from data.questions import Question
 from data.records import Answer, Labeler
 
 pytestmark = pytest.mark.browser
-LOOKS = [("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390)]
-
-
-def violations(page: Page) -> list[str]:
-    """What axe calls serious or critical, with where and why."""
-    response = Axe().run(page, options={"resultTypes": ["violations"]}).response
-    return [f"{page.url}: {found['id']}: {node['html'][:160]} {node['failureSummary'][:240]}"
-            for found in response["violations"] if found["impact"] in ("serious", "critical")
-            for node in found["nodes"]]
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)

@@ -1,95 +1,28 @@
-"""A lead's work in real Chromium: ask, guide, measure, find who clicks through, decide, look up."""
+"""A lead's work in real Chromium: ask, guide, measure, find who clicks through, decide."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-from browser import (
-    Server,
-    Visit,
-    launch_browser,
-    make_workspace,
-    open_page,
-    serving,
-    settled,
-    sign_in,
-    visit,
-)
-from leads_world import CARELESS, CREW, LeadsWorld
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_browser_access import violations
+from browser import Newcomer, Server, open_page, settled
+from leads_world import CARELESS, CREW, LeadsWorld, section
+from playwright.sync_api import expect
 
 from data.disputes import disputes
-from data.records import Labeler, Message, NewResponse
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = '=HYPERLINK("http://evil.test","x") <img src=x onerror=alert(1)> ![i](http://evil.test/i)'
-
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch_browser(playwright)
-        expect.set_options(timeout=20_000)  # a busy machine is no failure
-        yield browser
-        browser.close()
+def workspace(leads: LeadsWorld) -> Path:
+    return leads.folder
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
-    folder = tmp_path_factory.mktemp("leads")
-    world = LeadsWorld.make(make_workspace(folder))
-    world.hidden()
-    prompt, _ = world.store.prompts.add([Message(role="user", content=HOSTILE)], "<b>web</b>",
-                                        ["=tag"])
-    ids = world.store.responses.add([NewResponse(prompt, f"{HOSTILE} {i}") for i in range(2)])
-    turn = world.store.rounds.current()
-    assert turn is not None
-    world.store.tasks.add(prompt, ids, round_id=turn.id)
-    return world
-
-
-@pytest.fixture(scope="module")
-def server(world: LeadsWorld) -> Iterator[Server]:
-    with serving(world.store.database.path.parent) as running:
-        yield running
-
-
-_names = count(1)
-
-
-@pytest.fixture
-def lead(server: Server) -> Labeler:
-    return server.store.people.add(f"Lead {next(_names)}", "lead")
-
-
-@pytest.fixture
-def window(chromium: Browser, server: Server, lead: Labeler) -> Iterator[Visit]:
-    """A window of a lead's, held to the rule that no request leaves this machine."""
-    one = visit(chromium, accept_downloads=True)
-    sign_in(one, server, lead)
-    yield one
-    assert one.strangers() == []
-    assert one.dialogs == []
-    one.context.close()
-
-
-def section(page: Page, name: str) -> None:
-    page.get_by_role("radio", name=name, exact=True).click()
-    settled(page)
-
-
-def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, window: Visit,
-                                                        lead: Labeler) -> None:
-    page, questions = window.page, server.store.questions
+def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer: Newcomer) -> None:
+    lead, one = newcomer("lead")
+    page, questions = one.page, server.store.questions
     open_page(page, "Settings")
     page.get_by_text("Which is better", exact=True).click()
     page.get_by_text("Each response gets a score").click()
@@ -131,9 +64,8 @@ def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, window: 
         "change question", "write guidelines", "change assignment"}
 
 
-def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, world: LeadsWorld,
-                                                    window: Visit) -> None:
-    page, known = window.page, server.store.known
+def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, newcomer: Newcomer) -> None:
+    page, known = newcomer("lead")[1].page, server.store.known
     before = {k.task_id for k in known.all()}
     open_page(page, "Settings")
     section(page, "Known answers")
@@ -164,8 +96,8 @@ def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, world: Leads
     assert {k.task_id for k in known.all()} == before
 
 
-def test_the_careless_one_of_eight_is_found_at_a_glance(window: Visit) -> None:
-    page = window.page
+def test_the_careless_one_of_eight_is_found_at_a_glance(newcomer: Newcomer) -> None:
+    page = newcomer("lead")[1].page
     open_page(page, "Quality")
     alarm = page.locator(".pf-alarm")
     expect(alarm).to_have_count(1)
@@ -197,9 +129,9 @@ def test_the_careless_one_of_eight_is_found_at_a_glance(window: Visit) -> None:
     expect(page.locator(".st-key-row-0")).to_contain_text(CARELESS)
 
 
-def test_a_lead_decides_a_dispute(server: Server, world: LeadsWorld, window: Visit,
-                                  lead: Labeler) -> None:
-    page, store = window.page, server.store
+def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
+    lead, one = newcomer("lead")
+    page, store = one.page, server.store
     turn = store.rounds.current()
     assert turn is not None
     hottest = disputes(store, turn.id)[0]
@@ -234,80 +166,8 @@ def test_a_lead_decides_a_dispute(server: Server, world: LeadsWorld, window: Vis
     expect(note).to_contain_text("B is sound.")
 
 
-def test_anything_is_found_walked_and_taken_home(server: Server, world: LeadsWorld,
-                                                 window: Visit) -> None:
-    page = window.page
-    open_page(page, "Browse")
-    search = page.get_by_role("textbox", name="Search")
-    search.fill('"question 7" NOT')
-    search.press("Enter")
-    expect(page.get_by_text("Nothing matches.")).to_be_visible()
-    search.fill('"question 7:"')
-    search.press("Enter")
-    # Three labels, the known answer's eight, and nobody's repeat.
-    expect(page.get_by_text(re.compile(r"^1\d answers$"))).to_be_visible()
-    page.get_by_role("combobox", name="Purpose").click()
-    page.get_by_role("option", name="Train").click()
-    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
-    taken = {}
-    for form in ("CSV", "JSONL"):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=form, exact=True).click()
-        taken[form] = Path(download.value.path()).read_text("utf-8")
-    records = [json.loads(line) for line in taken["JSONL"].splitlines()]
-    assert len(records) == 3 and {r["purpose"] for r in records} == {"train"}
-    rows = list(csv.DictReader(io.StringIO(taken["CSV"])))
-    assert [int(row["comparison_id"]) for row in rows] == [r["comparison_id"] for r in records]
-    # The lead may still be asked about these (they stand in a known answer): no policy is named.
-    assert {response["policy"] for r in records for response in r["responses"]} == {None}
-    page.locator(".st-key-row-0 button").click()
-    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
-    assert "secret" not in page.content()
-    page.get_by_role("button", name=re.compile("^Task")).click()
-    expect(page.get_by_role("heading", name=re.compile("^Task"))).to_be_visible()
-    page.go_back()
-    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
-    page.get_by_role("button", name="Back to the search").click()
-    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
-
-
-def test_lineage_leads_to_the_policy_once_nothing_is_hidden(server: Server, world: LeadsWorld,
-                                                            window: Visit) -> None:
-    """Of a task that is full and stands in no known answer, the lead will not be asked."""
-    page, task = window.page, world.tasks[40]
-    page.goto(f"{server.url}/browse?task={task}")
-    settled(page)
-    page.get_by_role("button", name="secret-ppo-1").click()
-    expect(page.get_by_role("heading", name="Policy version secret-ppo-1")).to_be_visible()
-    page.get_by_role("button", name="secret-reference").click()
-    expect(page.get_by_role("heading", name="Policy version secret-reference")).to_be_visible()
-    page.goto(f"{server.url}/browse?task=999999")
-    expect(page.get_by_text("there is no task 999999")).to_be_visible()
-
-
-def test_hostile_text_stays_text_on_the_leads_pages(server: Server, window: Visit) -> None:
-    page = window.page
-    open_page(page, "Browse")
-    for kind in ("Prompts", "Responses", "Tasks"):
-        page.get_by_role("radio", name=kind).click()
-        search = page.get_by_role("textbox", name="Search")
-        search.fill("HYPERLINK")
-        search.press("Enter")
-        expect(page.locator(".st-key-row-0")).to_contain_text("HYPERLINK")
-        assert page.locator(".st-key-rows-browse img, .st-key-rows-browse a").count() == 0
-        with page.expect_download() as download:
-            page.get_by_role("button", name="CSV", exact=True).click()
-        text = Path(download.value.path()).read_text("utf-8")
-        assert not any(cell.startswith(("=", "+", "-", "@"))
-                       for row in csv.reader(io.StringIO(text)) for cell in row)
-        page.locator(".st-key-row-0 button").click()
-        expect(page.locator(".pf-text").first).to_be_visible()
-        assert page.locator(".pf-text img, .pf-text a, .pf-text script").count() == 0
-        page.get_by_role("button", name="Back to the search").click()
-
-
-def test_several_people_are_added_and_a_role_is_changed(server: Server, window: Visit) -> None:
-    page, people = window.page, server.store.people
+def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer: Newcomer) -> None:
+    page, people = newcomer("lead")[1].page, server.store.people
     open_page(page, "People")
     page.get_by_text("Add several at once").click()
     names = page.get_by_role("textbox", name="Names, one a line")
@@ -342,50 +202,11 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, window: 
 
 
 @pytest.mark.parametrize("role", ["labeler", "engineer"])
-def test_a_role_sees_only_its_pages(server: Server, chromium: Browser, role: str) -> None:
-    one = visit(chromium)
-    sign_in(one, server, server.store.people.add(f"{role} {next(_names)}", role))
+def test_a_role_sees_only_its_pages(server: Server, newcomer: Newcomer, role: str) -> None:
+    page = newcomer(role)[1].page
     refused = {"labeler": ("quality", "disputes", "browse", "settings", "people", "audit"),
                "engineer": ("settings", "people", "audit")}[role]
     for path in refused:
-        one.page.goto(f"{server.url}/{path}")
-        expect(one.page.get_by_text(f"{role} may not do this")).to_be_visible()
-        assert CARELESS not in one.page.content()
-    one.context.close()
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
-def test_axe_finds_nothing_serious(server: Server, chromium: Browser, lead: Labeler, scheme: str,
-                                   width: int) -> None:
-    one = visit(chromium, width, 900, color_scheme=scheme)
-    page = one.page
-    sign_in(one, server, lead)
-    found = []
-    for path, press in (("quality", None), ("disputes", "summary"), ("browse?answer=1", None),
-                        ("settings", "Guidelines"), ("settings", "Assignment"),
-                        ("settings", "Known answers"), ("settings", "Signing in")):
         page.goto(f"{server.url}/{path}")
-        settled(page)
-        if press == "summary":
-            page.get_by_test_id("stExpander").first.locator("summary").click()
-            expect(page.get_by_role("button", name="Record decision")).to_be_visible()
-        elif press:
-            section(page, press)
-        page.wait_for_timeout(500)
-        found += violations(page)
-    assert not found, "\n".join(dict.fromkeys(found))
-    one.context.close()
-
-
-@pytest.mark.parametrize("path", ["quality", "disputes", "browse", "browse?answer=1", "settings",
-                                  "people", "audit"])
-def test_a_phone_can_read_every_page(server: Server, chromium: Browser, lead: Labeler,
-                                     path: str) -> None:
-    one = visit(chromium, 390, 844)
-    sign_in(one, server, lead)
-    one.page.goto(f"{server.url}/{path}")
-    settled(one.page)
-    one.page.wait_for_timeout(500)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(one.page.get_by_test_id("stException")).to_have_count(0)
-    one.context.close()
+        expect(page.get_by_text(f"{role} may not do this")).to_be_visible()
+        assert CARELESS not in page.content()

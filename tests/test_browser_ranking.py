@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 from browser import (
+    Newcomer,
     Server,
-    Visit,
+    Tasks,
     button,
     click,
     done,
@@ -25,8 +25,6 @@ from data.questions import Question
 from data.records import Labeler
 
 pytestmark = pytest.mark.browser
-Newcomer = Callable[..., tuple[Labeler, Visit]]
-Tasks = Callable[..., list[int]]
 FOUR = ("one", "two", "three", "four")
 
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from browser import Server, Visit, add_task, button, key, panes, sides, sign_in, status
+from browser import (
+    Newcomer,
+    Server,
+    Tasks,
+    Visit,
+    add_task,
+    button,
+    key,
+    panes,
+    sides,
+    sign_in,
+    status,
+)
 from playwright.sync_api import Page, expect
 from test_annotate_rendering import PAYLOADS
 
 from data.records import Labeler, Message
 
 pytestmark = pytest.mark.browser
-Newcomer = Callable[..., tuple[Labeler, Visit]]
-Tasks = Callable[..., list[int]]
 
 
 def marked(page: Page) -> dict[str, list[str]]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from browser import Server
+from browser import Server, Tasks
 from forging import Arrive, run
 from streamlit_client import Tab
 
 from annotate.labelers.page_mine import PAGE_SIZE
 from data.records import Answer, Labeler
-
-Tasks = Callable[..., list[int]]
 
 
 def answered(server: Server, who: Labeler, tasks: list[int], rationale: str = "") -> None:

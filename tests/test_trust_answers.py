@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from browser import Server
+from browser import Server, Tasks
 from forging import Arrive, everything, run, told
 from streamlit_client import Tab
 
@@ -26,7 +25,7 @@ async def sent(tab: Tab, *entries: Any) -> list[dict[str, Any]]:
 
 
 def test_a_labeler_answers_only_what_was_given_to_them(
-        server: Server, arrive: Arrive, tasks: Callable[..., list[int]]) -> None:
+        server: Server, arrive: Arrive, tasks: Tasks) -> None:
     tasks(10, wanted=2)
 
     async def main() -> None:
@@ -51,7 +50,7 @@ def test_a_labeler_answers_only_what_was_given_to_them(
 
 
 def test_forged_answers_are_refused_and_leave_nothing(
-        server: Server, arrive: Arrive, tasks: Callable[..., list[int]]) -> None:
+        server: Server, arrive: Arrive, tasks: Tasks) -> None:
     tasks(10, wanted=2)
 
     async def main() -> None:
@@ -89,7 +88,7 @@ def test_forged_answers_are_refused_and_leave_nothing(
 
 
 def test_hidden_tasks_look_like_any_other(
-        server: Server, arrive: Arrive, tasks: Callable[..., list[int]]) -> None:
+        server: Server, arrive: Arrive, tasks: Tasks) -> None:
     """By what reaches the browser: the same fields of the same kinds, and names without numbers."""
     store = server.store
     ordinary = store.tasks.get(tasks(40, wanted=2)[0])

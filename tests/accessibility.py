@@ -1,0 +1,17 @@
+"""What axe-core finds on a page in a real browser."""
+
+from __future__ import annotations
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+#: Each page in every look: the colour scheme and the window's width.
+LOOKS = [("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390)]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe calls serious or critical, with where and why."""
+    response = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    return [f"{page.url}: {found['id']}: {node['html'][:160]} {node['failureSummary'][:240]}"
+            for found in response["violations"] if found["impact"] in ("serious", "critical")
+            for node in found["nodes"]]

@@ -1,0 +1,99 @@
+"""Looking anything up in real Chromium: found, walked, taken home; hostile text stays text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from browser import Newcomer, Server, open_page, settled
+from leads_world import LeadsWorld
+from playwright.sync_api import expect
+
+from data.records import Message, NewResponse
+
+pytestmark = pytest.mark.browser
+HOSTILE = '=HYPERLINK("http://evil.test","x") <img src=x onerror=alert(1)> ![i](http://evil.test/i)'
+
+
+@pytest.fixture(scope="module")
+def workspace(leads: LeadsWorld) -> Path:
+    return leads.folder
+
+
+def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
+    page = newcomer("lead")[1].page
+    open_page(page, "Browse")
+    search = page.get_by_role("textbox", name="Search")
+    search.fill('"question 7" NOT')
+    search.press("Enter")
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    search.fill('"question 7:"')
+    search.press("Enter")
+    # Three labels, the known answer's eight, and nobody's repeat.
+    expect(page.get_by_text(re.compile(r"^1\d answers$"))).to_be_visible()
+    page.get_by_role("combobox", name="Purpose").click()
+    page.get_by_role("option", name="Train").click()
+    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
+    taken = {}
+    for form in ("CSV", "JSONL"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=form, exact=True).click()
+        taken[form] = Path(download.value.path()).read_text("utf-8")
+    records = [json.loads(line) for line in taken["JSONL"].splitlines()]
+    assert len(records) == 3 and {r["purpose"] for r in records} == {"train"}
+    rows = list(csv.DictReader(io.StringIO(taken["CSV"])))
+    assert [int(row["comparison_id"]) for row in rows] == [r["comparison_id"] for r in records]
+    # The lead may still be asked about these (they stand in a known answer): no policy is named.
+    assert {response["policy"] for r in records for response in r["responses"]} == {None}
+    page.locator(".st-key-row-0 button").click()
+    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
+    assert "secret" not in page.content()
+    page.get_by_role("button", name=re.compile("^Task")).click()
+    expect(page.get_by_role("heading", name=re.compile("^Task"))).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
+    page.get_by_role("button", name="Back to the search").click()
+    expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
+
+
+def test_lineage_leads_to_the_policy_once_nothing_is_hidden(server: Server, leads: LeadsWorld,
+                                                            newcomer: Newcomer) -> None:
+    """Of a task that is full and stands in no known answer, the lead will not be asked."""
+    page, task = newcomer("lead")[1].page, leads.tasks[40]
+    page.goto(f"{server.url}/browse?task={task}")
+    settled(page)
+    page.get_by_role("button", name="secret-ppo-1").click()
+    expect(page.get_by_role("heading", name="Policy version secret-ppo-1")).to_be_visible()
+    page.get_by_role("button", name="secret-reference").click()
+    expect(page.get_by_role("heading", name="Policy version secret-reference")).to_be_visible()
+    page.goto(f"{server.url}/browse?task=999999")
+    expect(page.get_by_text("there is no task 999999")).to_be_visible()
+
+
+def test_hostile_text_stays_text_on_the_leads_pages(leads: LeadsWorld, newcomer: Newcomer) -> None:
+    store = leads.store
+    prompt, _ = store.prompts.add([Message(role="user", content=HOSTILE)], "<b>web</b>", ["=tag"])
+    store.tasks.add(prompt, store.responses.add(
+        NewResponse(prompt, f"{HOSTILE} {i}") for i in range(2)))
+    page = newcomer("lead")[1].page
+    open_page(page, "Browse")
+    for kind in ("Prompts", "Responses", "Tasks"):
+        page.get_by_role("radio", name=kind).click()
+        search = page.get_by_role("textbox", name="Search")
+        search.fill("HYPERLINK")
+        search.press("Enter")
+        expect(page.locator(".st-key-row-0")).to_contain_text("HYPERLINK")
+        assert page.locator(".st-key-rows-browse img, .st-key-rows-browse a").count() == 0
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV", exact=True).click()
+        text = Path(download.value.path()).read_text("utf-8")
+        assert not any(cell.startswith(("=", "+", "-", "@"))
+                       for row in csv.reader(io.StringIO(text)) for cell in row)
+        page.locator(".st-key-row-0 button").click()
+        expect(page.locator(".pf-text").first).to_be_visible()
+        assert page.locator(".pf-text img, .pf-text a, .pf-text script").count() == 0
+        page.get_by_role("button", name="Back to the search").click()

@@ -1,0 +1,49 @@
+"""The leads' pages with a whole crew's work in them: for axe-core, and on a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from accessibility import violations
+from browser import Newcomer, Server, settled
+from leads_world import LeadsWorld, section
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def workspace(leads: LeadsWorld) -> Path:
+    return leads.folder
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+def test_axe_finds_nothing_serious(server: Server, newcomer: Newcomer, scheme: str,
+                                   width: int) -> None:
+    page = newcomer("lead", width=width, color_scheme=scheme)[1].page
+    found = []
+    for path, press in (("quality", None), ("disputes", "summary"), ("browse?answer=1", None),
+                        ("settings", "Guidelines"), ("settings", "Assignment"),
+                        ("settings", "Known answers"), ("settings", "Signing in")):
+        page.goto(f"{server.url}/{path}")
+        settled(page)
+        if press == "summary":
+            page.get_by_test_id("stExpander").first.locator("summary").click()
+            expect(page.get_by_role("button", name="Record decision")).to_be_visible()
+        elif press:
+            section(page, press)
+        page.wait_for_timeout(500)
+        found += violations(page)
+    assert not found, "\n".join(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("path", ["quality", "disputes", "browse", "browse?answer=1", "settings",
+                                  "people", "audit"])
+def test_a_phone_can_read_every_page(server: Server, newcomer: Newcomer, path: str) -> None:
+    page = newcomer("lead", width=390, height=844)[1].page
+    page.goto(f"{server.url}/{path}")
+    settled(page)
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.get_by_test_id("stException")).to_have_count(0)
