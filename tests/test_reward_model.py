@@ -116,6 +116,21 @@ def test_other_tools_load_it_and_give_the_same_scores(backbone: Backbone, tmp_pa
     assert together == pytest.approx(ours, abs=2e-5)
 
 
+def test_merged_into_the_checkpoint_it_gives_the_same_scores(backbone: Backbone,
+                                                             tmp_path: Path) -> None:
+    model = moved(backbone)
+    asked = conversations()
+    ours = model.score(asked)
+    model.save(tmp_path / "reward")
+    theirs: Any = AutoPeftModelForSequenceClassification.from_pretrained(
+        tmp_path / "reward", num_labels=1).eval().merge_and_unload()
+    assert not any("lora" in name for name, _ in theirs.named_parameters())
+    with torch.no_grad():
+        merged = [theirs(input_ids=torch.tensor([encode(backbone, one, 1024)[0]])).logits.item()
+                  for one in asked]
+    assert merged == pytest.approx(ours, abs=5e-5)
+
+
 def test_saved_and_reloaded_with_its_head(backbone: Backbone, tmp_path: Path) -> None:
     model = moved(backbone, max_length=17)
     asked = conversations()

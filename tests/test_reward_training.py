@@ -13,9 +13,10 @@ from reward_world import Recorder, good_wins
 from backbone.model import Backbone
 from data.errors import BadInput, PrefloopError
 from data.progress import Stopped
+from data.records import Message
 from reward import train as training
 from reward.config import RewardConfig
-from reward.examples import PreferenceData
+from reward.examples import Example, PreferenceData
 from reward.model import RewardModel
 from reward.train import TrainedReward, learning_rate_at, train
 
@@ -144,6 +145,23 @@ def test_patience_killed_and_resumed_is_the_same(tmp_path: Path, stop_after: int
     assert again.metrics == whole.metrics
     assert all(torch.equal(a, b) for a, b in zip(weights(whole.model), weights(again.model),
                                                  strict=True))
+
+
+def test_conversations_that_were_cut_are_counted_in_the_report(tmp_path: Path) -> None:
+    data = good_wins(8, 3)
+
+    def longer(example: Example) -> Example:
+        old: list[Message] = [{"role": "user", "content": "cat " * 40},
+                              {"role": "assistant", "content": "cat " * 40}]
+        return replace(example, messages=[*old, *example.messages])
+
+    for train_on, held_out, counts in (
+            ((longer(data.train[0]), *data.train[1:]), data.held_out, (2, 0)),
+            (data.train, (longer(data.held_out[0]), *data.held_out[1:]), (0, 2))):
+        found = run(tiny_backbone(tmp_path), PreferenceData(train_on, held_out),
+                    replace(QUICK, max_length=40)).metrics
+        assert (found["train"]["cut_responses"], found["cut_responses"]) == counts
+        assert found["train"]["pairs"] == len(train_on), "cut, and not dropped"
 
 
 def test_patience_without_anything_held_out_is_refused(tmp_path: Path) -> None:
