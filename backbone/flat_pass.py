@@ -36,6 +36,7 @@ def last_states(backbone: Backbone, flat: Flat, adapter: str) -> Tensor:
 
     Behind the last attention only those tokens are computed.
     """
+    backbone.switch_to(adapter)  # peft lets gradients into the current adapter alone
     trunk: Any = backbone.trunk
     hidden: Tensor = trunk.embed_tokens(flat.ids)
     cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], flat.positions[None]))
