@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from browser import (
+    Newcomer,
     Server,
+    Tasks,
     Visit,
     add_task,
     button,
@@ -27,12 +28,9 @@ from browser import (
 )
 from playwright.sync_api import Browser, Page, expect
 
-from data.records import Labeler
 from data.store import Store
 
 pytestmark = pytest.mark.browser
-Newcomer = Callable[..., tuple[Labeler, Visit]]
-Tasks = Callable[..., list[int]]
 LONG = 40_000
 
 
@@ -102,24 +100,34 @@ def test_an_answer_given_without_a_connection_arrives_later(
     page = one.page
     sides(page)
     one.page.evaluate("document.addEventListener('prefloop:shown', () => window.n = 1)")
-    server_process(server).send_signal(signal.SIGSTOP)  # neither answers nor hangs up
-    try:
+    with frozen(server):
         key(page, "1")
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("2 answers not saved yet, trying again")
         assert outbox(page) == 2 and "Saved:" not in status(page).inner_text()
         assert stored(server, me) == []
-    finally:
-        server_process(server).send_signal(signal.SIGCONT)
     expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)
     expect(page.locator(".pf-unsaved")).to_be_hidden()
     assert outbox(page) == 0
     assert [c.answer.strength for c in stored(server, me)] == [4, 3]
 
 
-def server_process(server: Server) -> subprocess.Popen[bytes]:
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """The server neither answers nor hangs up."""
     assert server.process is not None
-    return server.process
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+def kill(server: Server) -> None:
+    """The server is gone without a word."""
+    assert server.process is not None
+    server.process.kill()
+    server.process.wait()
 
 
 @pytest.fixture
@@ -144,8 +152,7 @@ def test_answers_survive_a_killed_server_and_a_reload(
         sides(page)
         key(page, "1")
         expect(page.get_by_text("you 1")).to_be_visible()
-        os.kill(server_process(server).pid, signal.SIGKILL)
-        server_process(server).wait()
+        kill(server)
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("1 answer not saved yet")
         page.keyboard.press("r")
@@ -155,8 +162,7 @@ def test_answers_survive_a_killed_server_and_a_reload(
     with serving(tmp_path, port) as server:
         expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)  # by itself
         expect(page.get_by_role("textbox", name="Reason")).to_have_value("typed while away")
-        os.kill(server_process(server).pid, signal.SIGKILL)
-        server_process(server).wait()
+        kill(server)
         key(page, "3")
         assert outbox(page) == 1
     with serving(tmp_path, port) as server:
@@ -215,12 +221,9 @@ def test_leaving_with_unsaved_answers_warns(server: Server, newcomer: Newcomer,
     ask = ("() => { const leaving = new Event('beforeunload', {cancelable: true}); "
            "window.dispatchEvent(leaving); return leaving.defaultPrevented; }")
     assert page.evaluate(ask) is False
-    server_process(server).send_signal(signal.SIGSTOP)
-    try:
+    with frozen(server):
         key(page, "1")
         assert page.evaluate(ask) is True
-    finally:
-        server_process(server).send_signal(signal.SIGCONT)
     expect(page.get_by_text("you 1")).to_be_visible(timeout=LONG)
     assert page.evaluate(ask) is False and len(stored(server, me)) == 1
 
