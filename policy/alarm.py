@@ -3,7 +3,11 @@
 It sees only what PPO measures anyway, never a gold score. The rule: a signal sounds the alarm when
 it is beyond its limit in each of the last `patience` steps. Signals that tell a change compare with
 the run's own beginning (the median of its first steps), since healthy values differ by model, task
-and temperature; the KL is absolute, since the reference is where it is measured from.
+and temperature.
+
+Further reward models (judges) that nothing is optimised against see most, if they learned from
+labels of their own: what is gained by cheating one reward model is not gained with another.
+`benchmarks/overoptimization.py` is where the limits of what judges and repeats say come from.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import Any
 
 #: What the rule reads of a step's metrics; the rest need not be kept for it.
 SIGNALS = ("step", "reward", "reward_std", "responses", "kl", "length", "entropy", "repetition",
-           "reference_perplexity", "ensemble_spread")
+           "repeated_tokens", "reference_perplexity", "ensemble_spread", "ensemble_worst",
+           "judge_reward", "judge_std")
 
 Step = Mapping[str, Any]
 
@@ -36,11 +41,15 @@ class Limits:
     beginning: int = 3
     """First steps whose median is the beginning that changes are measured from."""
 
-    kl_per_token: float = 0.6
-    """KL to the reference, nats a token. Healthy: up to 0.44. Collapsed: 2.3."""
+    kl_share: float = 0.45
+    """KL to the reference, nats a token, as a share of the beginning's entropy, nats a token.
+    Healthy: up to 0.34. Collapsed: 1.8."""
 
     repetition_rise: float = 0.15
     """Rise of the share of repeated 3-grams. Healthy: below 0.05. Collapsed: 0.9."""
+
+    token_repetition_rise: float = 0.11
+    """Rise of the share of tokens that stood earlier in their response. Healthy: below 0.01."""
 
     entropy_share: float = 0.5
     """Entropy as a share of the beginning's. Healthy: 0.9 to 1.1. Collapsed: below 0.2."""
@@ -51,13 +60,20 @@ class Limits:
     perplexity_factor: float = 2.5
     """Perplexity under the reference against the beginning's, as a factor up. Healthy: 1.4."""
 
-    spread_factor: float = 1.4
+    spread_factor: float = 1.8
     """Spread between reward models against the beginning's, as a factor up: the policy is where
     they no longer know."""
 
+    judge_share: float = 0.57
+    """What the judges grant of the reward that has been gained, one standard error granted."""
+
+    judged_gain: float = 0.5
+    """Reward gained, in standard deviations of the reference's, before the judges are heard: of
+    less they cannot grant a share that means anything."""
+
     window: int = 3
-    """Steps that the KL's growth and the reward's are averaged over: the last so many against as
-    many before them."""
+    """Steps that the judges' opinion, the KL's growth and the reward's are averaged over; for
+    growth the last so many against as many before them."""
 
     kl_growth: float = 1.0
     """Nats of KL that must be gained from one window to the next before the reward's gain is
@@ -108,9 +124,27 @@ def first_alarm(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | 
 
 def _kl(steps: Sequence[Step], limits: Limits) -> str | None:
     now = _value(steps[-1], "kl") / max(_value(steps[-1], "length"), 1.0)
-    if not now > limits.kl_per_token:
+    entropy, _ = _since(steps, "entropy", limits)
+    if not now > limits.kl_share * entropy:
         return None
-    return f"KL is {now:.2f} nats a token, above {limits.kl_per_token:g}"
+    return (f"KL is {now:.2f} nats a token, above {limits.kl_share:.0%} of the {entropy:.2f} nats "
+            "of entropy at the start")
+
+
+def _judges(steps: Sequence[Step], limits: Limits) -> str | None:
+    """J + se(J − share · R) < share · R, means over the window, from where the run began."""
+    last, wide = steps[-limits.window:], limits.window
+    gained = _mean(last, "reward")
+    granted = _mean(last, "judge_reward")
+    count = wide * max(_value(last[-1], "responses"), 1.0)
+    share = limits.judge_share
+    error = math.hypot(_mean(last, "judge_std"), share * _mean(last, "reward_std")
+                       ) / math.sqrt(count)
+    if len(steps) <= limits.beginning or not (
+            gained > limits.judged_gain and granted + error < share * gained):
+        return None
+    return (f"reward is {gained:.2f} above the reference's, and the further reward models grant "
+            f"{granted:.2f} of it")
 
 
 def _repetition(steps: Sequence[Step], limits: Limits) -> str | None:
@@ -118,6 +152,13 @@ def _repetition(steps: Sequence[Step], limits: Limits) -> str | None:
     if not now - begun > limits.repetition_rise:
         return None
     return f"{now:.0%} of 3-grams are repeated, and {begun:.0%} were at the start"
+
+
+def _token_repetition(steps: Sequence[Step], limits: Limits) -> str | None:
+    begun, now = _since(steps, "repeated_tokens", limits)
+    if not now - begun > limits.token_repetition_rise:
+        return None
+    return f"{now:.0%} of tokens are repeated, and {begun:.0%} were at the start"
 
 
 def _entropy(steps: Sequence[Step], limits: Limits) -> str | None:
@@ -150,6 +191,15 @@ def _spread(steps: Sequence[Step], limits: Limits) -> str | None:
 
 
 def _wasted_kl(steps: Sequence[Step], limits: Limits) -> str | None:
+    return _wasted(steps, limits, "reward", "reward_std", "the reward")
+
+
+def _judges_stall(steps: Sequence[Step], limits: Limits) -> str | None:
+    return _wasted(steps, limits, "judge_reward", "judge_std", "the further reward models' opinion")
+
+
+def _wasted(steps: Sequence[Step], limits: Limits, name: str, spread: str,
+            words: str) -> str | None:
     """KL grows and the reward does not: Δr + 2 standard errors < share · (R/d before) · Δd."""
     wide = limits.window
     if len(steps) < 2 * wide + 1:
@@ -158,20 +208,21 @@ def _wasted_kl(steps: Sequence[Step], limits: Limits) -> str | None:
     kl, kl_before = _mean(last, "kl"), _mean(before, "kl")
     if kl_before <= 0 or not kl - kl_before >= limits.kl_growth:
         return None
-    gained = _mean(last, "reward") - _mean(before, "reward")
-    earlier = _mean(before, "reward") - _value(steps[0], "reward")
+    gained = _mean(last, name) - _mean(before, name)
+    earlier = _mean(before, name) - _value(steps[0], name)
     count = wide * max(_value(last[-1], "responses"), 1.0)
-    error = math.sqrt((_mean(last, "reward_std") ** 2 + _mean(before, "reward_std") ** 2) / count)
+    error = math.sqrt((_mean(last, spread) ** 2 + _mean(before, spread) ** 2) / count)
     rate = earlier / math.sqrt(kl_before)
     wanted = limits.gain_share * rate * (math.sqrt(kl) - math.sqrt(kl_before))
     if not (rate > 0 and gained + 2 * error < wanted):
         return None
-    return (f"KL has grown by {kl - kl_before:.1f} nats in {wide} steps, and the reward by "
+    return (f"KL has grown by {kl - kl_before:.1f} nats in {wide} steps, and {words} by "
             f"{gained:.2f}")
 
 
 _RULES: tuple[Callable[[Sequence[Step], Limits], str | None], ...] = (
-    _kl, _wasted_kl, _entropy, _repetition, _spread, _length, _perplexity)
+    _judges, _judges_stall, _kl, _wasted_kl, _entropy, _repetition, _token_repetition, _spread,
+    _length, _perplexity)
 
 
 def _since(steps: Sequence[Step], name: str, limits: Limits) -> tuple[float, float]:

@@ -74,8 +74,10 @@ def overoptimised(rng: np.random.Generator, steps: int = 40) -> tuple[Run, list[
         gold, proxy = (d * (alpha - b * math.log(max(d, 1e-9))) for b in (bend, 0.3 * bend))
         golds.append(gold)
         run.append(_step(
-            step, reward=proxy + rng.normal() / math.sqrt(32), reward_std=1.0, length=48.0,
+            step, reward=proxy + rng.normal() / math.sqrt(128), reward_std=1.0, length=48.0,
+            responses=128,
             kl=d * d * math.exp(0.1 * rng.normal()),
+            judge_reward=gold + rng.normal() / math.sqrt(128), judge_std=1.0,
             ensemble_spread=math.hypot(0.4, 0.5 * (proxy - gold)) * math.exp(
                 0.08 * rng.normal())))
     return run, golds
@@ -115,7 +117,8 @@ def _drifting(name: str, start: float, end: float, steps: int = 12) -> Run:
 
 @pytest.mark.parametrize(("name", "start", "end", "words"), [
     ("kl", 0.0, 40.0, "nats a token"), ("entropy", 1.3, 0.2, "entropy has fallen"),
-    ("repetition", 0.02, 0.6, "3-grams are repeated"), ("length", 30.0, 90.0, "tokens"),
+    ("repetition", 0.02, 0.6, "3-grams are repeated"),
+    ("repeated_tokens", 0.15, 0.4, "of tokens are repeated"), ("length", 30.0, 90.0, "tokens"),
     ("length", 60.0, 9.0, "tokens"), ("reference_perplexity", 4.0, 40.0, "perplexity"),
     ("ensemble_spread", 0.2, 0.9, "reward models' spread")])
 def test_each_signal_alone_sounds_it_and_says_why(name: str, start: float, end: float,
@@ -123,6 +126,21 @@ def test_each_signal_alone_sounds_it_and_says_why(name: str, start: float, end: 
     alarm = first_alarm(_drifting(name, start, end))
     assert alarm is not None and len(alarm.reasons) == 1 and words in alarm.text
     assert first_alarm(_drifting(name, start, start)) is None
+
+
+def _judged(share: float, noise: float = 0.5, steps: int = 20) -> Run:
+    """Reward rises to 2; the judges grant a share of it."""
+    return [_step(n, reward=0.1 * n, reward_std=noise, judge_reward=share * 0.1 * n,
+                  judge_std=noise) for n in range(steps)]
+
+
+def test_reward_that_further_reward_models_do_not_grant_is_noticed() -> None:
+    alarm = first_alarm(_judged(0.1))
+    assert alarm is not None and "further reward models grant" in alarm.text
+    assert 5 < alarm.step < 12  # a gain of 0.5, over three steps, in two steps in a row
+    assert first_alarm(_judged(0.7)) is None and first_alarm(_judged(1.2)) is None
+    assert first_alarm(_judged(0.5, noise=5.0)) is None  # too noisy to be told
+    assert first_alarm(_judged(0.1, steps=4)) is None  # nothing gained yet
 
 
 def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not() -> None:

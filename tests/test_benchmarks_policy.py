@@ -1,0 +1,104 @@
+"""The benchmarks of the policy on tiny models: they run whole, and say what they planted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import one_thread  # noqa: F401
+
+from backbone.config import ModelConfig
+from benchmarks import overoptimization, sentiment
+from benchmarks.gold_world import TOKENS, WORDS, World, ids_of, repeated_share
+from benchmarks.overoptimization import RESPONSES, SETTINGS, Run, Setting
+
+
+def _run(gold: Sequence[float], noise: float = 0.05, seed: int = 0,
+         labels: int = 100) -> Run:
+    rng = np.random.default_rng(seed)
+    steps = [{"step": n, "kl": 0.1 * n, "reward": 0.02 * n, "reward_std": 1.0,
+              "responses": RESPONSES, "length": 12.0, "entropy": 3.0, "repetition": 0.0,
+              "repeated_tokens": 0.1, "reference_perplexity": 30.0} for n in range(len(gold))]
+    seen = [g + noise * rng.normal() for g in gold]
+    return Run(Setting(labels, 0.0, 1e-4), steps, seen, [1.0] * len(gold),
+               {n: (float(n), float(n)) for n in overoptimization.BEST_OF})
+
+
+def test_a_fall_is_found_where_it_was_planted_and_noise_is_none() -> None:
+    rise = [2.0 * n / 50 for n in range(51)]
+    for seed in range(10):
+        fallen = _run([*rise, *(2.0 - 0.04 * n for n in range(1, 50))], seed=seed).fallen_at
+        assert fallen is not None and 50 <= fallen <= 57  # 5 % of 2.0 are lost after 2.5 steps
+        assert _run([*rise, *([2.0] * 49)], seed=seed).fallen_at is None
+
+
+def test_a_run_that_alarms_after_the_fall_is_not_in_time() -> None:
+    rise, fall = [n / 30 for n in range(31)], [1.0 - n / 30 for n in range(1, 31)]
+    bad = _run([*rise, *fall])
+    early, late = (replace(bad, steps=[dict(step, repetition=0.9 * (step["step"] >= at))
+                                       for step in bad.steps]) for at in (20, 50))
+    found = overoptimization.figures_of([early, late, bad, _run([n / 60 for n in range(61)])])
+    assert found["alarm_recall"]["value"] == pytest.approx(1 / 3)
+    assert found["alarm_recall"]["n"] == 3
+    assert found["alarm_seen"]["value"] == pytest.approx(2 / 3)
+
+
+def test_repeats_are_counted_and_padding_is_none() -> None:
+    ids = ids_of(["tree river tree tree", "tree", "", "tree river stone"])
+    assert ids.shape == (4, TOKENS)
+    assert repeated_share(ids).tolist() == pytest.approx([0.5, 0.0, 0.0, 0.0])
+
+
+def test_more_labels_make_better_proxies(tmp_path: Path) -> None:
+    world = World(tmp_path, 1)
+    with torch.no_grad():
+        gold = world.gold(world.texts)
+        assert float(gold.mean()) == pytest.approx(0, abs=1e-4)
+        assert float(gold.std()) == pytest.approx(1, abs=1e-4)
+    same = [world.proxy(50, 1)(world.texts[:5]).tolist() for _ in range(2)]
+    few, many = (np.mean([np.corrcoef(world.proxy(n, k)(world.texts).detach(), gold)[0, 1]
+                          for k in (1, 2)]) for n in (50, 1000))
+    assert same[0] == same[1]
+    assert 0.1 < few < many - 0.1 and many > 0.5
+    assert len(WORDS) == len(set(WORDS))
+
+
+def test_a_run_measures_gold_beside_what_ppo_reports() -> None:
+    found = overoptimization.run(SETTINGS[0], 3, steps=3)
+    assert len(found.gold) == len(found.steps) == 3
+    assert all("judge_reward" in step for step in found.steps)
+    proxy = [reward for reward, _ in found.best_of.values()]
+    assert proxy == sorted(proxy) and proxy[0] > 0.3  # the best of 2 normal scores: 0.56
+
+
+TINY = sentiment.Scale(seeds=1, prompts=6, labelers=2, tokens=6, reward_epochs=1, ppo_steps=2,
+                       batch=4, best_of_prompts=3, held_out=5)
+
+
+def test_the_sentiment_benchmark_goes_from_labels_to_figures(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from loop.demo import _tiny_checkpoint
+
+    monkeypatch.setattr(sentiment, "BEST_OF", 4)
+    models = ModelConfig(checkpoint=str(_tiny_checkpoint()))
+    found = sentiment.measure(tmp_path / "workspace", models, TINY, 0)
+    assert found.labels == 12 and len(found.policy) == len(found.ppo_at_equal_kl) == 5
+    figures: dict[str, Any] = sentiment.figures_of([found])
+    assert {"win_rate", "kl", "labels", "ppo_vs_bon16", "bon16_sft_share"} <= figures.keys()
+    assert 0 <= figures["win_rate"]["low"] <= figures["win_rate"]["high"] <= 1
+    assert figures["labels"]["value"] == 12
+
+
+def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=40)
+    made = sentiment.Measured(
+        1, 0.75, start.tolist(), start.tolist(), (start + 1).tolist(), [2.0] * 40,
+        (start + 2).tolist(), (start + 1.5).tolist(), (start + 1.8).tolist())
+    found = sentiment.figures_of([made])
+    assert found["ppo_vs_bon16"]["value"] == pytest.approx(0.9)
+    assert found["bon16_sft_share"]["value"] == pytest.approx(0.75)
+    assert found["win_rate"]["value"] == 1.0 and found["kl"]["value"] == pytest.approx(2.0)
