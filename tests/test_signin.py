@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from browser import Server, make_workspace, serving
+from starlette.requests import Request
 from streamlit_client import Reply, Visitor
 from websockets.exceptions import InvalidStatus
 
+from annotate.door import signin
 from annotate.door.ratelimit import Limiter, Rate, Tally, client_of
 from annotate.server import content_security_policy
-from data.errors import BadInput
+from data.errors import BadInput, PrefloopError
 from data.records import Labeler
 
 
@@ -204,6 +206,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_the_health_check_tells_strangers_no_path(monkeypatch: pytest.MonkeyPatch,
+                                                  caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise PrefloopError("/secret/place/prefloop.db cannot be read")
+
+    monkeypatch.setattr(signin, "store", broken)
+    answer = asyncio.run(signin.health(Request({"type": "http"})))
+    assert answer.status_code == 503 and b"secret" not in bytes(answer.body)
+    assert "/secret/place" in caplog.text  # whoever runs the server reads why
 
 
 def test_a_bucket_empties_and_refills() -> None:
