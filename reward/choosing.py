@@ -29,11 +29,14 @@ class Prepared:
 
 
 def prepare(features: Mapping[str, Array], powers: Sequence[float] = (1.0,),
-            components: int | None = None) -> list[Prepared]:
-    """Every feature set with every lean of the prior; no label is looked at."""
+            components: int | None = None, groups: Array | None = None) -> list[Prepared]:
+    """Every feature set with every lean of the prior; no label is looked at.
+
+    `groups` ([N], each response's prompt): see `reward.standard.standardise`.
+    """
     found = []
     for (name, values), power in product(features.items(), powers):
-        standard = standardise(values, components, power)
+        standard = standardise(values, components, power, groups)
         found.append(Prepared(name, power, standard, standard.of(values)))
     return found
 
@@ -52,6 +55,17 @@ class Candidate:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Committee:
+    """Linear models of several feature sets, whose log odds are averaged."""
+
+    members: tuple[Candidate, ...]
+    """The best candidate of each feature set."""
+    temperature: float
+    cross_entropy: float
+    accuracy: float
+
+
 def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
                     seed: int = 0, judged: Array | None = None) -> list[Candidate]:
@@ -61,19 +75,47 @@ def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
     smoothly, so fewer labels are enough to tell candidates apart. `judged` ([M], a mask) names
     those that count; all are learned from.
     """
+    found = _candidates(prepared, comparisons, spreads, ties, folds, seed, judged)
+    return [candidate for candidate, _ in found]
+
+
+def choose_committee(prepared: Sequence[Prepared], comparisons: Comparisons, *,
+                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
+                     seed: int = 0, judged: Array | None = None) -> Committee:
+    """The best candidate of each feature set, and how their mean does; see `choose_features`."""
+    best: dict[str, tuple[Candidate, Array]] = {}
+    for candidate, odds in _candidates(prepared, comparisons, spreads, ties, folds, seed, judged):
+        best.setdefault(candidate.features.name, (candidate, odds))
+    decided = _judged(comparisons, judged)
+    mean = np.mean([odds for _, odds in best.values()], axis=0)
+    return Committee(tuple(candidate for candidate, _ in best.values()), *_how_good(mean, decided))
+
+
+def _candidates(prepared: Sequence[Prepared], comparisons: Comparisons, spreads: Sequence[float],
+                ties: Ties, folds: int, seed: int,
+                judged: Array | None) -> list[tuple[Candidate, Array]]:
+    """Each with its [M] held-out log odds, the best first."""
     split = grouped_folds(comparisons.groups, folds, seed)
-    decided = comparisons.outcomes[:, [FIRST, SECOND]]
-    if judged is not None:
-        decided = decided * judged[:, None]
+    decided = _judged(comparisons, judged)
     found = []
     for features, spread in product(prepared, spreads):
         odds = held_out_odds(features, comparisons, spread, ties, split)
-        scale = temperature(odds, decided)
-        losses = (decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum()
-        right = (decided * (np.sign(odds)[:, None] * np.array([1, -1]) + 1) / 2).sum()
-        found.append(Candidate(features, spread, scale, float(losses / decided.sum()),
-                               float(right / decided.sum())))
-    return sorted(found, key=lambda candidate: candidate.cross_entropy)
+        found.append((Candidate(features, spread, *_how_good(odds, decided)), odds))
+    return sorted(found, key=lambda pair: pair[0].cross_entropy)
+
+
+def _judged(comparisons: Comparisons, judged: Array | None) -> Array:
+    """[M, 2] weight on either side of the comparisons that count."""
+    decided = comparisons.outcomes[:, [FIRST, SECOND]]
+    return np.asarray(decided if judged is None else decided * judged[:, None])
+
+
+def _how_good(odds: Array, decided: Array) -> tuple[float, float, float]:
+    """Temperature, and at it cross-entropy and accuracy."""
+    scale = temperature(odds, decided)
+    losses = (decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum()
+    right = (decided * (np.sign(odds)[:, None] * np.array([1, -1]) + 1) / 2).sum()
+    return scale, float(losses / decided.sum()), float(right / decided.sum())
 
 
 def held_out_odds(features: Prepared, comparisons: Comparisons, spread: float, ties: Ties,

@@ -84,7 +84,7 @@ class CombinedReward:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside it."""
+        """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside."""
         def fill(partial: Path) -> None:
             if self.lora is not None:
                 self.lora.save(partial / "lora")

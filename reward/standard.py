@@ -33,8 +33,13 @@ class Standard:
         return np.asarray((first - second) / self.scale @ self.basis)
 
 
-def standardise(features: Array, components: int | None = None, power: float = 1.0) -> Standard:
+def standardise(features: Array, components: int | None = None, power: float = 1.0,
+                groups: Array | None = None) -> Standard:
     """Center and scale each feature over [N, d] responses, compared or not.
+
+    With `groups` ([N], each response's prompt) scales and directions are those of how responses to
+    one prompt differ: what prompts differ in no comparison can tell, and it would take the prior's
+    variance all the same.
 
     A constant feature keeps the scale 1. With `components`, only so many leading principal
     directions are kept: the prior has the same strength along each of those, and nearly all of a
@@ -43,15 +48,25 @@ def standardise(features: Array, components: int | None = None, power: float = 1
     the power − 1, all together so that a reward's prior variance stays what it was.
     """
     values = np.asarray(features, np.float64)
-    center, scale = values.mean(axis=0), values.std(axis=0)
+    center = values.mean(axis=0)
+    around = center if groups is None else _means(values, groups)
+    scale = np.sqrt(((values - around)**2).mean(axis=0))
     scale = np.where(scale > 1e-8 * abs(values).max(), scale, 1.0)
     width = values.shape[1]
     if power == 1 and (components is None or components >= width):
         return Standard(center, scale, np.eye(width))
-    variances, vectors = _principal((values - center) / scale)
+    variances, vectors = _principal((values - around) / scale)
     lean = (variances / max(variances[0], 1e-300)) ** ((power - 1) / 2)
     lean *= np.sqrt(variances.sum() / max((variances * lean**2).sum(), 1e-300))
     return Standard(center, scale, (vectors * lean)[:, :components].copy())
+
+
+def _means(values: Array, groups: Array) -> Array:
+    """[N, d] the mean of each response's group."""
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, place, values)
+    return np.asarray((sums / counts[:, None])[place])
 
 
 def _principal(standard: Array) -> tuple[Array, Array]:

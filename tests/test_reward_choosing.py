@@ -5,7 +5,13 @@ import pytest
 from linear_world import linear_world
 
 from data.errors import BadInput
-from reward.choosing import choose_features, grouped_folds, prepare, temperature
+from reward.choosing import (
+    choose_committee,
+    choose_features,
+    grouped_folds,
+    prepare,
+    temperature,
+)
 from reward.comparisons import Comparisons
 from reward.linear import fit_linear
 from reward.standard import standardise
@@ -20,6 +26,38 @@ def test_the_features_that_matter_are_chosen_by_held_out_prompts() -> None:
     assert [c.cross_entropy for c in ranked] == sorted(c.cross_entropy for c in ranked)
     assert ranked[0].accuracy > 0.75
     assert len(ranked) == 6
+
+
+def test_a_committee_of_views_does_better_than_each() -> None:
+    features, _, comparisons = linear_world(responses=80, pairs=1500, width=4, seed=2)
+    noise = np.random.default_rng(1).normal(size=(3, *features.shape)) * 1.5
+    views = prepare({str(n): features + noise[n] for n in range(3)})
+    ranked = choose_features(views, comparisons, spreads=(0.5, 2.0))
+    committee = choose_committee(views, comparisons, spreads=(0.5, 2.0))
+    assert {m.features.name for m in committee.members} == {"0", "1", "2"}
+    for member in committee.members:  # each with its own best spread
+        same = [c for c in ranked if c.features.name == member.features.name]
+        assert member == same[0]
+    assert committee.cross_entropy < ranked[0].cross_entropy - 0.01
+    assert committee.accuracy > ranked[0].accuracy
+    [alone] = choose_committee(views[:1], comparisons, spreads=(0.5,)).members
+    assert choose_committee(views[:1], comparisons, spreads=(0.5,)).temperature == (
+        alone.temperature)
+
+
+def test_what_prompts_differ_in_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(10), 4)
+    features = rng.normal(size=(40, 6))
+    moved = features + 50 * rng.normal(size=(10, 6))[groups]
+    for components, power in ((None, 1.0), (3, 1.25)):
+        still = standardise(features, components, power, groups)
+        after = standardise(moved, components, power, groups)
+        first, second = np.arange(0, 40, 4), np.arange(1, 40, 4)
+        assert np.abs(after.difference(moved[first], moved[second])) == pytest.approx(
+            np.abs(still.difference(features[first], features[second])))
+    plain = standardise(moved)
+    assert np.abs(plain.difference(moved[0], moved[1])).max() < 1
 
 
 def test_leading_directions_are_those_of_the_features() -> None:
