@@ -52,6 +52,8 @@ class Flat:
     """[T] position of each token in its text."""
     last: Tensor
     """[N] column of each text's last token."""
+    columns: list[Tensor]
+    """Of each text, [its length] the column of each of its tokens."""
     tiles: list[Tile]
     """Attention of every token."""
     last_tiles: list[Tile]
@@ -120,6 +122,8 @@ def flatten(texts: Sequence[Sequence[int]], device: torch.device) -> Flat:
     return Flat(torch.tensor(builder.ids, device=device),
                 torch.tensor(builder.positions, device=device),
                 torch.tensor(last, device=device),
+                [torch.tensor([c for part in path for c in part], device=device)
+                 for path in paths],
                 _tiles(builder.stretches, device), _tiles(only_last, device))
 
 

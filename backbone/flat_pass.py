@@ -15,8 +15,9 @@ from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
 from backbone.flat import Flat, Tile
-from backbone.lora_products import Product, attention, gated_product, normed_products, product
+from backbone.lora_products import Product, gated_product, normed_products, product
 from backbone.model import Backbone
+from backbone.tile_attention import attention
 
 #: Decoders whose layers are computed here line by line.
 _KNOWN = ("LlamaModel",)
@@ -24,7 +25,7 @@ _ATTENTION, _GATE = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_
 
 
 def runs_flat(backbone: Backbone) -> bool:
-    """Whether `last_states` can run the backbone's decoder."""
+    """Whether `last_states` and `states_at` can run the backbone's decoder."""
     trunk: Any = backbone.trunk
     return (type(trunk).__name__ in _KNOWN and backbone.device.type == "cpu"
             and trunk.config.hidden_act == "silu"
@@ -36,18 +37,35 @@ def last_states(backbone: Backbone, flat: Flat, adapter: str) -> Tensor:
 
     Behind the last attention only those tokens are computed.
     """
+    trunk: Any = backbone.trunk
+    hidden, rotation = _before_last(backbone, flat, adapter)
+    hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.last_tiles, flat.last)
+    found: Tensor = trunk.norm(hidden)
+    return found
+
+
+def states_at(backbone: Backbone, flat: Flat, adapter: str | None, columns: Tensor) -> Tensor:
+    """[n, d] normalised last hidden states at these columns of the flat row; gradients flow."""
+    trunk: Any = backbone.trunk
+    hidden, rotation = _before_last(backbone, flat, adapter)
+    hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.tiles)
+    found: Tensor = trunk.norm(hidden[columns])
+    return found
+
+
+def _before_last(backbone: Backbone, flat: Flat,
+                 adapter: str | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """[T, d] what the last layer is given, and the rotations (cosines and sines)."""
     backbone.switch_to(adapter)  # peft lets gradients into the current adapter alone
     trunk: Any = backbone.trunk
     hidden: Tensor = trunk.embed_tokens(flat.ids)
     cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], flat.positions[None]))
     for layer in trunk.layers[:-1]:
         hidden = _layer(layer, adapter, hidden, (cosines, sines), flat.tiles)
-    hidden = _layer(trunk.layers[-1], adapter, hidden, (cosines, sines), flat.last_tiles, flat.last)
-    found: Tensor = trunk.norm(hidden)
-    return found
+    return hidden, (cosines, sines)
 
 
-def _layer(layer: Any, adapter: str, hidden: Tensor, rotation: tuple[Tensor, Tensor],
+def _layer(layer: Any, adapter: str | None, hidden: Tensor, rotation: tuple[Tensor, Tensor],
            tiles: Sequence[Tile], rows: Tensor | None = None) -> Tensor:
     """[T, d] what follows [T, d] in one layer; with rows [R] only those, as [R, d]."""
     own, norm, second = layer.self_attn, layer.input_layernorm, layer.post_attention_layernorm
@@ -113,7 +131,7 @@ def _plain(module: nn.Module) -> bool:
     return type(module) is nn.Linear and module.bias is None
 
 
-def _product(module: Any, adapter: str) -> Product:
+def _product(module: Any, adapter: str | None) -> Product:
     if not isinstance(module, LoraLinear):
         weight = module.weight
         return Product(weight, weight.new_zeros(0, weight.shape[1]),

@@ -28,8 +28,9 @@ from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
-from reward.batches import by_length, encode
+from reward.batches import encode
 from reward.model import SCORING_TOKENS, RewardModel
+from reward.passes import by_length
 from reward.states import lay_out, lower_states, upper_run
 
 Array = np.ndarray[Any, Any]

@@ -21,7 +21,7 @@ from backbone.model import Backbone
 from backbone.text import conversation_ids, prompt_ids
 from data.errors import BadInput
 from data.records import Message
-from reward.batches import by_length
+from reward.passes import by_length
 from reward.states import POOLINGS, lay_out, pooled_states
 from reward.states import FeatureKind as FeatureKind
 from reward.states import layer_count as layer_count

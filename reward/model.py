@@ -19,8 +19,9 @@ from backbone.storage import load_adapter, save_adapter
 from backbone.text import pad
 from data.errors import BadInput
 from data.records import Message
-from reward.batches import encode, parts_within
+from reward.batches import encode
 from reward.config import RewardConfig
+from reward.passes import parts_within
 
 #: Beside PEFT's own files: what a score depends on besides the weights.
 EXTRAS = "reward.json"
@@ -63,6 +64,7 @@ class RewardModel:
         """
         backbone = self.backbone
         if runs_flat(backbone):
+            backbone.switch_to(self.adapter)  # peft lets gradients into the current adapter alone
             states = last_states(backbone, flatten(sequences, backbone.device), self.adapter)
         elif backbone.can_pack and len(sequences) > 1:
             packed = pack(sequences, backbone.pad_id, backbone.device)

@@ -13,10 +13,10 @@ from backbone import flat as layout
 from backbone.flat import Flat, Tile, flatten
 from backbone.flat_pass import last_states, runs_flat
 from backbone.heads import at_last_token
-from backbone.lora_products import attention
 from backbone.model import Backbone
 from backbone.packing import pack
 from backbone.text import pad
+from backbone.tile_attention import attention
 
 CPU = torch.device("cpu")
 

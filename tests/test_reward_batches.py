@@ -16,10 +16,11 @@ from reward_world import example, text
 from backbone.flat import SHARED_TOKENS, Flat, flatten
 from backbone.model import Backbone
 from reward import model as reward_model
-from reward.batches import Encoder, Size, by_length, microbatches, parts_within, plan_steps
+from reward.batches import Encoder, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.model import RewardModel
+from reward.passes import Size, by_length, parts_within
 from reward.train import backward, train
 
 
