@@ -12,6 +12,7 @@ import streamlit as st
 
 from annotate import actions
 from annotate.engineers import charts, job_form
+from annotate.engineers.frontier_chart import frontier
 from annotate.figures import duration, moment
 from annotate.launch import workspace_of_environment
 from annotate.rendering import to_html
@@ -110,6 +111,8 @@ def _job(job: Job) -> None:
             if metrics[-1].get("alarm"):
                 st.warning(f"This run looks over-optimised: {metrics[-1]['alarm']}.")
             charts.curves(job.id, job.kind, metrics)
+            if job.kind == "ppo":
+                frontier(job.id, metrics, job.result)
             _samples(metrics)
             _probes(metrics)
         _particulars(job)
