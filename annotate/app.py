@@ -9,7 +9,7 @@ import streamlit as st
 from annotate.door import page_account
 from annotate.door.oidc import own_provider
 from annotate.door.signin_pages import how_to_sign_in
-from annotate.engineers import page_jobs, page_reward, page_rounds
+from annotate.engineers import page_jobs, page_learning, page_reward, page_rounds
 from annotate.labelers import page_label, page_mine
 from annotate.leads import (
     page_audit,
@@ -36,6 +36,7 @@ _PAGES: tuple[tuple[str, str, Permission, Callable[[], None]], ...] = (
     ("audit", "Audit", "people", page_audit.page),
     ("rounds", "Rounds", "rounds", page_rounds.page),
     ("reward", "Reward model", "rounds", page_reward.page),
+    ("learning", "Learning", "rounds", page_learning.page),
     ("jobs", "Jobs", "rounds", page_jobs.page),
     ("account", "Account", "answer", page_account.page),
 )

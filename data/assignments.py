@@ -1,10 +1,13 @@
 """Who answers which task next.
 
-Each labeler gets a task at most once; tasks that fewer labelers have answered come first; the
-order in which the responses are shown is drawn once per labeler and task and kept, so that a
-reload shows the same sides. Among the others come hidden tasks, as often as the lead has set:
-`gold` ones with a known answer, and `repeat`s of what this labeler answered earlier, with the
-sides swapped. Who wrote a response, and why a task is asked, is not part of anything handed out.
+Each labeler gets a task at most once. Tasks come by priority, then those that fewer labelers have
+answered, then the oldest. Where an instant model orders them (`data.asking`), a priority is a place
+in its order minus the labels that the task has, so there too no task is asked a second time while
+others wait for their first. The order in which the responses are shown is drawn once per labeler
+and task and kept, so that a reload shows the same sides. Among the others come hidden tasks, as
+often as the lead has set: `gold` ones with a known answer, and `repeat`s of what this labeler
+answered earlier, with the sides swapped. Who wrote a response, and why a task is asked, is not part
+of anything handed out.
 """
 
 from __future__ import annotations

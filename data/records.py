@@ -145,6 +145,8 @@ class Task:
     """The earlier task that this one asks again, of the same labeler."""
     only_for: int | None = None
     """The one labeler who gets it, for repeats."""
+    chosen_by: str | None = None
+    """What chose it to be asked when it was (see `data.asking`); None: nothing has yet."""
 
 
 @dataclass(frozen=True)

@@ -298,6 +298,17 @@ CREATE INDEX comparisons_by_person_and_time ON comparisons(labeler_id, created_a
 CREATE INDEX tasks_by_prompt ON tasks(prompt_id, round_id);
 """
 
+# In which order tasks are asked, and who chose: a rule of the instant model, or chance. A label
+# moves its task behind all that have fewer, at once, whether or not anybody orders them anew.
+_ASKING = """
+ALTER TABLE tasks ADD COLUMN chosen_by TEXT;
+CREATE INDEX tasks_chosen ON tasks(chosen_by, id) WHERE chosen_by IS NOT NULL;
+CREATE TRIGGER asked_tasks_step_back AFTER UPDATE OF labels ON tasks
+WHEN new.chosen_by IS NOT NULL AND new.labels <> old.labels BEGIN
+    UPDATE tasks SET priority = priority + old.labels - new.labels WHERE id = new.id;
+END;
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -331,6 +342,13 @@ def m004_sessions(db: Database) -> None:
 def m005_lookups(db: Database) -> None:
     """Indexes that a large workspace needs."""
     for statement in _split(_LOOKUPS):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m006_asking(db: Database) -> None:
+    """Tasks know what chose them to be asked."""
+    for statement in _split(_ASKING):
         db.conn.execute(statement)
 
 

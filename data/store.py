@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data.asking import Asking
 from data.assignments import Assignments
 from data.audit import Audit
 from data.comparisons import Comparisons
@@ -44,6 +45,7 @@ class Store:
         self.responses = Responses(self.database)
         self.tasks = Tasks(self.database)
         self.assignments = Assignments(self.database, self.tasks)
+        self.asking = Asking(self.database)
         self.comparisons = Comparisons(self.database)
         self.questions = Questions(self.database)
         self.known = KnownAnswers(self.database, self.tasks)

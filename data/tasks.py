@@ -13,7 +13,7 @@ from data.records import PURPOSES, Task
 def _task(row: sqlite3.Row, response_ids: Sequence[int]) -> Task:
     return Task(row["id"], row["round_id"], row["prompt_id"], row["purpose"], row["wanted"],
                 row["priority"], tuple(response_ids), row["created_at"], row["repeat_of"],
-                row["only_for"])
+                row["only_for"], row["chosen_by"])
 
 
 class Tasks:

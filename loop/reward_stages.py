@@ -30,6 +30,7 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     data = from_store(context.store)
     if not context.checkpoints.exists():  # a resumed run keeps the labels that it began with
         require_learnable(data)  # before torch and the model, which take their time
+    from loop.instant import instant_beside
     from loop.models import reward_backbone
     from reward.train import train
 
@@ -43,6 +44,7 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     metrics = _with_what_the_store_knows(
         context, trained.metrics, trained.data.held_out,
         _version_before(context, len(context.store.versions.reward_models())))
+    metrics |= instant_beside(context, trained.data)
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     trained.model.save(context.workspace / path)

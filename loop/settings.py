@@ -55,9 +55,32 @@ class SimulateConfig:
                            f"not {self.agreement}")
 
 
+@dataclass(frozen=True)
+class AskingConfig:
+    """Which task is asked next, while a worker lives: an instant model orders the open ones as
+    answers come in."""
+
+    enabled: bool = True
+    """Whether tasks are put in order; if not, they come as they were made."""
+
+    rule: Literal["random", "margin", "variance", "d-optimal", "v-optimal", "bal-pm",
+                  "double-thompson"] = "d-optimal"
+    """What comes first: the closest call (margin), the least certain (variance), what tells most of
+    the model (d-optimal) or of all pairs (v-optimal), the same with an eye on prompts of which
+    little was asked (bal-pm), or what may be best (double-thompson)."""
+
+    random_share: float = 0.2
+    """Share of the tasks that chance alone chooses, and that are recorded so; figures over them are
+    of all tasks, and not of what the rule likes."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.random_share <= 1:
+            raise BadInput(f"--random-share: must be 0 to 1, not {self.random_share}")
+
+
 SECTIONS: dict[str, type] = {
     "workspace": WorkspaceConfig, "models": ModelConfig, "sample": SampleConfig,
-    "reward": RewardConfig, "ppo": PPOConfig, "best-of-n": BestOfNConfig,
+    "asking": AskingConfig, "reward": RewardConfig, "ppo": PPOConfig, "best-of-n": BestOfNConfig,
     "simulate": SimulateConfig}
 
 
@@ -68,6 +91,7 @@ class Settings:
     workspace: WorkspaceConfig = field(default_factory=WorkspaceConfig)
     models: ModelConfig = field(default_factory=ModelConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    asking: AskingConfig = field(default_factory=AskingConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)

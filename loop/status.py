@@ -28,6 +28,8 @@ def status_of(store: Store) -> dict[str, Any]:
         "reward_models": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
                           for version in store.versions.reward_models()],
         "worker": worker_pid(store),
+        "asking": store.setting("asking"),
+        "learning_curve": store.setting("learning_curve"),
         "next": next_step(store, jobs),
     }
 
@@ -89,6 +91,8 @@ def print_status(document: dict[str, Any]) -> None:
     print_table(f"Jobs (last {_JOBS_SHOWN})", ["job", "kind", "status", "done", ""],
                 [[j["job"], j["kind"], j["status"], f"{j['progress']:.0%}", _about(j)]
                  for j in document["jobs"][:_JOBS_SHOWN]])
+    if said := _learning(document["learning_curve"]):
+        print(f"\nInstant model: {said}")
     worker = f"pid {document['worker']}" if document["worker"] else "none"
     print(f"\nWorker: {worker}\nNext: {document['next']}")
 
@@ -107,6 +111,22 @@ def _job(job: Job) -> dict[str, Any]:
             "message": job.message, "seconds_left": job.seconds_left, "attempts": job.attempts,
             "error": job.error, "created_at": job.created_at, "started_at": job.started_at,
             "finished_at": job.finished_at}
+
+
+def _learning(curve: dict[str, Any] | None) -> str:
+    """What the instant model has learned, in a line."""
+    if not curve:
+        return ""
+    from data.measures.statistics import Estimate
+
+    last = curve["points"][-1]
+    said = f"right in {Estimate.from_dict(last['accuracy']).percent()} after " \
+           f"{last['labels']:.0f} labels"
+    if curve["forecast"]:
+        gain = Estimate.from_dict(curve["forecast"]["gain"])
+        said += (f"; {curve['further']} more would bring about {100 * gain.value:.1f} points "
+                 f"({100 * gain.low:.1f} to {100 * gain.high:.1f})")
+    return said
 
 
 def _about(job: dict[str, Any]) -> str:

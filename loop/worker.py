@@ -3,6 +3,8 @@
 The worker itself stays small. Jobs run in a child process that holds torch and the loaded models
 from one job to the next; a job that takes the child down with it (a segmentation fault, the
 kernel's out-of-memory killer) is marked failed with the reason, and the next job gets a new child.
+Between jobs the child reads features for the instant model, which gives way to a job at once; what
+orders open tasks by it is a process of its own (`loop.asking`), which no job holds up.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from data.database import now
 from data.errors import PrefloopError
 from data.records import Job
 from data.store import Store
+from loop.asking_process import AskingProcess
+from loop.child import FEATURES
 from loop.jobs import recover_orphans
 from loop.kinds import catalogue
 from loop.lock import WorkerLock
@@ -50,6 +54,9 @@ class Worker:
         self.workspace = workspace
         self._command = child or [sys.executable, "-m", "loop.child", str(workspace)]
         self._child: subprocess.Popen[bytes] | None = None
+        self._asking = AskingProcess(self.store, workspace)
+        self._reading = False  # whether the child was told to read features, and has not answered
+        self._unread = b""
         self._stopping = False
         self._seen = 0.0
         self._lock = WorkerLock(workspace)
@@ -79,7 +86,7 @@ class Worker:
             self._live_child()
         job = self.store.jobs.claim()
         if job is None:
-            time.sleep(_POLL)
+            self._let_features_be_read()
             return False
         _log(f"job {job.id} ({job.kind}) starts")
         self._run(job)
@@ -88,14 +95,16 @@ class Worker:
 
     def _run(self, job: Job) -> None:
         child = self._live_child()
-        assert child.stdin and child.stdout  # they are pipes
-        with suppress(BrokenPipeError):  # it has died since; the wait below sees that
-            child.stdin.write(b"%d\n" % job.id)
-            child.stdin.flush()
+        self._tell(child, str(job.id))
         while not self._stopping:
+            assert child.stdout  # it is a pipe
             if self._answered(child.stdout, _POLL):
                 return
-            if child.poll() is not None:
+            if child.poll() is not None and self._reading:  # it had not come to the job yet
+                self._give_up_reading(child)
+                child = self._live_child()
+                self._tell(child, str(job.id))
+            elif child.poll() is not None:
                 self._blame(child, job)
                 return
             with suppress(PrefloopError):
@@ -104,16 +113,60 @@ class Worker:
         if self.store.jobs.get(job.id).status == "running":
             self.store.jobs.requeue(job.id, "the worker was stopped; goes on from its checkpoint")
 
+    def _let_features_be_read(self) -> None:
+        """Wait for a job; meanwhile the child may read features."""
+        child = self._child
+        if child is None or child.poll() is not None:
+            time.sleep(_POLL)
+            return
+        assert child.stdout  # it is a pipe
+        if not self._reading and self._asking.features_due():
+            self._reading = True
+            self._tell(child, FEATURES)
+        self._answered(child.stdout, _POLL)
+        if self._reading and child.poll() is not None:
+            self._give_up_reading(child)
+
+    def _give_up_reading(self, child: subprocess.Popen[bytes]) -> None:
+        """The child died of reading features: until others come they are not asked for again."""
+        self._reading = False
+        self._asking.features_read()
+        _log("reading features ended its process "
+             f"({how_it_ended(child.returncode)}){self._last_words()}; labeling goes on")
+
     @staticmethod
-    def _answered(pipe: IO[bytes], timeout: float) -> bool:
+    def _tell(child: subprocess.Popen[bytes], order: str) -> None:
+        assert child.stdin  # it is a pipe
+        with suppress(BrokenPipeError):  # it has died since; whoever waits sees that
+            child.stdin.write(f"{order}\n".encode())
+            child.stdin.flush()
+
+    def _answered(self, pipe: IO[bytes], timeout: float) -> bool:
         """Whether the child said within the timeout that its job has ended."""
         readable, _, _ = select.select([pipe], [], [], timeout)
         if not readable:
             return False
-        if os.read(pipe.fileno(), 64):
-            return True
-        time.sleep(timeout)  # end of file: it dies; do not spin until it has
-        return False
+        found = os.read(pipe.fileno(), 4096)
+        if not found:
+            time.sleep(timeout)  # end of file: it dies; do not spin until it has
+            return False
+        *lines, self._unread = (self._unread + found).split(b"\n")
+        ended = False
+        for line in lines:
+            said = line.decode("utf-8", "replace")
+            if said.startswith(FEATURES):
+                self._hear_of_features(said.removeprefix(FEATURES).strip())
+            else:
+                ended = True
+        return ended
+
+    def _hear_of_features(self, said: str) -> None:
+        self._reading = False
+        if said == "later":  # a job came; they are due again after it
+            return
+        self._asking.features_read()
+        if said != "done":
+            _log(f"features for the instant model: {said}; labeling goes on")
 
     def _blame(self, child: subprocess.Popen[bytes], job: Job) -> None:
         """Mark the job failed that the child died of."""
@@ -126,6 +179,7 @@ class Worker:
 
     def _live_child(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
+            self._reading, self._unread = False, b""
             log = self.workspace / "logs" / CHILD_LOG
             with open_log(log) as file:
                 self._log_start = file.tell()
@@ -144,6 +198,8 @@ class Worker:
         return f": {spoken[-1][:300]}" if spoken else ""
 
     def _heartbeat(self) -> None:
+        if line := self._asking.keep():
+            _log(line)
         if time.monotonic() - self._seen > HEARTBEAT_EVERY:
             self._seen = time.monotonic()
             self.store.put_setting("worker", {"pid": os.getpid(), "seen": now()})
@@ -154,6 +210,7 @@ class Worker:
     def _close(self) -> None:
         if self._child is not None:
             end(self._child, _PATIENCE)
+        self._asking.close()
         with suppress(PrefloopError):
             self.store.put_setting("worker", None)
         self._lock.release()

@@ -96,7 +96,8 @@ def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) ->
     db.execute("ATTACH ? AS new", [str(world.store.database.path)])
     for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
                   "task_responses", "assignments", "comparisons", "preferences"):
-        db.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+        known = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+        db.execute(f"INSERT INTO main.{table} ({known}) SELECT {known} FROM new.{table}")
     db.commit()
     db.close()
     opened = Store(old)

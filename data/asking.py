@@ -1,0 +1,135 @@
+"""In which order open tasks are asked: what an instant model needs to choose it, and its choice.
+
+A task's priority is its place in the order, a number from 0 to below 1, minus the labels it has. So
+every task gets its first label before any gets its second, as without an order; among tasks with as
+many labels the order decides. `chosen_by` says what put a task where it is: a rule's name,
+`random`, or `arrival` for what was handed out before there was an order. It stays what it was once
+the task has been handed out, so that what chance chose remains a sample of all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.database import Database
+
+RANDOM = "random"
+#: What chose a task that was handed out before there was an order: the order of its making.
+ARRIVAL = "arrival"
+#: Choosers that know nothing of the task, so that figures over what they chose are of the whole.
+BLIND = (None, ARRIVAL, RANDOM)
+#: Settings that the process which orders tasks keeps: the state of it, and the learning curve.
+STATE, CURVE = "asking", "learning_curve"
+_ASKED = "t.purpose IN ('train', 'evaluate') AND (t.round_id IS NULL OR r.closed_at IS NULL)"
+
+
+@dataclass(frozen=True)
+class AskedTask:
+    """An ordinary task of an open round, as far as its place in the order goes."""
+
+    id: int
+    prompt_id: int
+    response_ids: tuple[int, ...]
+    labels: int
+    open: bool
+    """Whether it wants more labels."""
+    measures: bool
+    """Whether its answers measure rather than teach: head to head, or of a held-out prompt."""
+    handed_out: bool
+    """Whether any labeler was ever given it."""
+    priority: float
+    chosen_by: str | None
+
+
+@dataclass(frozen=True)
+class AskedPair:
+    """One pair of an answer that stands, as the instant model learns it."""
+
+    comparison_id: int
+    prompt_id: int
+    chosen_id: int
+    rejected_id: int
+    tie: bool
+    held_out: bool
+    """Whether its prompt is never trained on."""
+    chosen_by: str | None
+    """What chose its task to be asked."""
+
+
+class Asking:
+    """The order of open tasks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def moment(self) -> tuple[int, int, int]:
+        """A stamp that changes with every answer, new task and closed round; cheap to ask for."""
+        row = self._database.row(
+            "SELECT coalesce((SELECT max(id) FROM comparisons), 0) AS answers, "
+            "coalesce((SELECT max(id) FROM tasks), 0) AS tasks, "
+            "(SELECT count(*) FROM rounds WHERE closed_at IS NOT NULL) AS closed")
+        assert row is not None  # an aggregate always has a row
+        return row["answers"], row["tasks"], row["closed"]
+
+    def tasks(self) -> list[AskedTask]:
+        """Every ordinary task of the open rounds that is open or was put in order, by id."""
+        return [AskedTask(row["id"], row["prompt_id"], tuple(json.loads(row["responses"])),
+                          row["labels"], row["labels"] < row["wanted"], bool(row["measures"]),
+                          bool(row["handed_out"]), row["priority"], row["chosen_by"])
+                for row in self._database.rows(f"""
+            SELECT t.*, t.purpose = 'evaluate' OR p.split = 'held_out' AS measures,
+                EXISTS (SELECT 1 FROM assignments a WHERE a.task_id = t.id) AS handed_out,
+                (SELECT json_group_array(tr.response_id) FROM (SELECT response_id
+                    FROM task_responses WHERE task_id = t.id ORDER BY position) tr) AS responses
+            FROM tasks t JOIN prompts p ON p.id = t.prompt_id
+            LEFT JOIN rounds r ON r.id = t.round_id
+            WHERE (t.labels < t.wanted OR t.chosen_by IS NOT NULL) AND {_ASKED}
+            ORDER BY t.id""")]
+
+    def pairs(self) -> list[AskedPair]:
+        """The pairs of all answers that teach or measure, in the order in which they came."""
+        return [AskedPair(row["comparison_id"], row["prompt_id"], row["chosen_id"],
+                          row["rejected_id"], row["strength"] == 0, row["split"] == "held_out",
+                          row["chosen_by"])
+                for row in self._database.rows("""
+            SELECT f.comparison_id, f.prompt_id, f.chosen_id, f.rejected_id, f.strength, p.split,
+                t.chosen_by
+            FROM current_preferences f JOIN prompts p ON p.id = f.prompt_id
+            JOIN tasks t ON t.id = f.task_id ORDER BY f.comparison_id, f.id""")]
+
+    def responses(self) -> list[int]:
+        """Responses that stand in ordinary tasks: those of open tasks first, then the newest."""
+        return [row["response_id"] for row in self._database.rows("""
+            SELECT tr.response_id, max(t.labels < t.wanted AND (t.round_id IS NULL
+                OR r.closed_at IS NULL)) AS waits
+            FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
+            LEFT JOIN rounds r ON r.id = t.round_id
+            WHERE t.purpose IN ('train', 'evaluate')
+            GROUP BY tr.response_id ORDER BY waits DESC, tr.response_id DESC""")]
+
+    def newest_response(self) -> int:
+        """The greatest id of a response; 0 where there is none."""
+        return int(self._database.value("SELECT coalesce(max(id), 0) FROM responses"))
+
+    def put_order(self, order: Mapping[int, tuple[float, str]]) -> None:
+        """Put tasks in order: task id -> its place (0 to 1, the greater the sooner) and chooser.
+
+        The labels that a task has by now are subtracted here, in the same transaction, so that an
+        answer which came meanwhile counts. Who chose a task that was handed out stays.
+        """
+        with self._database.write(durable=False) as db:
+            db.conn.executemany(
+                "UPDATE tasks SET priority = ? - labels, chosen_by = CASE WHEN EXISTS ("
+                "SELECT 1 FROM assignments a WHERE a.task_id = tasks.id) "
+                "THEN coalesce(chosen_by, ?) ELSE ? END WHERE id = ?",
+                [(place, ARRIVAL, chooser, task_id) for task_id, (place, chooser) in order.items()])
+
+    def forget_order(self) -> None:
+        """Back to the order in which tasks were made, fewest labels first."""
+        with self._database.write(durable=False) as db:
+            db.conn.execute(
+                "UPDATE tasks SET priority = -labels, chosen_by = CASE WHEN EXISTS ("
+                "SELECT 1 FROM assignments a WHERE a.task_id = tasks.id) "
+                "THEN chosen_by END WHERE chosen_by IS NOT NULL AND labels < wanted")
