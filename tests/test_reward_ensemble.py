@@ -83,6 +83,14 @@ def test_members_learn_together_what_they_would_learn_alone(backbone: Backbone,
         assert member.score(texts) == pytest.approx(alone, abs=0.01)
 
 
+def test_gradients_reach_every_adapter_whichever_ran_last(backbone: Backbone) -> None:
+    members = [RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, n, f"reward-{n}")
+               for n in range(3)]
+    for member in (members[2], members[0], members[1]):
+        torch.autograd.backward(member.scores_of([[5, 6, 7], [5, 8]]).sum())
+        assert all(p.grad is not None for p in member.adapter_parameters), member.adapter
+
+
 def learned_alone(backbone: Backbone, data: PreferenceData, seed: int, block: int) -> RewardModel:
     """A single model of that seed after the steps of seed 0, one response and pair at a time."""
     model = RewardModel.fresh(backbone, upper_only(backbone, block), QUICK.max_length, seed, "one")
@@ -91,7 +99,6 @@ def learned_alone(backbone: Backbone, data: PreferenceData, seed: int, block: in
         {"params": model.head.parameters(), "weight_decay": 0.0}], lr=QUICK.learning_rate)
     plan = plan_steps(data.train, QUICK.epochs, QUICK.responses_per_step, 0)
     for done, step in enumerate(plan):
-        backbone.switch_to("one")
         loss = torch.zeros(())
         for unit in step.units:
             for pair in unit.pairs:
