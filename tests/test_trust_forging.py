@@ -23,7 +23,8 @@ from data.store import Store
 PAGES: dict[str, Permission] = {
     "": "answer", "answers": "answer", "account": "answer", "quality": "quality",
     "disputes": "quality", "browse": "quality", "settings": "settings", "people": "people",
-    "audit": "people", "rounds": "rounds", "reward": "rounds", "jobs": "rounds"}
+    "audit": "people", "rounds": "rounds", "reward": "rounds", "learning": "rounds",
+    "jobs": "rounds"}
 KINDS = [{"kind": "ppo", "title": "PPO", "help": "secret-job-setting", "common": ["steps"],
           "fields": [{"name": "steps", "type": "int", "default": 20, "choices": []}]}]
 
