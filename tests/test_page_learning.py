@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from browser import Server, Visit, open_page, settled, sign_in
+from forging import Arrive, run
 from playwright.sync_api import expect
 
 from annotate.engineers import learning_figures as figures
@@ -61,6 +62,25 @@ def test_the_plot_ends_where_the_forecast_leads() -> None:
     assert drawn["data"][-1]["y"] == pytest.approx([75.7 + 1.3])
     assert len(figures.plot(kept_curve(False))["data"]) == 1
     assert "12 labels 58.0 % (50.0–65.0 %, n = 120)" in figures.in_words(kept_curve())
+
+
+def test_the_page_shows_what_was_kept(server: Server, arrive: Arrive) -> None:
+    async def main() -> None:
+        server.store.put_setting(STATE, None)
+        server.store.put_setting(CURVE, None)
+        visitor = arrive("engineer")[1]
+        async with await visitor.tab("learning") as tab:
+            assert "Nothing has been learned yet" in tab.text()
+        server.store.put_setting(STATE, STATE_KEPT)
+        server.store.put_setting(CURVE, kept_curve(False))
+        async with await visitor.tab("learning") as tab:
+            text = tab.text()
+            assert "Accuracy by now" in text and "Too early to say" in text
+            assert len(tab.all("plotly_chart")) == 1 and not tab.all("exception")
+        server.store.put_setting(CURVE, kept_curve())
+        async with await visitor.tab("learning") as tab:
+            assert "points of accuracy" in tab.text() and not tab.all("exception")
+    run(main())
 
 
 @pytest.mark.browser
