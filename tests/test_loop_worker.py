@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from data.errors import PrefloopError
-from data.records import Job
+from data.records import Job, Message, NewResponse
 from data.store import Store
 from loop.context import JobContext
 from loop.lock import InUse, WorkerLock, is_locked
+from loop.settings import Settings
 from loop.workspace import Plan, make_workspace
 
 SELF = str(Path(__file__).resolve())
@@ -61,13 +62,26 @@ def stubborn(context: JobContext) -> dict[str, Any]:
     return {}
 
 
+def endless_features(store: Store, workspace: Path, settings: Settings,
+                     give_way: Callable[[], bool]) -> bool:
+    """Never done by itself, and deadly where the workspace says so."""
+    (workspace / "reading").touch()
+    while not give_way() and not (workspace / "deadly").exists():
+        time.sleep(0.02)
+    if (workspace / "deadly").exists():
+        print("allocating a lot", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    (workspace / "reading").unlink()
+    return False
+
+
 HANDLERS = {"ppo": steps, "train-reward": killed, "eval-reward": broken, "sample": refused,
             "best-of-n": stubborn}
 
 if __name__ == "__main__":
     from loop.child import serve
 
-    serve(Path(sys.argv[1]), HANDLERS)
+    serve(Path(sys.argv[1]), HANDLERS, endless_features)
     sys.exit()
 
 WORKER = f"""
@@ -259,3 +273,49 @@ def test_one_worker_a_workspace(workspace: Path, store: Store,
     worker.wait(20)
     WorkerLock(workspace).release()
     assert not is_locked(workspace)
+
+
+def with_a_response(store: Store) -> None:
+    """Something whose features may be read."""
+    prompt, _ = store.prompts.add([Message(role="user", content="hello")], "test")
+    store.responses.add([NewResponse(prompt, "a text")])
+
+
+def test_reading_features_gives_way_to_a_job_and_goes_on_after_it(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    with_a_response(store)
+    start()
+    reading = workspace / "reading"
+    wait_for(reading.exists)
+    jobs = [store.jobs.add("ppo", {"steps": 1}) for _ in range(2)]
+    wait_for(lambda: all(store.jobs.get(job.id).status == "done" for job in jobs))
+    first, second = (store.jobs.get(job.id).result or {} for job in jobs)
+    assert first["pid"] == second["pid"], "nothing was lost by giving way"
+    wait_for(reading.exists)
+
+
+def test_reading_features_that_kills_the_child_fails_no_job_and_is_not_tried_again(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    with_a_response(store)
+    (workspace / "deadly").touch()
+    worker = start()
+    wait_for((workspace / "reading").exists)
+    job = store.jobs.add("ppo", {"steps": 1})
+    wait_for(lambda: store.jobs.get(job.id).status == "done")
+    (workspace / "reading").unlink()
+    time.sleep(3.0)  # longer than it takes to look again
+    assert not (workspace / "reading").exists()
+    worker.terminate()
+    said = worker.communicate(timeout=20)[1]
+    assert said.count("reading features ended its process") == 1
+    assert "SIGKILL" in said and "allocating a lot; labeling goes on" in said
+
+
+def test_switched_off_no_features_are_read(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    with_a_response(store)
+    (workspace / "prefloop.toml").write_text("[asking]\nenabled = false\n")
+    start()
+    wait_for(lambda: store.setting("worker"))
+    time.sleep(3.0)  # longer than it takes to look
+    assert not (workspace / "reading").exists()
