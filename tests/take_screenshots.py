@@ -25,13 +25,14 @@ from browser import (
 )
 from leads_world import LeadsWorld
 from playwright.sync_api import sync_playwright
+from reward_page_world import add_reward_models
 
 from data.database import now
 from data.questions import Question
 from data.store import Store
 
 PAGES = ("label", "answers", "quality", "disputes", "browse", "settings", "people", "audit",
-         "rounds", "jobs", "account")
+         "rounds", "reward", "jobs", "account")
 WIDTHS = {"wide": (1400, 900), "narrow": (390, 844)}
 GUIDELINES = """Prefer the response that **answers what was asked**, truthfully.
 
@@ -57,6 +58,7 @@ def made_up(folder: Path) -> Store:
             "Keep it in the fridge and feed it once a week. Starters can be frozen too:\n\n"
             "1. Spread it on paper and let it dry.\n2. Crumble it into a jar.\n"
             "3. Add water and flour when you need it."], wanted=2)
+    add_reward_models(store)
     return store
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from accessibility import LOOKS, violations
 from browser import (
     Server,
     add_task,
@@ -21,7 +22,6 @@ from browser import (
 from leads_world import CREW, LeadsWorld
 from playwright.sync_api import Browser, expect, sync_playwright
 from reward_page_world import add_reward_models
-from test_browser_access import LOOKS, violations
 
 from data.database import now
 from data.records import Answer, Labeler

@@ -15,10 +15,10 @@ def baseline_dots(metrics: Mapping[str, Any]) -> list[Dot]:
     base = metrics.get("baselines") or {}
     previous = base.get("previous") or {}
     rows = (("This model", metrics.get("held_out_accuracy")),
-            (f"The version before ({previous.get('name')})", previous.get("accuracy")),
+            (f"Before: {previous.get('name')}", previous.get("accuracy")),
             ("The longer one wins", base.get("longer")),
-            ("Another labeler, where there is one", base.get("other_labeler")),
-            ("This model, on those same pairs", base.get("model_there")))
+            ("Another labeler", base.get("other_labeler")),
+            ("This model, same pairs", base.get("model_there")))
     return [Dot(name, estimate) for name, values in rows
             if (estimate := estimate_of(values)) is not None and estimate.n >= FEW]
 
