@@ -9,9 +9,10 @@ The extrapolation: an inverse power law of the error, ε(m) = floor + scale · m
 weighted least squares (Cortes et al. 1993, "Learning curves: asymptotic values and rate of
 convergence"; Figueroa et al. 2012, "Predicting sample size required for classification
 performance"; Hestness et al. 2017 for its form). Its interval is a bootstrap over the tested
-prompts. It holds what chance did in choosing those prompts; not that other labels might have been
-given, nor that the law might not hold. So there is a check beside it: what the same fit would have
-said a hundred labels ago, against what came.
+prompts and, with random weights (Rubin 1981, "The Bayesian bootstrap"), over the points of the
+curve, which scatter as other labels might have come first. It does not hold that the law might be
+wrong. So there is a check beside it: what the same fit would have said a hundred labels ago,
+against what came.
 """
 
 from __future__ import annotations
@@ -128,29 +129,31 @@ def forecast(curve: Curve, further: int = FURTHER) -> Forecast | None:
     wrong = np.stack([np.bincount(of_prompt, 1 - right) for right in curve.right])  # [P, prompts]
     size = np.bincount(of_prompt).astype(float)
 
-    def law(drawn: Array) -> PowerLaw:
-        return fit_power_law(curve.labels, wrong @ drawn / (size @ drawn))
+    rng = np.random.default_rng(0)
 
-    def gain(drawn: Array) -> float:
-        found = law(drawn)
-        return found.error(last) - found.error(last + further)
+    def gain(law: PowerLaw) -> float:
+        return law.error(last) - law.error(last + further)
 
-    everyone = np.ones(len(prompts))
-    found = law(everyone)
-    low, high = bootstrap(gain, len(prompts), draws=400)
-    value = gain(everyone)
+    def drawn_gain(drawn: Array) -> float:
+        return gain(fit_power_law(curve.labels, wrong @ drawn / (size @ drawn),
+                                  rng.exponential(size=len(curve.labels))))
+
+    found = fit_power_law(curve.labels, wrong.sum(axis=1) / size.sum())
+    low, high = bootstrap(drawn_gain, len(prompts))
+    value = gain(found)
     return Forecast(1 - found.error(last),
                     Estimate(value, curve.right.shape[1], min(low, value), max(high, value)),
                     found, _check(curve.labels, wrong.sum(axis=1) / size.sum(), further))
 
 
-def fit_power_law(labels: Array, errors: Array) -> PowerLaw:
+def fit_power_law(labels: Array, errors: Array, counts: Array | None = None) -> PowerLaw:
     """Least squares with floor and scale ≥ 0, over a grid of exponents.
 
     Each point weighs by its number of labels: it is the tail that is extended, and the first points
-    depend most on which few answers came first.
+    depend most on which few answers came first. `counts` weighs points besides.
     """
-    weights = labels / labels.sum()
+    weights = labels if counts is None else labels * counts
+    weights = weights / weights.sum()
     power = labels[None, :]**-_EXPONENTS[:, None]  # [E, P]
     mean, mean_power = float(weights @ errors), power @ weights
     spread = (power - mean_power[:, None])**2 @ weights

@@ -49,7 +49,7 @@ def test_figures_have_their_n_and_interval() -> None:
 def test_the_forecast_says_how_sure_it_is_and_how_it_did() -> None:
     first, second = figures.forecast_words(kept_curve())
     assert "+1.3 points of accuracy (0.1 to 3.1, n = 120)" in first
-    assert "may not be the right one" in first
+    assert "less certain than it says" in first
     assert "would have foreseen 75.2 %" in second and "76.0 %" in second
     early, = figures.forecast_words(kept_curve(False))
     assert early.startswith("Too early to say")

@@ -98,10 +98,10 @@ def forecast_words(curve: Document) -> list[str]:
     gain = Estimate.from_dict(ahead["gain"])
     lines = [f"By the law fitted to these points, a further {further} labels would bring about "
              f"{_points(gain)[0]} of accuracy ({100 * gain.low:.1f} to {100 * gain.high:.1f}, "
-             f"n = {gain.n:,}), from {100 * ahead['now']:.0f} %. The interval holds which prompts "
-             "happened to be tested. It does not hold that the law (error = floor + scale × "
-             "labels to a negative power) may not be the right one, nor that new rounds bring "
-             "other responses: take it for the least that is not known."]
+             f"n = {gain.n:,}), from {100 * ahead['now']:.0f} %. The interval allows for which "
+             "prompts happened to be tested and for the scatter of the points. It does not allow "
+             "for a wrong law (error = floor + scale × labels to a negative power), nor for other "
+             "responses in new rounds: the truth is less certain than it says."]
     if check := ahead["check"]:
         lines.append(f"A hundred labels ago the same fit would have foreseen "
                      f"{100 * check['foreseen']:.1f} % for today; it came to be "
