@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from data_world import World
 from models import one_thread, tiny_checkpoint
+from reward_world import Recorder
 
 from backbone.config import ModelConfig
 from data.asking import ARRIVAL, BLIND, RANDOM
@@ -24,8 +27,10 @@ from loop.asking import RULES, Asker
 from loop.asking_order import by_chance
 from loop.extracting import extract_features
 from loop.fields import fields_of
+from loop.instant import instant_beside
 from loop.settings import SETTINGS_NAME, AskingConfig, read_settings
 from loop.workspace import Plan, make_workspace
+from reward.examples import PreferenceData, from_store
 from reward.response_features import ResponseFeatures
 from reward.selection import RULES as KNOWN_RULES
 
@@ -265,6 +270,26 @@ def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: P
     after = ResponseFeatures(workspace).read().kinds
     assert all(before[kind].shape == after[kind].shape and
                not np.allclose(before[kind], after[kind]) for kind in before)
+
+
+def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    me = store.people.add("Ann")
+    while (given := store.assignments.next_for(me.id)) is not None:
+        first, second = given.task.response_ids
+        store.comparisons.submit(me.id, given.task, Answer(((first,), (second,))),
+                                 f"k{given.task.id}")
+    data = from_store(store)
+    context: Any = SimpleNamespace(store=store, workspace=workspace, progress=Recorder(),
+                                   settings=read_settings(workspace))
+    found = instant_beside(context, data)["instant_accuracy"]
+    # "the cat" is always better than "a dog by the sea": any model learns that.
+    assert found["value"] == 1.0 and found["n"] == len(data.held_out) > 0
+    assert ResponseFeatures(workspace).ids() == set(store.asking.responses())
+    assert instant_beside(context, PreferenceData(data.train, ())) == {}
+    for name in ResponseFeatures(workspace).files():
+        (workspace / "features" / name).write_bytes(b"nothing")
+    assert "cannot be read" in instant_beside(context, data)["instant_missing"]
 
 
 def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
