@@ -1,0 +1,78 @@
+"""Fine-tuning from the linear head: it begins there, learns what the features lack, and is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import one_thread, tiny_backbone  # noqa: F401
+from reward_world import Recorder, good_wins
+
+from backbone.model import Backbone
+from data.errors import BadInput
+from reward.comparisons import FIRST, Comparisons
+from reward.examples import PreferenceData
+from reward.features import FeatureKind, compute, encode_response
+from reward.linear import LinearReward, fit_linear
+from reward.tuned import TuneConfig, TunedReward, tune
+
+KINDS = (FeatureKind(3), FeatureKind(3, "last"))
+
+
+def linear_head(backbone: Backbone, data: PreferenceData) -> tuple[LinearReward, list[float]]:
+    """A head on the frozen features, and its own scores of the training responses."""
+    encoded = [encode_response(backbone, e.messages, e.texts[i], 1024)
+               for e in data.train for i in e.texts]
+    found = compute(backbone, encoded, KINDS)
+    features = np.hstack([found[kind] for kind in KINDS])
+    first = np.arange(0, len(encoded), 2)
+    head = fit_linear(features, Comparisons(first, first + 1, np.eye(3)[[FIRST] * len(first)],
+                                            first), spread=0.3)
+    return head, head.scores(features).tolist()
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Backbone:
+    return tiny_backbone(tmp_path, layers=4)
+
+
+@pytest.mark.parametrize("blocks", [2, 9])  # with blocks below the adapters, and with none
+def test_it_begins_as_the_linear_head_and_learns_what_that_lacks(backbone: Backbone,
+                                                                blocks: int) -> None:
+    data, heard = good_wins(30), Recorder()
+    head, frozen = linear_head(backbone, data)
+    conversations = [e.conversation(i) for e in data.train for i in e.texts]
+    start = tune(backbone, data.train, head, KINDS, TuneConfig(blocks, learning_rate=1e-12))
+    assert start.score(conversations) == pytest.approx(frozen, abs=1e-4)
+    model = tune(backbone, data.train, head, KINDS, TuneConfig(
+        blocks, rank=4, epochs=6, responses_per_step=16, learning_rate=1e-2), progress=heard)
+    assert model.block == max(0, 3 - blocks) and heard.fractions[-1] == 1
+    assert heard.steps[max(heard.steps)]["loss"] < 0.7 * heard.steps[1]["loss"]
+    scores = np.array(model.score(conversations)).reshape(-1, 2)
+    before = np.array(frozen).reshape(-1, 2)
+    assert (np.diff(scores, axis=1) < np.diff(before, axis=1)).mean() > 0.9, "gaps grew"
+    alone = [model.score([conversation])[0] for conversation in conversations[:6]]
+    assert scores.ravel()[:6] == pytest.approx(alone, abs=1e-3)
+
+
+def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
+    data = good_wins(6)
+    head, _ = linear_head(backbone, data)
+    model = tune(backbone, data.train, head, KINDS, TuneConfig(2, rank=4, learning_rate=1e-2))
+    conversations = [e.conversation(i) for e in data.train for i in e.texts]
+    scores = model.score(conversations)
+    model.save(tmp_path / "kept")
+    again = TunedReward.load(tiny_backbone(tmp_path), tmp_path / "kept")
+    assert again.score(conversations) == pytest.approx(scores, abs=1e-4)
+    assert again.block == 1
+    with pytest.raises(BadInput, match="no linear reward"):
+        TunedReward.load(backbone, tmp_path)
+
+
+def test_what_cannot_be_is_refused(backbone: Backbone) -> None:
+    with pytest.raises(BadInput, match="--blocks"):
+        TuneConfig(0)
+    with pytest.raises(BadInput, match="--learning-rate"):
+        TuneConfig(learning_rate=0)
+    head, _ = linear_head(backbone, good_wins(4))
+    with pytest.raises(BadInput, match="no comparisons"):
+        tune(backbone, [], head, KINDS, TuneConfig(2))
