@@ -4,7 +4,7 @@ They rank four responses each by VADER's compound score, with noise at which two
 of the time; that score without noise is the gold. Every stage is a job of a real workspace:
 sampling, labeling, the reward model, PPO, and best-of-16 with fine-tuning on its winners. Measured
 on prompts that nothing was trained on: gold win rate against the start, KL, and what PPO and
-fine-tuning gain of what choosing the best of 16 gains. In full, about two hours a seed on 2 cores.
+fine-tuning gain of what choosing the best of 16 gains. In full it is for hours, or for a GPU.
 """
 
 from __future__ import annotations
