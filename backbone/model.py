@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbone.checkpoint import load_model, load_tokenizer, resolve
 from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
+from backbone.fused import fuse_lora
 from backbone.packing import Packed
 from backbone.text import Batch
 
@@ -107,6 +108,7 @@ class Backbone:
         for layer in self._lora_layers():
             # Under autocast the product casts its inputs itself; peft's cast would do it twice.
             layer.cast_input_dtype_enabled = self.dtype == torch.float32
+            fuse_lora(layer)
         self._running_with = UNKNOWN
 
     def new_lora_config(self, rank: int, alpha: int) -> LoraConfig:

@@ -30,7 +30,12 @@ class Responses:
     def before(self, hidden: Tensor) -> Tensor:
         """[B, R, d] of [B, T, d] hidden states: what the model knows just before each token."""
         rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
-        return hidden[rows, self._places - 1]
+        return hidden[rows, self.places_before]
+
+    @property
+    def places_before(self) -> Tensor:
+        """[B, R] column of the token before each response token, within bounds off the mask."""
+        return self._places - 1
 
     def select(self, rows: Tensor) -> Responses:
         """Some rows, without the columns in which none of them has a token."""

@@ -169,7 +169,7 @@ def _scores(score: Score, conversations: Sequence[Sequence[Message]], device: to
 
 def value_hidden(roles: Roles, texts: Responses) -> Tensor:
     """[B, R, d] the value model's hidden states before each response token."""
-    return texts.before(roles.value.hidden(texts.batch, VALUE))
+    return response_states(roles.value, VALUE, texts)
 
 
 def normalised(scores: Tensor, samples: Sequence[Sample], config: PPOConfig, mean: float,

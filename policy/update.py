@@ -61,7 +61,7 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
         mask, width = texts.mask, texts.mask.shape[1]
         exact = rollout.exact_kl
         new = response_logprobs(roles.policy, POLICY, texts, config.temperature, None if exact
-                                is None else exact.reference_states[rows, :width])
+                                is None else exact.reference_states[rows, :width], entropy=False)
         old = rollout.logprobs[rows, :width]
         policy_loss, clipped = clipped_policy_loss(
             new.logprobs, old, rollout.advantages[rows, :width], mask, config.clip_range, tokens)

@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from backbone.checkpoint import load_tokenizer
 from backbone.device import choose_device, choose_dtype
+from backbone.flat import flatten
+from backbone.flat_pass import runs_flat, states_at
 from backbone.heads import ScalarHead, at_last_token
 from backbone.model import Backbone
 from backbone.resume import load_training, save_training
@@ -204,6 +206,43 @@ def test_bf16_adapters_are_fp32_and_train(tmp_path: Path) -> None:
     assert {p.dtype for p in backbone.adapter_parameters("policy")} == {torch.float32}
     assert any(p.grad is not None and p.grad.abs().sum() > 0
                for p in backbone.adapter_parameters("policy"))
+
+
+def test_lora_layers_compute_what_pefts_own_code_computes(tmp_path: Path) -> None:
+    backbone = _with_adapters(tmp_path, "policy")
+    batch = pad([prompt_ids(backbone.tokenizer, m) for m in (ASK, LONG)], backbone.pad_id,
+                backbone.device)
+    parameters = backbone.adapter_parameters("policy")
+
+    def run(adapter: str | None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        states = backbone.hidden(batch, adapter)
+        wanted = parameters if adapter else []
+        return states.detach(), list(torch.autograd.grad(
+            states.square().sum(), wanted)) if wanted else []
+
+    ours = [run("policy"), run(None)]
+    for layer in backbone._lora_layers():
+        del layer.forward  # what hides peft's own
+    for (mine, of_mine), (its, of_its) in zip(ours, (run("policy"), run(None)), strict=True):
+        torch.testing.assert_close(mine, its, atol=1e-5, rtol=1e-5)
+        for a, b in zip(of_mine, of_its, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(ours[0][0], ours[1][0])
+
+
+@pytest.mark.parametrize("adapter", ["policy", None])
+def test_a_flat_row_has_the_states_of_each_text_alone(tmp_path: Path, adapter: str | None) -> None:
+    backbone = _with_adapters(tmp_path, "policy")
+    assert runs_flat(backbone)
+    shared = prompt_ids(backbone.tokenizer, LONG)
+    texts = [[*shared, 5, 6, 7], [*shared, 8], [9, 10], [*shared, 5, 6]]
+    flat = flatten(texts, backbone.device)
+    assert len(flat.ids) < sum(map(len, texts))
+    found = states_at(backbone, flat, adapter, torch.cat(flat.columns)).split(
+        [len(text) for text in texts])
+    for text, states in zip(texts, found, strict=True):
+        alone = backbone.hidden(pad([text], backbone.pad_id, backbone.device), adapter)
+        torch.testing.assert_close(states, alone[0], atol=1e-5, rtol=1e-5)
 
 
 def test_training_state_survives_the_disk(tmp_path: Path) -> None:

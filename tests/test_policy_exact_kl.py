@@ -61,7 +61,7 @@ def test_values_and_gradients_are_those_of_a_plain_softmax(
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
     found = torch.autograd.grad((ours * weights).sum(), parameters)
     for mine, its in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, its, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(mine, its, atol=1e-4, rtol=1e-3)
 
 
 def test_without_the_references_states_there_is_no_kl(tmp_path: Path) -> None:

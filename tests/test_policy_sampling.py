@@ -141,7 +141,7 @@ def test_log_probabilities_and_gradients_are_those_of_a_plain_softmax(tmp_path: 
     plain = at_responses(table[:, :-1].gather(-1, batch.ids[:, 1:, None]).squeeze(-1))
     torch.testing.assert_close(ours.logprobs, plain * mask, atol=1e-5, rtol=1e-5)
     for a, b in zip(mine, gradients(plain), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
     entropy = at_responses(-(table.exp() * table).sum(-1)) * mask
     torch.testing.assert_close(ours.entropy, entropy, atol=1e-4, rtol=1e-4)
     assert not ours.entropy.requires_grad
