@@ -1,0 +1,258 @@
+"""PPO side by side with TRL 1.12's PPOTrainer, in turns of one step each, on the embedded model.
+
+Both: 32 prompts x 48 new tokens a step, 4 epochs x 1 minibatch, LoRA of rank 16 on all linear
+layers of policy and value model, the same prompts as the same token ids, the same fixed reward (the
+checkpoint under one random score head), the same learning rate. TRL takes microbatches of 8 and no
+activation checkpointing, and the faster of bf16 and fp32 (`--quick`: bf16). `reward` and
+`reward_trl`: the mean score of the responses of the last step that both have done, by one judge.
+`floor_ratio`: our seconds a step over the seconds that the floating-point operations needed take
+at the matrix rate measured here. In full, five seeds of 40 steps of TRL against our own settings:
+`time_to_reward_ratio` is TRL's time over the time in which we first reach its last reward (median,
+least and most of the seeds); with `--quick` that key is left out. Needs `make peers`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show
+from benchmarks.turns import Contender
+
+ROOT = Path(__file__).resolve().parents[1]
+PEER = ROOT / ".venv-peers" / "bin" / "python"
+SETTINGS: dict[str, Any] = {
+    "responses": 32, "new_tokens": 48, "epochs": 4, "microbatch": 8, "rank": 16, "alpha": 32,
+    "temperature": 0.7, "kl_coefficient": 0.05, "gamma": 1.0, "gae_lambda": 0.95,
+    "clip_range": 0.2, "value_clip_range": 0.2, "learning_rate": 3e-4, "update_kl_stop": 0.0,
+    "value_training": "adapter", "seed": 0, "pad_token": "<|endoftext|>", "max_length": 1024}
+#: What we would choose ourselves: bolder steps, fewer passes, a value head on fixed features.
+OWN_SETTINGS = {"epochs": 2, "learning_rate": 1e-3, "value_training": "head",
+                "update_kl_stop": 0.1}
+#: Steps that are timed, after the first, which warms up.
+TIMED_QUICK, TIMED, LEARNING_STEPS, SEEDS = 2, 5, 40, 5
+#: Steps over which a reward is averaged where it is reached or not.
+WINDOW = 5
+#: A turn is at least so long, so exactly one step.
+TURN = 0.1
+
+
+def job_of(folder: Path, **changed: Any) -> dict[str, Any]:
+    """All that either side needs, as JSON can hold it."""
+    from safetensors.torch import save_file
+
+    from backbone.checkpoint import load_tokenizer, resolve
+    from backbone.config import EMBEDDED
+    from backbone.text import prompt_ids
+
+    lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
+    messages = [json.loads(line)["messages"] for line in lines]
+    tokenizer = load_tokenizer(EMBEDDED)
+    head = folder / "head.safetensors"
+    if not head.exists():
+        save_file({"weight": _judge().head.weight.detach().contiguous()}, head)
+    return {**SETTINGS, "checkpoint": resolve(EMBEDDED), "threads": os.cpu_count(),
+            "messages": messages, "ids": [prompt_ids(tokenizer, m) for m in messages],
+            "head": str(head), **changed}
+
+
+def _judge() -> Any:
+    from backbone.config import EMBEDDED, ModelConfig
+    from backbone.model import Backbone
+    from reward.model import RewardModel
+
+    backbone = Backbone.load(EMBEDDED, ModelConfig())
+    lora = backbone.new_lora_config(SETTINGS["rank"], SETTINGS["alpha"])
+    return RewardModel.fresh(backbone, lora, SETTINGS["max_length"])
+
+
+def _contender(job: dict[str, Any], folder: Path, name: str) -> Contender:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(job), "utf-8")
+    python, module = ((str(PEER), "benchmarks.peer_trl_ppo") if name == "trl"
+                      else (sys.executable, "benchmarks.our_ppo"))
+    return Contender([python, "-m", module, str(path)])
+
+
+def side_by_side(folder: Path, steps: int, precision: str) -> tuple[Contender, Contender]:
+    """Ours and TRL's, step by step in turns; each has its result."""
+    job = job_of(folder, steps=steps, precision=precision)
+    ours, theirs = _contender(job, folder, "ours"), _contender(job, folder, "trl")
+    try:
+        for side in (ours, theirs):
+            side.start()
+        while ours.result is None or theirs.result is None:
+            for side in (ours, theirs):
+                if side.result is None:
+                    side.turn(TURN)
+    finally:
+        for side in (ours, theirs):
+            side.stop()
+    say(f"samples/s: ours {ours.rates()}, TRL in {precision} {theirs.rates()}")
+    return ours, theirs
+
+
+def figures_of(ours: Contender, theirs: Contender, judge: Any) -> dict[str, Figure]:
+    """Speed, memory and reward of both, and our seconds by phase."""
+    assert ours.result is not None and theirs.result is not None
+    found = {
+        "speed_ratio": median_ratio(ours.rates(), theirs.rates()),
+        "memory_ratio": exact(ours.peak_gb / theirs.peak_gb)}
+    last = min(len(side.result["steps"]) for side in (ours, theirs) if side.result) - 1
+    for side, who in ((ours, ""), (theirs, "_trl")):
+        assert side.result is not None
+        found[f"samples_per_s{who}"] = rate(1.0, [1 / speed for speed in side.rates()])
+        found[f"peak_gb{who}"] = exact(side.peak_gb)
+        found[f"reward{who}"] = _reward(judge, side.result["steps"][last]["scored"])
+    timed = ours.result["steps"][1:]
+    for phase in timed[0]["phases"]:
+        spent = [step["phases"][phase] for step in timed]
+        found[phase] = {"value": statistics.median(spent), "low": min(spent), "high": max(spent),
+                        "n": len(spent)}
+    floor = floor_seconds(timed[-1]["scored"], judge.backbone)
+    found["floor_seconds"] = exact(floor)
+    spent = [step["seconds"] / floor for step in timed]
+    found["floor_ratio"] = {"value": statistics.median(spent), "low": min(spent),
+                            "high": max(spent), "n": len(spent)}
+    return found
+
+
+def _scores(judge: Any, scored: Sequence[Sequence[Any]], prompts: Sequence[Any]) -> list[float]:
+    return list(judge.score([[*prompts[number], {"role": "assistant", "content": text}]
+                             for number, text in scored]))
+
+
+def _prompts() -> list[Any]:
+    lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["messages"] for line in lines]
+
+
+def _reward(judge: Any, scored: Sequence[Sequence[Any]]) -> Figure:
+    """Mean score with its 95 % interval over responses."""
+    from data.measures.statistics import mean
+
+    found = mean(_scores(judge, scored, _prompts()))
+    assert found is not None
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def floor_seconds(scored: Sequence[Sequence[Any]], backbone: Any) -> float:
+    """A step's floating-point operations over the matrix rate measured here.
+
+    2 P a token and pass (P: the weights of all linear layers), and as much again for its gradient,
+    since the weights are frozen. Passes: sampling, old log-probabilities, reference, value and
+    reward; and in each epoch policy and value with their gradients. The vocabulary's projection is
+    counted for response tokens alone; attention and LoRA are not counted, nor is anything saved by
+    encoding once what prompts share.
+    """
+    from torch import nn
+
+    from backbone.text import prompt_ids
+
+    prompts, tokenizer = _prompts(), backbone.tokenizer
+    answers = sum(min(len(tokenizer(text)["input_ids"]) + 1, SETTINGS["new_tokens"])
+                  for _, text in scored)
+    tokens = answers + sum(len(prompt_ids(tokenizer, prompts[n])) for n, _ in scored)
+    weights = sum(module.weight.numel() for name, module in backbone.trunk.named_modules()
+                  if isinstance(module, nn.Linear) and "lora_" not in name)
+    head = backbone.language_model.lm_head.weight.numel()
+    epochs = SETTINGS["epochs"]
+    operations = (2 * weights * tokens * (5 + 2 * 2 * epochs)
+                  + 2 * head * answers * (3 + 2 * epochs))
+    return float(operations / _matrix_rate(backbone.dtype))
+
+
+def _matrix_rate(dtype: Any) -> float:
+    """Floating-point operations a second in a product of 2048 x 2048 matrices."""
+    import torch
+
+    size, best = 2048, float("inf")
+    left = torch.full((size, size), 0.5, dtype=dtype)
+    for _ in range(10):
+        start = time.perf_counter()
+        torch.mm(left, left)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size ** 3 / best
+
+
+def time_to_reward(folder: Path, precision: str, judge: Any) -> Figure:
+    """TRL's time for its 40 steps over our time, by our settings, to its reward at their end."""
+    ratios = []
+    for seed in range(SEEDS):
+        times = {}
+        job = job_of(folder, steps=LEARNING_STEPS, precision=precision, seed=seed)
+        theirs = _alone(_contender(job, folder, "trl"))
+        wanted = statistics.fmean(_curve(judge, theirs)[-WINDOW:])
+        times["trl"] = sum(step["seconds"] for step in theirs)
+        ours = _alone(_contender({**job, **OWN_SETTINGS}, folder, "ours"))
+        curve = _curve(judge, ours)
+        reached = next((n for n in range(WINDOW, len(curve) + 1)
+                        if statistics.fmean(curve[n - WINDOW:n]) >= wanted), None)
+        if reached is None:
+            raise SystemExit(f"seed {seed}: TRL's reward of {wanted:.3f} was not reached in "
+                             f"{LEARNING_STEPS} steps, so there is no time to it")
+        ratios.append(times["trl"] / sum(step["seconds"] for step in ours[:reached]))
+        say(f"seed {seed}: TRL's reward {wanted:.3f} after {reached} steps, {ratios[-1]:.1f} times "
+            "as quick")
+    return {"value": statistics.median(ratios), "low": min(ratios), "high": max(ratios),
+            "n": len(ratios)}
+
+
+def _alone(side: Contender) -> list[dict[str, Any]]:
+    try:
+        side.start()
+        side.end()
+    finally:
+        side.stop()
+    assert side.result is not None
+    steps: list[dict[str, Any]] = side.result["steps"]
+    return steps
+
+
+def _curve(judge: Any, steps: Sequence[dict[str, Any]]) -> list[float]:
+    """The mean score of each step's responses."""
+    prompts = _prompts()
+    return [statistics.fmean(_scores(judge, step["scored"], prompts)) for step in steps]
+
+
+UNITS = {"speed_ratio": "samples/s, ours to TRL's", "memory_ratio": "peak memory, ours to TRL's",
+         "samples_per_s": "ours: samples/s", "samples_per_s_trl": "TRL: samples/s",
+         "peak_gb": "ours: peak memory, GB", "peak_gb_trl": "TRL: peak memory, GB",
+         "reward": "ours: reward at equal samples", "reward_trl": "TRL: reward at equal samples",
+         "seconds_generate": "ours: seconds to generate",
+         "seconds_update": "ours: seconds to update",
+         "seconds_evaluate": "ours: seconds to score and evaluate",
+         "floor_seconds": "floor, seconds a step", "floor_ratio": "our step to the floor",
+         "time_to_reward_ratio": "time to TRL's reward, TRL's to ours"}
+
+
+def main() -> None:
+    """Both sides, and in full the time to TRL's reward."""
+    asked = flags(__doc__ or "")
+    if not PEER.is_file():
+        raise SystemExit(f"{PEER}: not there; run `make peers` first")
+    timed = TIMED_QUICK if asked.quick else TIMED
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        runs = {precision: side_by_side(folder, 1 + timed, precision)
+                for precision in (("bf16",) if asked.quick else ("bf16", "fp32"))}
+        best = max(runs, key=lambda p: statistics.median(runs[p][1].rates()))
+        judge = _judge()
+        figures = figures_of(*runs[best], judge)
+        if asked.quick:
+            say("time_to_reward_ratio takes hours and is left out with --quick")
+        else:
+            figures["time_to_reward_ratio"] = time_to_reward(folder, best, judge)
+    show(figures, UNITS, asked.json)
+
+
+if __name__ == "__main__":
+    main()
