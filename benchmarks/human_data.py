@@ -82,6 +82,14 @@ class Pairs:
         """[N] log(1 + words) of each response."""
         return np.log1p([len(text.response.split()) for text in self.texts])
 
+    @property
+    def group_of_text(self) -> Array:
+        """[N] the group of the pairs that each text stands in; a text stands in those of one."""
+        found = np.full(len(self.texts), -1)
+        found[self.first] = self.groups
+        found[self.second] = self.groups
+        return found
+
     def one_vote_each(self, seed: int) -> Array:
         """[M] index of one random vote on each pair."""
         order = np.random.default_rng(seed).permutation(len(self.votes.pair))

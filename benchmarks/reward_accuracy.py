@@ -3,9 +3,15 @@
 `ukp_*`: UKPConvArg1, leave-topics-out, trained on the gold labels of all decided pairs and tested
 on the strict ones: each topic alone, with `--quick` four folds of six topics. `hh_*`: HH-RLHF
 harmless, 10 folds by first prompt; with `--quick` every sixth dialogue. The linear model
-(`reward.linear`): features, the prior's spread and lean, and the temperature are chosen anew in
-every fold, by cross-validation over the fold's own training topics, judged by their strict pairs.
-Beside it: the longer response wins (in words).
+(`reward.linear`) is a committee: of each feature set a head, whose log odds are averaged. The
+prior's spread of each, and the temperature, are chosen anew in every fold, by cross-validation over
+the fold's own training topics, judged by their strict pairs. `ukp_single`: the best of the feature
+sets alone, chosen in the same way. Beside them: the longer response wins (in words).
+
+`*_lora`: LoRA that begins where a linear head ends (`reward.tuned`; settings as they are there),
+on as many of the folds as `TUNED_FOLDS` says: 4 of UKP's 4 and 2 of HH's 10, with `--quick` 1 of
+UKP's 4 alone; `n` says how many pairs that was. `*_both`: the mean of its log odds and the
+committee's, on the same pairs; `*_same`: the committee alone on those.
 
 `_matched`: accuracy where |Δ log(1 + words)| < 0.2; `_shorter`: where the shorter one won; `_ce`:
 cross-entropy in nats; `_ece`: expected calibration error in ten bins. Intervals are of topics (of
@@ -16,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,19 +30,25 @@ import numpy as np
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, features, harmless
 from data.measures.statistics import bootstrap, clustered_mean
-from reward.choosing import choose_features, grouped_folds, prepare
+from data.records import Message
+from reward.choosing import Candidate, choose_committee, grouped_folds, prepare
 from reward.comparisons import Comparisons
+from reward.examples import Example, Pair
 from reward.linear import fit_linear
+from reward.standard import standardise
 
 Array = np.ndarray[Any, Any]
-#: Feature sets to choose among: kinds side by side.
-SETS = ("layer16.mean", "layer20.mean", "layer24.mean", "layer20.last", "layer30.last",
-        "layer20.mean+layer20.last", "layer20.mean+layer30.last",
-        "layer16.mean+layer20.mean+layer24.mean+layer16.last+layer20.last+layer30.last")
+#: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths.
+SETS = tuple(f"layer{mean}.mean+layer{last}.last" for mean in (16, 20, 24)
+             for last in (16, 20, 30))
 #: Of those, what needs only the first two thirds of the layers.
-SHALLOW = ("layer16.mean", "layer20.mean", "layer20.last", "layer20.mean+layer20.last")
-SPREADS, POWERS = (0.5, 0.7, 1.0), (1.0, 1.25)
+SHALLOW = tuple(name for name in SETS if "24" not in name and "30" not in name)
+SPREADS, POWERS = (0.5, 0.7, 1.0), (1.25,)
 COMPONENTS = 200
+#: What is fine-tuned: the head's features and its prior.
+TUNED, TUNED_SPREAD = ((20, "mean"), (20, "last")), 0.7
+#: Folds that are fine-tuned on, and of how many: in full, and with `--quick`.
+TUNED_FOLDS = {"ukp": ((4, 4), (1, 4)), "hh": ((2, 10), (0, 10))}
 BINS = 10
 QUICK_DIALOGUES = 245
 WORDS = {"": "accuracy", "_matched": "accuracy, length matched", "_shorter": "where shorter won",
@@ -52,37 +65,109 @@ def main() -> None:
                                      ("hh", hh, SHALLOW, 10)):
         table = _sets(pairs, sets)
         say(f"{name}: {int(pairs.strict.sum()):,} pairs, {folds} folds ...")
-        figures |= measure(f"{name}_linear", pairs, linear(pairs, table, folds))
-        words |= {f"{name}_linear{end}": f"{name} linear: {text}" for end, text in WORDS.items()}
+        odds_of = dict(zip(("linear", "single"), linear(pairs, table, folds), strict=True))
+        for kind, odds in odds_of.items():
+            figures |= measure(f"{name}_{kind}", pairs, odds)
+            words |= {f"{name}_{kind}{end}": f"{name} {kind}: {text}"
+                      for end, text in WORDS.items()}
+        most, of = TUNED_FOLDS[name][asked.quick]
+        if most:
+            say(f"{name}: fine-tuning on {most} of {of} folds ...")
+            committee = linear(pairs, table, of)[0] if of != folds else odds_of["linear"]
+            lora = tuned(pairs, most, of)
+            measured = replace(pairs, strict=pairs.strict & np.isfinite(lora))
+            for kind, odds in (("lora", lora), ("both", (lora + committee) / 2),
+                               ("same", committee)):
+                figures |= measure(f"{name}_{kind}", measured, odds)
+                words |= {f"{name}_{kind}{end}": f"{name} {kind}: {text}"
+                          for end, text in WORDS.items()}
         longer = pairs.log_lengths[pairs.first] - pairs.log_lengths[pairs.second]
         figures[f"{name}_length"] = _accuracy(pairs, np.sign(longer), pairs.strict)
         words[f"{name}_length"] = f"{name} longer wins: accuracy"
     show(figures, words, asked.json)
 
 
-def linear(pairs: Pairs, table: dict[str, Array], folds: int, seed: int = 0) -> Array:
-    """[M] log odds that the first wins each decided pair, from models that never saw its group."""
+def linear(pairs: Pairs, table: dict[str, Array], folds: int, seed: int = 0
+           ) -> tuple[Array, Array]:
+    """[M] log odds that the first wins each decided pair, from models that never saw its group.
+
+    Those of the committee, and of the one of its members that did best within the training groups.
+    """
     used = np.flatnonzero((pairs.gold == FIRST) | (pairs.gold == SECOND))
     strict = pairs.strict[used]
     whole = Comparisons(pairs.first[used], pairs.second[used], np.eye(3)[pairs.gold[used]],
                         pairs.groups[used])
     split = grouped_folds(whole.groups, folds, seed)
-    prepared = prepare(table, POWERS, COMPONENTS)
-    odds = np.full(len(pairs.first), np.nan)
+    prepared = prepare(table, POWERS, COMPONENTS, pairs.group_of_text)
+    odds, single = np.full((2, len(pairs.first)), np.nan)
     chosen: Counter[str] = Counter()
     for fold in range(folds):
         train, test = whole.take(split != fold), whole.take(split == fold)
-        best = choose_features(prepared, train, spreads=SPREADS, seed=seed,
-                               judged=strict[split != fold])[0]
-        features = best.features
-        chosen[f"{features.name}, spread {best.spread}, power {features.power}"] += 1
-        values = table[features.name]
-        model = fit_linear(values, train, spread=best.spread, standard=features.standard)
-        p = model.predictions(values[test.first], values[test.second])
-        odds[used[split == fold]] = best.temperature * (np.log(p[:, 0]) - np.log(p[:, 2]))
+        committee = choose_committee(prepared, train, spreads=SPREADS, seed=seed,
+                                     judged=strict[split != fold])
+        of_members = [_odds(member, table, train, test) for member in committee.members]
+        best = committee.members[0]
+        chosen[f"{best.features.name}, spread {best.spread}"] += 1
+        place = used[split == fold]
+        odds[place] = committee.temperature * np.mean(of_members, axis=0)
+        single[place] = best.temperature * of_members[0]
     for text, times in chosen.most_common():
-        say(f"  chosen {times} of {folds} times: {text}")
+        say(f"  best alone in {times} of {folds} folds: {text}")
+    return odds, single
+
+
+def _odds(member: Candidate, table: dict[str, Array], train: Comparisons,
+          test: Comparisons) -> Array:
+    """[M] log odds of the first of each tested comparison."""
+    values = table[member.features.name]
+    model = fit_linear(values, train, spread=member.spread, standard=member.features.standard)
+    p = model.predictions(values[test.first], values[test.second])
+    return np.asarray(np.log(p[:, 0]) - np.log(p[:, 2]))
+
+
+def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
+    """[M] log odds of each decided pair of the first `most` folds; NaN elsewhere."""
+    from backbone.config import EMBEDDED, ModelConfig
+    from backbone.model import Backbone
+    from reward.features import FeatureKind
+    from reward.tuned import TuneConfig, tune
+
+    kinds = [FeatureKind(*kind) for kind in TUNED]
+    found = features(pairs.texts, TUNED)
+    table = np.hstack([found[str(kind)] for kind in kinds])
+    standard = standardise(table, COMPONENTS, POWERS[0], pairs.group_of_text)
+    used = np.flatnonzero((pairs.gold == FIRST) | (pairs.gold == SECOND))
+    whole = Comparisons(pairs.first[used], pairs.second[used], np.eye(3)[pairs.gold[used]],
+                        pairs.groups[used])
+    split = grouped_folds(whole.groups, folds, seed)
+    backbone = Backbone.load(EMBEDDED, ModelConfig())
+    odds = np.full(len(pairs.first), np.nan)
+    for fold in range(most):
+        head = fit_linear(table, whole.take(split != fold), spread=TUNED_SPREAD, standard=standard)
+        model = tune(backbone, examples(pairs, used[split != fold]), head, kinds, TuneConfig(),
+                     seed=seed)
+        place = used[split == fold]
+        texts = sorted({*pairs.first[place].tolist(), *pairs.second[place].tolist()})
+        scores = np.full(len(pairs.texts), np.nan)
+        scores[texts] = model.score([[*pairs.texts[i].turns(), Message(
+            role="assistant", content=pairs.texts[i].response)] for i in texts])
+        odds[place] = scores[pairs.first[place]] - scores[pairs.second[place]]
+        say(f"  fold {fold + 1} of {folds}")
     return odds
+
+
+def examples(pairs: Pairs, chosen: Array) -> list[Example]:
+    """Some decided pairs, by prompt, as reward training reads them."""
+    by_prompt: dict[tuple[tuple[str, str], ...], list[Pair]] = {}
+    for number in chosen.tolist():
+        sides = int(pairs.first[number]), int(pairs.second[number])
+        won, lost = sides if pairs.gold[number] == FIRST else sides[::-1]
+        by_prompt.setdefault(pairs.texts[won].messages, []).append(
+            Pair(won, lost, 1, 1.0, number, 0, int(pairs.groups[number])))
+    return [Example(mine[0].prompt_id, pairs.texts[mine[0].chosen_id].turns(),
+                    {i: pairs.texts[i].response for p in mine
+                     for i in (p.chosen_id, p.rejected_id)}, tuple(mine))
+            for mine in by_prompt.values()]
 
 
 def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
