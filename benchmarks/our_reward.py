@@ -39,12 +39,14 @@ class _Turns:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        self.steps = 0
 
     def update(self, fraction: float, message: str) -> None:
         """Nobody watches."""
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """An optimizer step is done."""
+        self.steps = step
         if step == 1:
             self.worker.mark()
         else:
@@ -66,6 +68,8 @@ def main(job: dict[str, Any]) -> None:
     while not worker.over:
         model = train(backbone, data, config, backbone.new_lora_config(job["rank"], job["alpha"]),
                       seed=seed, progress=progress).model
+        if progress.steps < 2:
+            sys.exit("a run of a single step cannot be timed: give it more pairs")
         scores = scores or model.score_ids([job["ids"][i] for i in job["scored"]])
         seed += 1
     RewardModel.fresh = fresh  # type: ignore[method-assign]

@@ -196,10 +196,11 @@ def main() -> None:
     memory = max(figures[f"{name}_peak_gb"]["value"] / figures[f"{name}_trl_peak_gb"]["value"]
                  for name in EPOCHS)
     figures["memory_ratio"] = exact(memory)
-    words = {key: " ".join((*(part for part in ("hh", "ukp") if key.startswith(part)),
-                            "TRL:" if "_trl_" in key else "ours:" if "ratio" not in key else "",
-                            WORDS[key.split("_", 2 if "_trl_" in key else 1)[-1]]))
-             for key in figures if key != "memory_ratio"}
+    words = {}
+    for key in figures:
+        name, _, rest = key.partition("_")
+        who = "" if rest == "ratio" else " TRL:" if rest.startswith("trl_") else " ours:"
+        words[key] = f"{name}{who} {WORDS.get(rest.removeprefix('trl_'), '')}"
     show(figures, {**words, "memory_ratio": "peak memory, ours to TRL's"}, asked.json)
 
 

@@ -98,6 +98,7 @@ class Contender:
     peak_gb: float = 0.0
     result: dict[str, Any] | None = None
     """What it handed over after training; None while it trains."""
+    _process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Load everything and take the first step, which is not counted."""
@@ -120,10 +121,10 @@ class Contender:
             self._take(self._read())
 
     def stop(self) -> None:
-        """End the process, wherever it is."""
-        if self._process.poll() is None:
+        """End the process, wherever it is, if it ever began."""
+        if self._process is not None:
             self._process.kill()
-        self._process.wait()
+            self._process.wait()
 
     def rates(self, of: str = "pairs") -> list[float]:
         """Pairs (or tokens) a second in each turn."""
@@ -136,12 +137,12 @@ class Contender:
         self.result = found.get("result")
 
     def _ask(self, line: str) -> None:
-        assert self._process.stdin is not None
+        assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
+        assert self._process is not None and self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"{' '.join(self.command)}: ended with {self._process.wait()}")

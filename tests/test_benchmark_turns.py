@@ -60,6 +60,8 @@ def test_a_program_that_dies_is_named() -> None:
     side = Contender([sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(SystemExit, match="ended with 3"):
         side.start()
+    side.stop()
+    Contender(["nothing"]).stop()  # one that never began
 
 
 def test_rates_and_accuracy_come_from_what_both_hand_over() -> None:
