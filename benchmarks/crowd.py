@@ -1,4 +1,4 @@
-"""What each term of the crowd's likelihood is worth on real votes (`reward.crowd`).
+"""What each term of the crowd's likelihood is worth on real votes (`reward.instant.crowd`).
 
 UKPConvArg1: a linear reward on features of the embedded model is learned from *one* random vote on
 each pair of the training topics, ties and all, and tested against the gold label of the strict
@@ -23,9 +23,9 @@ from benchmarks.human_data import (
     feature_table,
 )
 from data.measures.statistics import bootstrap
-from reward.choosing import grouped_folds
-from reward.crowd import CrowdFit, Terms, Votes, fit_crowd
-from reward.standard import standardise
+from reward.instant.choosing import grouped_folds
+from reward.instant.crowd import CrowdFit, Terms, Votes, fit_crowd
+from reward.instant.standard import standardise
 
 Array = np.ndarray[Any, Any]
 TERMS = {"plain": Terms(ties=False), "ties": Terms(), "side": Terms(ties=False, side=True),

@@ -153,8 +153,8 @@ def features(texts: Sequence[Text], kinds: Sequence[tuple[int, str]]) -> dict[st
     from backbone.checkpoint import cache_folder
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
-    from reward.feature_cache import FeatureCache
-    from reward.features import FeatureKind, encode_response
+    from reward.instant.feature_cache import FeatureCache
+    from reward.instant.features import FeatureKind, encode_response
 
     backbone = Backbone.load(EMBEDDED, ModelConfig())
     encoded = [encode_response(backbone, text.turns(), text.response, MAX_LENGTH)

@@ -3,10 +3,10 @@
 `ukp_*`: UKPConvArg1, leave-topics-out, trained on the gold labels of all decided pairs and tested
 on the strict ones: each topic alone, with `--quick` four folds of six topics. `hh_*`: HH-RLHF
 harmless, 10 folds by first prompt; with `--quick` every sixth dialogue. The linear model
-(`reward.linear`) is a committee: of each feature set a head, whose log odds are averaged. The
-prior's spread of each, and the temperature, are chosen anew in every fold, by cross-validation over
-the fold's own training topics, judged by their strict pairs. `ukp_single`: the best of the feature
-sets alone, chosen in the same way. Beside them: the longer response wins (in words).
+(`reward.instant.linear`) is a committee: of each feature set a head, whose log odds are averaged.
+The prior's spread of each, and the temperature, are chosen anew in every fold, by cross-validation
+over the fold's own training topics, judged by their strict pairs. `ukp_single`: the best of the
+feature sets alone, chosen in the same way. Beside them: the longer response wins (in words).
 
 `*_lora`: LoRA that begins where a linear head ends (`reward.tuned`; settings as they are there),
 on as many of the folds as `TUNED_FOLDS` says: 4 of UKP's 4 and 2 of HH's 10, with `--quick` 1 of
@@ -31,11 +31,11 @@ from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, features, harmless
 from data.measures.statistics import bootstrap, clustered_mean
 from data.records import Message
-from reward.choosing import Candidate, choose_committee, grouped_folds, prepare
-from reward.comparisons import Comparisons
 from reward.examples import Example, Pair
-from reward.linear import fit_linear
-from reward.standard import standardise
+from reward.instant.choosing import Candidate, choose_committee, grouped_folds, prepare
+from reward.instant.comparisons import Comparisons
+from reward.instant.linear import fit_linear
+from reward.instant.standard import standardise
 
 Array = np.ndarray[Any, Any]
 #: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths.
@@ -129,7 +129,7 @@ def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
     """[M] log odds of each decided pair of the first `most` folds; NaN elsewhere."""
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
-    from reward.features import FeatureKind
+    from reward.instant.features import FeatureKind
     from reward.tuned import TuneConfig, tune
 
     kinds = [FeatureKind(*kind) for kind in TUNED]

@@ -2,12 +2,12 @@
 
 UKPConvArg1: topics are split into four quarters, four times over, which makes 16 folds. A fold
 asks about pairs of its training topics, each of which answers with one random vote of its crowd,
-ties and all; after every ten answers the linear reward model (`reward.linear`; features of the
-embedded model) is fitted anew and tested against the gold labels of the strict pairs of the other
-topics. `labels_RULE` is where the mean accuracy over folds and seeds (smoothed over three points)
-first reaches .80; `saving` is random's number divided by the best rule's. Every rule takes a fifth
-of its pairs at random, as the product does. A rule that never gets there stands with the most
-labels that were asked, and is named. Intervals: bootstrap over folds.
+ties and all; after every ten answers the linear reward model (`reward.instant.linear`; features of
+the embedded model) is fitted anew and tested against the gold labels of the strict pairs of the
+other topics. `labels_RULE` is where the mean accuracy over folds and seeds (smoothed over three
+points) first reaches .80; `saving` is random's number divided by the best rule's. Every rule takes
+a fifth of its pairs at random, as the product does. A rule that never gets there stands with the
+most labels that were asked, and is named. Intervals: bootstrap over folds.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import numpy as np
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import COMPONENTS, SPREAD, arguments, feature_table
 from data.measures.statistics import bootstrap
-from reward.davidson import Design, fit
-from reward.selection import RANDOM_SHARE, RULES, Pool, Rule, select
-from reward.standard import prior_precision, standardise
+from reward.instant.davidson import Design, fit
+from reward.instant.selection import RANDOM_SHARE, RULES, Pool, Rule, select
+from reward.instant.standard import prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 TARGET = 0.80

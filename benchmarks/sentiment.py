@@ -132,7 +132,7 @@ class _Jobs:
     def run(self, kind: str, config: dict[str, Any]) -> dict[str, Any]:
         """A job of the workspace, to its end."""
         from loop.runs import result_of, run_or_follow
-        from loop.stages import HANDLERS
+        from loop.stages.handlers import HANDLERS
 
         say(f"{kind} ...")
         return result_of(run_or_follow(self.store, self.workspace,
@@ -184,8 +184,8 @@ class _Bench:
         """The gold of the reward model's best of 16 of the reference's responses to each prompt,
         and the mean gold of all 16."""
         from data.records import Message
-        from loop.reward_stages import load_reward_model
         from loop.settings import read_settings
+        from loop.stages.rewarding import load_reward_model
 
         samples = self._generate(None, BEST_OF)
         version = self.store.versions.reward_model_named(reward_model)

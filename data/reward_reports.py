@@ -1,7 +1,7 @@
 """What is known of a reward model version today, and whether it may be used: its report, judged.
 
-The report itself is made by `reward.report`; here it is only looked up, so that pages and commands
-say the same without loading a model.
+The report itself is made by `reward.report.figures`; here it is only looked up, so that pages and
+commands say the same without loading a model.
 """
 
 from __future__ import annotations

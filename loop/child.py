@@ -80,8 +80,8 @@ def _read_orders(orders: queue.SimpleQueue[str | None]) -> None:
 
 def main() -> None:
     """`python -m loop.child WORKSPACE`"""
-    from loop.extracting import extract_features
-    from loop.stages import HANDLERS
+    from loop.asking.extracting import extract_features
+    from loop.stages.handlers import HANDLERS
 
     # Labelers who click go before a job that takes minutes, on a machine that both share.
     os.nice(NICENESS)

@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from loop.settings import Settings
 
 COMMANDS = {
-    "up": "workspace_commands:Up",
-    "init": "workspace_commands:Init",
-    "status": "workspace_commands:Status",
-    "backup": "exchange_commands:Backup",
-    "import": "exchange_commands:Import",
-    "export": "exchange_commands:Export",
-    "sample": "stage_commands:Sample",
-    "train-reward": "stage_commands:TrainReward",
-    "eval-reward": "stage_commands:EvalReward",
-    "score": "exchange_commands:Score",
-    "ppo": "stage_commands:Ppo",
-    "best-of-n": "stage_commands:BestOfN",
-    "simulate": "stage_commands:Simulate",
-    "labeler add": "labeler_commands:AddLabeler",
-    "labeler list": "labeler_commands:ListLabelers",
-    "labeler link": "labeler_commands:LinkLabeler",
-    "labeler disable": "labeler_commands:DisableLabeler",
-    "labeler enable": "labeler_commands:EnableLabeler",
-    "demo": "workspace_commands:Demo",
-    "worker": "workspace_commands:Worker",
+    "up": "workspaces:Up",
+    "init": "workspaces:Init",
+    "status": "workspaces:Status",
+    "backup": "exchange:Backup",
+    "import": "exchange:Import",
+    "export": "exchange:Export",
+    "sample": "stages:Sample",
+    "train-reward": "stages:TrainReward",
+    "eval-reward": "stages:EvalReward",
+    "score": "exchange:Score",
+    "ppo": "stages:Ppo",
+    "best-of-n": "stages:BestOfN",
+    "simulate": "stages:Simulate",
+    "labeler add": "labelers:AddLabeler",
+    "labeler list": "labelers:ListLabelers",
+    "labeler link": "labelers:LinkLabeler",
+    "labeler disable": "labelers:DisableLabeler",
+    "labeler enable": "labelers:EnableLabeler",
+    "demo": "workspaces:Demo",
+    "worker": "workspaces:Worker",
 }
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -115,7 +115,7 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
     """A command with its flags: its defaults, then the workspace's settings, then the flags."""
     import tyro
 
-    from loop.stage_commands import StageCommand
+    from loop.commands.stages import StageCommand
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
     if issubclass(command, StageCommand):
@@ -133,7 +133,7 @@ def command_named(name: str) -> type[Common]:
         hint = f"did you mean `{near[0]}`?" if near else "`prefloop --help` lists them"
         raise BadInput(f"there is no command {name!r}; {hint}")
     module, _, class_name = COMMANDS[name].partition(":")
-    found: type[Common] = getattr(importlib.import_module(f"loop.{module}"), class_name)
+    found: type[Common] = getattr(importlib.import_module(f"loop.commands.{module}"), class_name)
     return found
 
 

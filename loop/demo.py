@@ -59,7 +59,7 @@ def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
         BadInput: the folder holds a workspace that is no demonstration's, or another one's.
         PrefloopError: a job failed.
     """
-    from loop.report import build_report, print_report, write_html
+    from loop.reports.demonstration import build_report, print_report, write_html
 
     store = _workspace(workspace, tiny, seed)
     if tiny:
@@ -138,7 +138,7 @@ def _tiny_checkpoint() -> Path:
 
 def _run_step(store: Store, workspace: Path, number: int, count: int, step: Step) -> None:
     from loop.runs import result_of, run_or_follow
-    from loop.stages import HANDLERS
+    from loop.stages.handlers import HANDLERS
 
     kept = store.setting(_PROGRESS)
     job_id = kept["jobs"].get(str(number))

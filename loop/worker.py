@@ -4,7 +4,7 @@ The worker itself stays small. Jobs run in a child process that holds torch and 
 from one job to the next; a job that takes the child down with it (a segmentation fault, the
 kernel's out-of-memory killer) is marked failed with the reason, and the next job gets a new child.
 Between jobs the child reads features for the instant model, which gives way to a job at once; what
-orders open tasks by it is a process of its own (`loop.asking`), which no job holds up.
+orders open tasks by it is a process of its own (`loop.asking.live`), which no job holds up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from data.database import now
 from data.errors import PrefloopError
 from data.records import Job
 from data.store import Store
-from loop.asking_process import AskingProcess
+from loop.asking.process import AskingProcess
 from loop.child import FEATURES
 from loop.jobs import recover_orphans
 from loop.kinds import catalogue

@@ -23,9 +23,9 @@ from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
-from reward.davidson import Design, fit
-from reward.features import FeatureKind, compute, encode_response
-from reward.linear import LinearReward
+from reward.instant.davidson import Design, fit
+from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.linear import LinearReward
 from reward.model import RewardModel
 
 Array = np.ndarray[Any, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from reward.batches import Encoder
 from reward.examples import Example, PreferenceData
 from reward.model import RewardModel
-from reward.report import cross_entropy, held_out_accuracy, longer_wins, report
+from reward.report.figures import cross_entropy, held_out_accuracy, longer_wins, report
 
 __all__ = ["cross_entropy", "evaluate", "held_out_accuracy", "longer_wins", "report",
            "score_responses", "score_statistics"]
@@ -23,7 +23,8 @@ def evaluate(model: RewardModel, data: PreferenceData, *, encoder: Encoder | Non
              on_batch: Callable[[float], None] | None = None) -> dict[str, Any]:
     """The report as JSON can hold it; what cannot be said (no held-out pairs) is None.
 
-    The keys of `reward.report.report`, as far as they follow from preferences and texts alone;
+    The keys of `reward.report.figures.report`, as far as they follow from preferences and texts
+    alone;
     `cut_responses`: held-out responses whose conversation was too long and lost its oldest turns;
     over training responses that the reference wrote, `score_mean`, `score_std` and `score_n`; and
     `held_out_scores`, every held-out response's score by its id, from which the report can be made

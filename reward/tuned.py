@@ -1,10 +1,11 @@
 """Fine-tuning that begins where the linear head ends: adapters move the features that it reads.
 
-The head of `reward.linear` stays as it is, R(x) = w · φ(x), and LoRA on the few blocks below the
-layer that it reads moves φ. Before the first step the reward is the linear head's, so a few hundred
-texts are spent on what the frozen features lack, not on finding a head. Blocks above are never
-run; what the blocks below make of a prompt's responses is kept from one epoch to the next. Left
-out: checkpoints to resume from, and ties as outcomes of their own (they are half a vote each way).
+The head of `reward.instant.linear` stays as it is, R(x) = w · φ(x), and LoRA on the few blocks
+below the layer that it reads moves φ. Before the first step the reward is the linear head's, so a
+few hundred texts are spent on what the frozen features lack, not on finding a head. Blocks above
+are never run; what the blocks below make of a prompt's responses is kept from one epoch to the
+next. Left out: checkpoints to resume from, and ties as outcomes of their own (they are half a vote
+each way).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from data.progress import Progress, Silent
 from data.records import Message
 from reward.batches import Step, Unit, plan_steps
 from reward.examples import Example
-from reward.features import EncodedResponse, encode_response
-from reward.linear import LinearReward
+from reward.instant.features import EncodedResponse, encode_response
+from reward.instant.linear import LinearReward
 from reward.losses import bradley_terry_loss
 from reward.states import FeatureKind, lay_out, lower_states, pooled_states, upper_blocks, upper_run
 from reward.train import learning_rate_at

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reward.comparisons import Comparisons
-from reward.davidson import TIE_PRECISION, probabilities
+from reward.instant.comparisons import Comparisons
+from reward.instant.davidson import TIE_PRECISION, probabilities
 
 Array = np.ndarray[Any, Any]
 

@@ -8,8 +8,8 @@ import random
 from data.records import RewardModel
 from data.store import Store
 from reward.examples import Example, from_store
-from reward.report import report
-from reward.report_groups import Facts
+from reward.report.figures import report
+from reward.report.groups import Facts
 
 
 def noisy_scores(examples: tuple[Example, ...], noise: float, seed: int,

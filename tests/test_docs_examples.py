@@ -15,7 +15,7 @@ from data.exchange.reading import read_rows
 from data.questions import Question
 from data.records import Answer, Rewrite
 from data.store import Store
-from loop.exchange_commands import _conversation
+from loop.commands.exchange import _conversation
 from loop.settings import SETTINGS_NAME, read_settings
 
 

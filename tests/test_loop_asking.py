@@ -23,16 +23,16 @@ from data.asking import ARRIVAL, BLIND, RANDOM
 from data.errors import PrefloopError
 from data.records import Answer, NewResponse
 from data.store import Store
-from loop.asking import RULES, Asker
-from loop.asking_order import by_chance
-from loop.extracting import extract_features
+from loop.asking.extracting import extract_features
+from loop.asking.instant import instant_beside
+from loop.asking.live import RULES, Asker
+from loop.asking.order import by_chance
 from loop.fields import fields_of
-from loop.instant import instant_beside
 from loop.settings import SETTINGS_NAME, AskingConfig, read_settings
 from loop.workspace import Plan, make_workspace
 from reward.examples import PreferenceData, from_store
-from reward.response_features import ResponseFeatures
-from reward.selection import RULES as KNOWN_RULES
+from reward.instant.response_features import ResponseFeatures
+from reward.instant.selection import RULES as KNOWN_RULES
 
 assert one_thread  # a fixture, used by every test here
 WIDTH = 8
@@ -333,7 +333,7 @@ def test_the_worker_orders_tasks_survives_kills_and_takes_all_along(
     wait_for(lambda: store.setting("asking"))
     assert all(t.chosen_by for t in store.asking.tasks())
     asker, = (pid for pid in children_of(worker.pid)
-              if b"loop.asking" in Path(f"/proc/{pid}/cmdline").read_bytes())
+              if b"loop.asking.live" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(asker, signal.SIGKILL)
     me = store.people.add("Ann")
     given = store.assignments.next_for(me.id)

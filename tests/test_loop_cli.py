@@ -201,9 +201,9 @@ def test_score_reads_rows_and_writes_them_with_their_score(
         progress.update(1.0, "done")
         return [len(messages[-1]["content"]) + 0.5 for messages in conversations]
 
-    stages = ModuleType("loop.stages")
+    stages = ModuleType("loop.stages.handlers")
     stages.score = score  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "loop.stages", stages)
+    monkeypatch.setitem(sys.modules, "loop.stages.handlers", stages)
     file = tmp_path / "in.jsonl"
     file.write_text(
         '{"id": 7, "prompt": "Why?", "response": "So."}\n'
@@ -226,9 +226,9 @@ def test_score_reads_rows_and_writes_them_with_their_score(
 def test_eval_reward_wants_a_file_that_is_there(workspace: Path,
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
-    stages = ModuleType("loop.stages")
+    stages = ModuleType("loop.stages.handlers")
     stages.HANDLERS = {"eval-reward": lambda context: dict(context.options)}  # type: ignore
-    monkeypatch.setitem(sys.modules, "loop.stages", stages)
+    monkeypatch.setitem(sys.modules, "loop.stages.handlers", stages)
     monkeypatch.chdir(workspace.parent)
     at = ["--workspace", str(workspace), "--json"]
     assert cli.run(["eval-reward", "--data", "none.jsonl", *at]) == 2

@@ -36,9 +36,9 @@ def slow(context):
         time.sleep(0.05)
     return {}
 
-stages = ModuleType("loop.stages")
+stages = ModuleType("loop.stages.handlers")
 stages.HANDLERS = {"ppo": slow}
-sys.modules["loop.stages"] = stages
+sys.modules["loop.stages.handlers"] = stages
 from loop.cli import main
 main()
 """
@@ -54,9 +54,9 @@ def workspace(tmp_path: Path) -> Path:
 def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[JobContext], Any]], None]:
     """Puts a handler for PPO in the place of the real stages."""
     def put(handler: Callable[[JobContext], Any]) -> None:
-        module = ModuleType("loop.stages")
+        module = ModuleType("loop.stages.handlers")
         module.HANDLERS = {"ppo": handler}  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "loop.stages", module)
+        monkeypatch.setitem(sys.modules, "loop.stages.handlers", module)
 
     return put
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from data.errors import BadInput, PrefloopError
+from loop.commands.stages import Ppo
 from loop.fields import fields_of
 from loop.kinds import KINDS, catalogue, resolve
 from loop.settings import SECTIONS, SETTINGS_NAME, Settings, read_settings, settings_text
-from loop.stage_commands import Ppo
 
 
 def written(folder: Path, text: str) -> Path:

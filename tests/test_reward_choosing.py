@@ -5,16 +5,16 @@ import pytest
 from linear_world import linear_world
 
 from data.errors import BadInput
-from reward.choosing import (
+from reward.instant.choosing import (
     choose_committee,
     choose_features,
     grouped_folds,
     prepare,
     temperature,
 )
-from reward.comparisons import Comparisons
-from reward.linear import fit_linear
-from reward.standard import standardise
+from reward.instant.comparisons import Comparisons
+from reward.instant.linear import fit_linear
+from reward.instant.standard import standardise
 
 
 def test_the_features_that_matter_are_chosen_by_held_out_prompts() -> None:

@@ -10,9 +10,9 @@ from reward_world import good_wins
 from backbone.model import Backbone
 from data.errors import BadInput
 from reward.combined import CombinedReward, LinearPart, fit_weights, load_scorer
-from reward.comparisons import FIRST, Comparisons
-from reward.features import FeatureKind, compute, encode_response
-from reward.linear import fit_linear
+from reward.instant.comparisons import FIRST, Comparisons
+from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.linear import fit_linear
 from reward.model import RewardModel
 
 KINDS = ((FeatureKind(1), FeatureKind(2, "last")), (FeatureKind(2),))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from data.errors import BadInput
-from reward.crowd import HABIT_PRECISION, CrowdFit, Terms, Votes, fit_crowd
-from reward.davidson import TIE_PRECISION, probabilities
-from reward.standard import prior_precision
+from reward.instant.crowd import HABIT_PRECISION, CrowdFit, Terms, Votes, fit_crowd
+from reward.instant.davidson import TIE_PRECISION, probabilities
+from reward.instant.standard import prior_precision
 
 Array = np.ndarray[Any, Any]
 ALL = Terms(reliability=True, side=True, length=True, ties=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from linear_world import by_torch, linear_world
 
-from reward.davidson import (
+from reward.instant.davidson import (
     TIE_PRECISION,
     Design,
     fit,
@@ -16,7 +16,7 @@ from reward.davidson import (
     log_likelihood,
     probabilities,
 )
-from reward.standard import prior_precision
+from reward.instant.standard import prior_precision
 
 Array = np.ndarray[Any, Any]
 

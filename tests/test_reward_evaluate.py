@@ -11,9 +11,9 @@ from reward_world import example
 
 from reward.evaluate import longer_wins, report
 from reward.examples import Example
-from reward.report import length_correlation
-from reward.report_calibration import calibration
-from reward.report_votes import Votes
+from reward.report.calibration import calibration
+from reward.report.figures import length_correlation
+from reward.report.votes import Votes
 
 
 def scored(prompts: int, seed: int = 0) -> tuple[list[Example], dict[int, float]]:

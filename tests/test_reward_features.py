@@ -13,9 +13,9 @@ from backbone.model import Backbone
 from backbone.text import conversation_ids
 from data.errors import BadInput, PrefloopError
 from data.records import Message
-from reward import feature_cache
-from reward.feature_cache import FeatureCache, fingerprint
-from reward.features import (
+from reward.instant import feature_cache
+from reward.instant.feature_cache import FeatureCache, fingerprint
+from reward.instant.features import (
     EncodedResponse,
     FeatureKind,
     compute,

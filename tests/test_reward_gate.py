@@ -16,7 +16,8 @@ from data.errors import BadInput
 from data.measures.statistics import clustered_mean
 from data.reward_reports import judge, latest_report
 from data.store import Store
-from loop import cli, gate
+from loop import cli
+from loop.stages import gate
 from loop.workspace import Plan, make_workspace
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from data.asking import ARRIVAL, RANDOM, AskedPair
-from reward.comparisons import Comparisons
-from reward.instant import CHOOSE_FROM, InstantModel, Setup, feature_sets, kinds_of, learnable
-from reward.learning_curve import Curve, fit_power_law, forecast, learning_curve
-from reward.linear import fit_table
-from reward.response_features import FeatureTable
+from reward.instant.comparisons import Comparisons
+from reward.instant.learning_curve import Curve, fit_power_law, forecast, learning_curve
+from reward.instant.linear import fit_table
+from reward.instant.model import CHOOSE_FROM, InstantModel, Setup, feature_sets, kinds_of, learnable
+from reward.instant.response_features import FeatureTable
 
 WIDTH = 6
 

@@ -8,10 +8,10 @@ from linear_world import by_torch, linear_world
 from reward_world import example
 
 from data.errors import BadInput
-from reward.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
-from reward.davidson import Design, fit, probabilities
-from reward.linear import LinearReward, fit_linear
-from reward.standard import Standard, prior_precision
+from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
+from reward.instant.davidson import Design, fit, probabilities
+from reward.instant.linear import LinearReward, fit_linear
+from reward.instant.standard import Standard, prior_precision
 
 
 def test_planted_coefficients_and_ties_come_back() -> None:

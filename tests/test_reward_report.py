@@ -12,12 +12,12 @@ import pytest
 from reward_world import example
 
 from reward.examples import Example
-from reward.report import report
-from reward.report_baselines import baselines, said_by_others
-from reward.report_calibration import calibration
-from reward.report_groups import Facts, agreement_of, drift, groups, votes_by_kind
-from reward.report_mistakes import MOST_MISTAKES, worst_mistakes
-from reward.report_votes import Votes
+from reward.report.baselines import baselines, said_by_others
+from reward.report.calibration import calibration
+from reward.report.figures import report
+from reward.report.groups import Facts, agreement_of, drift, groups, votes_by_kind
+from reward.report.mistakes import MOST_MISTAKES, worst_mistakes
+from reward.report.votes import Votes
 
 
 def by(labelers: Iterable[int], of: Example) -> Example:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data.errors import BadInput
-from reward.davidson import information
-from reward.selection import RULES, Pool, priorities, select
+from reward.instant.davidson import information
+from reward.instant.selection import RULES, Pool, priorities, select
 
 Array = np.ndarray[Any, Any]
 

@@ -9,10 +9,10 @@ from reward_world import Recorder, good_wins
 
 from backbone.model import Backbone
 from data.errors import BadInput
-from reward.comparisons import FIRST, Comparisons
 from reward.examples import PreferenceData
-from reward.features import FeatureKind, compute, encode_response
-from reward.linear import LinearReward, fit_linear
+from reward.instant.comparisons import FIRST, Comparisons
+from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.linear import LinearReward, fit_linear
 from reward.tuned import TuneConfig, TunedReward, tune
 
 KINDS = (FeatureKind(3), FeatureKind(3, "last"))

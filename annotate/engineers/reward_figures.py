@@ -1,7 +1,7 @@
 """A reward model's report in words and rows, wherever it is shown.
 
-From the JSON that `reward.report` made and the store keeps: the page of the app, the command's
-tables and its HTML file all say the same. Nothing here draws.
+From the JSON that `reward.report.figures` made and the store keeps: the page of the app, the
+command's tables and its HTML file all say the same. Nothing here draws.
 """
 
 from __future__ import annotations

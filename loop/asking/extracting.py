@@ -1,0 +1,82 @@
+"""Features of responses for the instant model: computed by whoever holds the backbone.
+
+The worker's child does it between jobs, in small parts that give way to a job at once; what was
+computed is kept. Everything heavy is imported inside: where nothing is lacking, nothing is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backbone.model import Backbone
+    from data.store import Store
+    from loop.settings import Settings
+    from reward.instant.response_features import Array
+
+#: Responses whose features are kept together; a part that has to give way is computed again.
+PART = 32
+#: Responses that the instant model stands on, those of open tasks and the newest first: a large
+#: import is learned from in part, rather than read for hours.
+MOST = 6000
+#: Setting: the checkpoint whose features the workspace keeps.
+_OF = "features_of"
+
+
+def extract_features(store: Store, workspace: Path, settings: Settings,
+                     give_way: Callable[[], bool] = lambda: False, most: int = MOST) -> bool:
+    """Compute and keep what is lacking, tasks that wait first; whether nothing is lacking now.
+
+    `give_way` is asked often; once it says so, the work ends at the next safe point. No more than
+    `most` responses are computed.
+
+    Raises:
+        PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
+    """
+    from data.progress import Stopped
+    from reward.instant.response_features import ResponseFeatures
+
+    kept, name = ResponseFeatures(workspace), settings.models.reward_checkpoint
+    wanted = store.asking.responses()[:MOST]
+    if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
+        return True
+    from loop.models import reward_backbone
+    from reward.instant.feature_cache import fingerprint
+
+    backbone = reward_backbone(settings.models)
+    checkpoint = fingerprint(backbone)
+    have = kept.ids(checkpoint)
+    if not have:
+        kept.forget()  # those of another checkpoint
+    store.put_setting(_OF, name)
+    lacking = [i for i in wanted if i not in have][:most]
+
+    def check(_: float = 0.0) -> None:
+        if give_way():
+            raise Stopped
+
+    try:
+        for start in range(0, len(lacking), PART):
+            check()
+            part = lacking[start:start + PART]
+            kept.add(part, _features(store, backbone, part, settings.reward.max_length, check),
+                     checkpoint)
+    except Stopped:
+        return False
+    return have.union(lacking).issuperset(wanted)
+
+
+def _features(store: Store, backbone: Backbone, ids: Sequence[int], max_length: int,
+              check: Callable[[float], None]) -> dict[str, Array]:
+    from reward.instant.features import FeatureKind, compute, encode_response, layer_count
+    from reward.instant.model import kinds_of
+
+    responses = store.responses.get(ids)
+    prompts = {i: store.prompts.get(i).messages for i in {r.prompt_id for r in responses}}
+    encoded = [encode_response(backbone, prompts[r.prompt_id], r.text, max_length)
+               for r in responses]
+    kinds = [FeatureKind.parse(name) for name in kinds_of(layer_count(backbone))]
+    return {str(kind): values
+            for kind, values in compute(backbone, encoded, kinds, check).items()}

@@ -1,0 +1,54 @@
+"""The instant model beside the LoRA model: what a linear head makes of the very same labels.
+
+A check on the training: a LoRA model that is no better on the same held-out pairs than a head that
+took a second has not earned its time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from data.errors import PrefloopError
+from loop.context import JobContext
+
+if TYPE_CHECKING:
+    from data.asking import AskedPair
+    from reward.examples import PreferenceData
+
+
+#: Responses whose features a training job computes itself, where no worker has done so before.
+MOST_READ = 512
+
+
+def instant_beside(context: JobContext, data: PreferenceData) -> dict[str, Any]:
+    """`instant_accuracy` on the held-out pairs of a training job's data, for its metrics.
+
+    Of those pairs whose features are known. Nothing where there are no decided ones; where features
+    cannot be had, `instant_missing` says why, and the training is none the worse.
+    """
+    from loop.asking.extracting import extract_features
+    from reward.instant.model import InstantModel
+    from reward.instant.response_features import ResponseFeatures
+
+    pairs = _pairs(data)
+    held_out = [p for p in pairs if p.held_out and not p.tie]
+    if not held_out:
+        return {}
+    context.progress.update(1.0, "the instant model, to compare")
+    try:
+        extract_features(context.store, context.workspace, context.settings, most=MOST_READ)
+        model = InstantModel(ResponseFeatures(context.workspace).read())
+        model.learn(pairs)
+    except (PrefloopError, ValueError, ArithmeticError) as error:
+        return {"instant_missing": str(error)}
+    accuracy = model.accuracy(held_out)
+    return {} if accuracy is None else {"instant_accuracy": accuracy.as_dict()}
+
+
+def _pairs(data: PreferenceData) -> list[AskedPair]:
+    from data.asking import AskedPair
+
+    return [AskedPair(pair.comparison_id, pair.prompt_id, pair.chosen_id, pair.rejected_id,
+                      pair.is_tie, held_out, None)
+            for held_out, examples in ((False, data.train), (True, data.held_out))
+            for example in examples for pair in example.pairs]

@@ -1,0 +1,193 @@
+"""Files in and out: import, export, score and backup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from data.errors import BadInput
+from loop.options import Common, Switch
+from loop.output import Bar
+from loop.settings import read_settings
+
+if TYPE_CHECKING:
+    from data.exchange.reading import Row
+    from data.records import Message
+
+
+@dataclass(frozen=True)
+class Import(Common):
+    """Import prompts, preferences, or exports of Label Studio, Argilla and OpenAssistant."""
+
+    file: Positional[Path]
+    """JSON Lines, JSON, CSV or text, also with .gz, or Parquet: prompts (`prompt` or `messages`);
+    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts); comparisons, as
+    Label Studio, Argilla, OpenAssistant and prefloop export them."""
+
+    what: Literal["auto", "prompts", "preferences", "comparisons"] = "auto"
+    """What the file holds; auto: told by its fields."""
+
+    format: Literal["auto", "jsonl", "json", "csv", "txt", "parquet", "label-studio", "argilla",
+                    "oasst", "prefloop"] = "auto"
+    """How it is written, told by its name if auto; or the tool that it comes from, told by its
+    fields if auto."""
+
+    prompt_field: str = ""
+    """The field of the prompt, where a Label Studio or Argilla project named it in its own way."""
+
+    response_fields: tuple[str, ...] = ()
+    """The fields of the responses, likewise, in the order of the tool's page; or the one field
+    that lists them."""
+
+    def run(self) -> None:
+        """Import all of the file, or nothing."""
+        from data.exchange.foreign_fields import Fields
+        from data.exchange.importing import TOOLS, import_file
+
+        tool = self.format if self.format in TOOLS else None
+        store = self.store()
+        report = import_file(
+            store, self.file, None if tool or self.format == "auto" else self.format,
+            tool=tool, what=None if self.what == "auto" else self.what,
+            fields=Fields(self.prompt_field, self.response_fields))
+        store.audit.record(None, "import", self.file.name, what=report.what, added=report.added)
+        self.show(report.as_dict(), str(report))
+
+
+@dataclass(frozen=True)
+class Export(Common):
+    """Export preferences, comparisons, responses or demonstrations, also for other tools."""
+
+    file: Positional[Path]
+    """Where to; .jsonl, .csv or .parquet; for Label Studio .json, for Argilla .json or .jsonl, for
+    OpenAssistant .jsonl."""
+
+    what: Literal["auto", "comparisons", "preferences", "responses", "demonstrations"] = "auto"
+    """What to export; preferences and demonstrations are what TRL's reward and SFT trainers take as
+    they are; auto: preferences, or comparisons for another tool."""
+
+    format: Literal["auto", "jsonl", "csv", "parquet", "label-studio", "argilla",
+                    "oasst"] = "auto"
+    """File format, told by the file's suffix if auto; or the tool that the file is for."""
+
+    def run(self) -> None:
+        """Write the file whole, or not at all."""
+        from data.exchange.exporting import TOOLS, export
+
+        what = self.what
+        if what == "auto":
+            what = "comparisons" if self.format in TOOLS else "preferences"
+        report = export(self.store(), self.file, what,
+                        None if self.format == "auto" else self.format)
+        self.show({"file": str(self.file), **report.as_dict()}, f"{self.file}: {report}")
+
+
+@dataclass(frozen=True)
+class Score(Common):
+    """Score each row of a file with a reward model."""
+
+    file: Positional[Path]
+    """JSON Lines, JSON or CSV with `prompt` (text or messages) and `response`, or with `messages`
+    that end with the assistant's."""
+
+    output: Path | None = None
+    """Write the rows with their `score` here as JSON Lines, instead of to standard output."""
+
+    reward_model: str = ""
+    """Name of the reward model; empty: the newest."""
+
+    def run(self) -> None:
+        """Score every row, in the file's order."""
+        from data.exchange.reading import read_rows
+        from loop.stages.handlers import score
+
+        rows = list(read_rows(self.file))
+        if not rows:
+            raise BadInput(f"{self.file}: the file holds no rows")
+        conversations = [_conversation(row) for row in rows]
+        with Bar("score") as bar:
+            scores = score(self.store(), self.workspace, read_settings(self.workspace),
+                           conversations, self.reward_model, BarProgress(bar))
+        scored = [{**row.values, "score": value}
+                  for row, value in zip(rows, scores, strict=True)]
+        if self.output:
+            _write_lines(self.output, scored)
+            self.show({"file": str(self.output), "n": len(scored)},
+                      f"{len(scored):,} scores written to {self.output}")
+        else:
+            self.show({"rows": scored, "n": len(scored)}, _json_lines(scored))
+
+
+@dataclass(frozen=True)
+class Backup(Common):
+    """Copy a consistent state of the database, also while people label and jobs run."""
+
+    file: Positional[Path]
+    """Where to; must not exist unless --overwrite is given."""
+
+    overwrite: Switch = False
+    """Replace the file if it is there."""
+
+    def run(self) -> None:
+        """Write the copy beside its place, then move it there."""
+        store = self.store()
+        if self.file.is_dir() or (self.file.exists() and not self.overwrite):
+            raise BadInput(f"{self.file} is there already: give another name, or --overwrite")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        store.database.backup(self.file)
+        self.file.chmod(0o600)  # it holds what the workspace's own database holds
+        size = self.file.stat().st_size
+        self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")
+
+
+class BarProgress:
+    """Progress of work that is no job: shown, and kept nowhere."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def update(self, fraction: float, message: str) -> None:
+        """Show how far the work is."""
+        self._bar.show(fraction, message, None)
+
+    def metrics(self, step: int, values: object) -> None:
+        """Nobody keeps these."""
+
+
+def _conversation(row: Row) -> list[Message]:
+    """A row's prompt with its response as the last message. Raises BadInput, with the line."""
+    from data.exchange.dialogues import prompt_from
+    from data.records import Message
+
+    values = dict(row.values)
+    messages = values.get("messages")
+    if "response" not in values and isinstance(messages, list) and len(messages) > 1:
+        last = messages[-1]
+        if isinstance(last, dict) and last.get("role") == "assistant":
+            values = {"messages": messages[:-1], "response": last.get("content")}
+    response = values.get("response")
+    if not isinstance(response, str):
+        raise row.error("wanted a text `response` beside `prompt`, or `messages` that end with "
+                        "the assistant's")
+    try:
+        return [*prompt_from(values), Message(role="assistant", content=response)]
+    except BadInput as error:
+        raise row.error(error) from None
+
+
+def _json_lines(rows: list[dict[str, Any]]) -> str:
+    import json
+
+    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(_json_lines(rows) + "\n", "utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,191 @@
+"""The stages as sub-commands: each queues a job and sees it through."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from tyro.conf import OmitArgPrefixes, arg
+
+from data.errors import BadInput
+from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
+from loop.options import Common
+from loop.output import note, print_result
+from loop.settings import Settings, SimulateConfig, read_settings
+from policy.config import BestOfNConfig, PPOConfig, SampleConfig
+from reward.config import RewardConfig
+
+if TYPE_CHECKING:
+    from data.records import Job
+    from data.store import Store
+
+
+@dataclass(frozen=True)
+class StageCommand(Common):
+    """A command whose work is a job of the kind `kind`."""
+
+    kind: ClassVar[str]
+
+    resume: Annotated[int | None, arg(metavar="JOB")] = None
+    """Go on with this job, which was stopped or killed, from its last checkpoint; its config is
+    the one it was started with."""
+
+    @classmethod
+    def with_settings(cls, settings: Settings) -> StageCommand:
+        """The command as the workspace's settings have it, before any flag."""
+        section = KINDS[cls.kind].section
+        return cls(**{"config": settings.section(section)} if section else {})
+
+    def run(self) -> None:
+        """Queue the job (or take up the one to resume), see it through, show its result."""
+        from loop.runs import result_of, run_or_follow
+        from loop.stages.handlers import HANDLERS
+
+        store = self.store()
+        job = self._again(store) if self.resume else self._queued(store)
+        result = result_of(run_or_follow(store, self.workspace, job, HANDLERS))
+        self.finish(store, result)
+        self.show(result, lambda: self.present(result))
+
+    def finish(self, store: Store, result: dict[str, Any]) -> None:
+        """Do what is left to do here, where the command was given, with the job's result."""
+
+    def present(self, result: dict[str, Any]) -> None:
+        """Print what came of it, for people."""
+        print_result(result)
+
+    def overrides(self, settings: Settings) -> dict[str, Any]:
+        """What differs from the workspace's settings: all that the job's row needs to say."""
+        base = self.with_settings(settings)
+        changed = {} if self.seed is None else {"seed": self.seed}
+        for part in ("config", "options"):
+            mine, its = getattr(self, part, None), getattr(base, part, None)
+            if mine is not None and its is not None:
+                before = dataclasses.asdict(its)
+                changed |= {k: v for k, v in dataclasses.asdict(mine).items() if v != before[k]}
+        return changed
+
+    def _queued(self, store: Store) -> Job:
+        settings = read_settings(self.workspace)
+        overrides = self.overrides(settings)
+        resolve(self.kind, overrides, settings)  # what is wrong is said before a job is queued
+        self.check(store)
+        return store.jobs.add(self.kind, overrides)
+
+    def check(self, store: Store) -> None:
+        """Refuse before anything is queued what the job would refuse when it starts."""
+
+    def _again(self, store: Store) -> Job:
+        assert self.resume is not None
+        job = store.jobs.get(self.resume)
+        if job.kind != self.kind:
+            raise BadInput(f"--resume: job {job.id} is of kind {job.kind}: "
+                           f"use `prefloop {job.kind} --resume {job.id}`")
+        if job.status == "done":
+            raise BadInput(f"--resume: job {job.id} is done")
+        if job.status in ("failed", "stopped"):
+            store.jobs.requeue(job.id, "goes on from its last checkpoint")
+        return store.jobs.get(job.id)
+
+
+@dataclass(frozen=True)
+class Sample(StageCommand):
+    """Open the next round: sample responses a prompt and put them to the labelers."""
+
+    kind: ClassVar[str] = "sample"
+    options: OmitArgPrefixes[SampleOptions] = field(default_factory=SampleOptions)
+    config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
+
+
+@dataclass(frozen=True)
+class TrainReward(StageCommand):
+    """Train a reward model version on the labelers' preferences."""
+
+    kind: ClassVar[str] = "train-reward"
+    config: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
+
+    def present(self, result: dict[str, Any]) -> None:
+        """The report on the new version."""
+        from loop.reports.reward import print_report
+
+        print_report(result)
+
+
+@dataclass(frozen=True)
+class EvalReward(StageCommand):
+    """Report on a reward model: accuracy by what makes pairs hard, baselines, calibration."""
+
+    kind: ClassVar[str] = "eval-reward"
+    options: OmitArgPrefixes[EvaluateOptions] = field(default_factory=EvaluateOptions)
+
+    html: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Also write the report, with plots and the worst mistakes to read, as one HTML file."""
+
+    def run(self) -> None:
+        """Refuse a file that could not be written before anything is scored."""
+        if self.html is not None and not self.html.resolve().parent.is_dir():
+            raise BadInput(f"--html: there is no folder {self.html.resolve().parent}")
+        super().run()
+
+    def finish(self, store: Store, result: dict[str, Any]) -> None:
+        """Write the HTML file."""
+        if self.html is not None:
+            from loop.reports.reward import write_html
+
+            write_html(result, store, self.html)
+
+    def present(self, result: dict[str, Any]) -> None:
+        """The report as tables."""
+        from loop.reports.reward import print_report
+
+        print_report(result)
+
+    def overrides(self, settings: Settings) -> dict[str, Any]:
+        """As of every stage, with the data file by its full path: a worker runs elsewhere."""
+        changed = super().overrides(settings)
+        if "data" in changed:
+            path = Path(changed["data"]).resolve()
+            if not path.is_file():
+                raise BadInput(f"--data: there is no file {path}")
+            changed["data"] = str(path)
+        return changed
+
+
+@dataclass(frozen=True)
+class ImproveCommand(StageCommand):
+    """A command that improves a policy version against a reward model."""
+
+    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
+
+    def check(self, store: Store) -> None:
+        """The gate: a reward model that does not beat its baselines has to be forced."""
+        from loop.stages.gate import check_named
+
+        if said := check_named(store, self.options.reward_model, self.options.force):
+            note(said)
+
+
+@dataclass(frozen=True)
+class Ppo(ImproveCommand):
+    """Improve a policy version against a reward model by PPO into a new version."""
+
+    kind: ClassVar[str] = "ppo"
+    config: OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
+
+
+@dataclass(frozen=True)
+class BestOfN(ImproveCommand):
+    """Improve a policy version by fine-tuning on the reward model's best of n responses."""
+
+    kind: ClassVar[str] = "best-of-n"
+    config: OmitArgPrefixes[BestOfNConfig] = field(default_factory=BestOfNConfig)
+
+
+@dataclass(frozen=True)
+class Simulate(StageCommand):
+    """Let simulated labelers answer the open tasks; recorded as simulated wherever they show."""
+
+    kind: ClassVar[str] = "simulate"
+    config: OmitArgPrefixes[SimulateConfig] = field(default_factory=SimulateConfig)

@@ -1,0 +1,109 @@
+"""A reward model's report on the terminal and as one HTML file; the app's page says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotate.engineers import reward_figures as figures
+from data.reward_reports import judge
+from data.visible import reveal_line
+from loop.output import print_table
+from loop.reports import html_page as page
+
+if TYPE_CHECKING:
+    from data.store import Store
+
+_SIDES = ("chosen", "rejected")
+
+
+def print_report(result: Mapping[str, Any]) -> None:
+    """The report as tables on standard output."""
+    found = judge(result)
+    print(reveal_line(f"{result['reward_model']}: {found.reason}"))
+    if voters := figures.voters_words(result):
+        print(voters)
+    print_table("Figures", ["", "", ""], [list(fact) for fact in figures.facts(result)])
+    print(f"\n{figures.calibration_words(result)}\n{reveal_line(figures.drift_words(result))}")
+    print_table("Gain on the same pairs", ["over", ""],
+                [list(row) for row in figures.gains(result)])
+    if missing := result.get("previous_missing"):
+        print(reveal_line(f"not compared with {missing['name']}: {missing['why']}"))
+    for way, title, _ in figures.WAYS:
+        print_table(title, ["", "this model is right", "the longer one wins"],
+                    [list(row) for row in figures.group_table(result, way)])
+        if more := figures.left_out(result, way):
+            print(f"and {more:,} more with fewer pairs")
+    mistakes = result.get("mistakes") or []
+    if mistakes:
+        print(f"\n{len(mistakes)} worst mistakes: read them on the Reward model page of the app, "
+              "or with `prefloop eval-reward --html FILE`")
+
+
+def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
+    """The report as one HTML file with plots and texts, which loads nothing from anywhere."""
+    name = str(result["reward_model"])
+    page.write(path, f"Reward model {name}", [
+        page.paragraph(judge(result).reason[:1].upper() + judge(result).reason[1:] + "."),
+        page.paragraph("Over held-out prompts, on which no reward model is trained; every "
+                       "labeler's vote by itself. Intervals are 95 %, clustered by prompt. "
+                       + figures.voters_words(result)),
+        page.table(["", "", ""], figures.facts(result)),
+        "<h2>Against its baselines</h2>", *_baselines(result),
+        "<h2>Drift</h2>", page.paragraph(figures.drift_words(result)),
+        "<h2>Where it is right</h2>", *_groups(result),
+        "<h2>The worst mistakes</h2>", *_mistakes(result.get("mistakes") or [], store)])
+
+
+def _baselines(result: Mapping[str, Any]) -> list[str]:
+    """What it is held against, and whether its probabilities can be believed."""
+    from annotate.engineers.reward_plots import baseline_dots, reliability
+    from annotate.plots import dots
+
+    rows, diagram = baseline_dots(result), reliability(result)
+    parts = [page.plot(dots(rows), first=True)] if rows else [
+        page.paragraph(f"Fewer than {figures.FEW} decided held-out pairs: too few to compare.")]
+    parts += [page.table(["gain on the same pairs, over", ""], figures.gains(result)),
+              page.paragraph("Published accuracy, on other data: " + "; ".join(
+                  f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".", "small"),
+              "<h2>Reliability</h2>"]
+    if diagram is not None:
+        parts.append(page.plot(diagram, first=not rows))
+    return [*parts, page.paragraph(figures.calibration_words(result))]
+
+
+def _groups(result: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for way, title, words in figures.WAYS:
+        rows = figures.group_table(result, way)
+        if rows:
+            parts += [f"<h3>{page.text(title)}</h3>", page.paragraph(words, "small"),
+                      page.table(["", "this model is right", "the longer one wins"], rows)]
+            if more := figures.left_out(result, way):
+                parts.append(page.paragraph(f"And {more:,} more with fewer pairs.", "small"))
+    return parts
+
+
+def _mistakes(mistakes: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
+    if not mistakes:
+        return [page.paragraph("Most labelers order no held-out pair otherwise than the model.")]
+    rows = []
+    for mistake in mistakes:
+        texts = mistake.get("texts") or _texts(mistake, store)
+        rows.append([figures.mistake_words(mistake), texts["prompt"],
+                     *(f"{texts[side]}\n\n(score {mistake[f'{side}_score']:.2f})"
+                       for side in _SIDES)])
+    return [page.paragraph("Held-out pairs that most of their labelers order otherwise, the "
+                           "surest of the model first; one a prompt.", "small"),
+            page.table(["", "prompt", "labelers chose", "the model chose"], rows, "text")]
+
+
+def _texts(mistake: Mapping[str, Any], store: Store) -> dict[str, str]:
+    """The texts of a mistake, as the store holds them: the whole conversation, turn by turn."""
+    responses = store.responses.get([mistake[f"{side}_id"] for side in _SIDES])
+    messages = store.prompts.get(mistake["prompt_id"]).messages
+    prompt = messages[0]["content"] if len(messages) == 1 else "\n\n".join(
+        f"{message['role']}: {message['content']}" for message in messages)
+    return {"prompt": prompt, **{side: response.text for side, response
+                                 in zip(_SIDES, responses, strict=True)}}

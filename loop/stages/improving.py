@@ -1,0 +1,130 @@
+"""The stages that improve the policy: PPO, and best-of-n as the simple alternative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loop.context import JobContext
+from loop.stages import gate
+from loop.stages.judges import judges_of, scale_of
+
+if TYPE_CHECKING:
+    from backbone.model import Backbone
+    from data.records import PolicyVersion, RewardModel
+    from policy.rollout import PromptItem, Score
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What an improvement works with: the policy, on its backbone, and who judges it."""
+
+    backbone: Backbone
+    """Carries the policy's adapter, which starts as the parent's."""
+    reference_adapter: str | None
+    judge: RewardModel
+    score: Score
+    prompts: list[PromptItem]
+
+
+def improve_with_ppo(context: JobContext) -> dict[str, Any]:
+    """Improve a policy version against a reward model with PPO."""
+    config = context.settings.ppo
+
+    def learn(given: Improvement) -> dict[str, Any]:
+        from loop.models import reward_backbone
+        from policy.ppo import train
+        from policy.roles import Roles, load_value
+
+        models, (mean, spread) = context.settings.models, scale_of(given.judge)
+        value = reward_backbone(models)
+        head = load_value(value, models, context.versions.folder(given.judge), mean, spread,
+                          context.seed)
+        roles = Roles(given.backbone, value, head, given.reference_adapter,
+                      config.value_training == "adapter")
+        with judges_of(context, given.judge, config.judges) as judges:
+            return train(roles, given.prompts, given.score, config, context.seed,
+                         context.progress, context.checkpoints, mean, spread, judges)
+
+    return _improve(context, "ppo", config.max_new_tokens, learn)
+
+
+def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
+    """Fine-tune a policy version on the reward model's best of n of its own responses."""
+    config = context.settings.best_of_n
+
+    def learn(given: Improvement) -> dict[str, Any]:
+        from policy.best_of_n import train
+
+        return train(given.backbone, given.prompts[:config.prompts or None], given.score, config,
+                     context.seed, context.progress, context.checkpoints)
+
+    return _improve(context, "best-of-n", config.max_new_tokens, learn)
+
+
+def _improve(context: JobContext, method: str, room: int,
+             learn: Callable[[Improvement], dict[str, Any]]) -> dict[str, Any]:
+    """Load the parent and the judge, let the policy learn, keep what it became.
+
+    `room` is the longest response in tokens, which prompts must leave.
+    """
+    from loop.models import policy_backbone
+    from loop.stages.rewarding import load_reward_model
+    from policy.roles import load_policy
+
+    if (made := context.store.versions.policy_of_job(context.job.id)) is not None:
+        return _policy_result(context, made)  # killed after it was recorded, before the job was
+    versions, models = context.versions, context.settings.models
+    parent = versions.policy(context.options["policy"])
+    judge = versions.reward_model(context.options["reward_model"])
+    # Who has begun goes on, whatever has been measured meanwhile.
+    begun = context.checkpoints.exists()
+    forced = gate.check(context.store, judge, bool(context.options["force"]) or begun)
+    context.progress.update(0.0, "loading the models")
+    backbone = policy_backbone(models)
+    reference = load_policy(backbone, models, versions.folder(parent),
+                            versions.folder(versions.reference), context.seed)
+    model = load_reward_model(context.settings, context.workspace, judge)
+    context.enter_stage("improving")
+    figures = learn(Improvement(backbone, reference, judge, model.score,
+                                _training_prompts(context, backbone, room)))
+    return _keep_policy(context, method, parent.id, judge,
+                        {**figures, "gate": forced} if forced else figures)
+
+
+def _training_prompts(context: JobContext, backbone: Backbone,
+                      room: int) -> list[PromptItem]:
+    """Training prompts as PPO takes them; those that do not fit the context are left out."""
+    from backbone.text import prompt_ids
+    from policy.rollout import PromptItem
+
+    items = [PromptItem(p.id, p.messages, prompt_ids(backbone.tokenizer, p.messages))
+             for p in context.store.prompts.all(split="train")]
+    return [item for item in items if len(item.ids) + room <= backbone.context_length]
+
+
+def _keep_policy(context: JobContext, method: str, parent_id: int, judge: RewardModel,
+                 figures: dict[str, Any]) -> dict[str, Any]:
+    """Save the policy's adapter and record the version; its place in the lineage is its parent,
+    the reward model and the round whose labels taught it."""
+    from backbone.storage import save_adapter
+    from loop.models import policy_backbone
+    from policy.offering import copy_kept
+    from policy.roles import POLICY
+
+    name = context.versions.next_name(method)
+    path = f"adapters/{name}"
+    save_adapter(policy_backbone(context.settings.models), POLICY, context.workspace / path)
+    copy_kept(context.checkpoints, context.workspace / path)
+    version = context.store.versions.add_policy(
+        name=name, base=context.settings.models.checkpoint, method=method, path=path,
+        parent_id=parent_id, reward_model_id=judge.id, round_id=context.round_id,
+        job_id=context.job.id, config=context.job.resolved, metrics=figures)
+    context.forget_checkpoints()
+    return _policy_result(context, version)
+
+
+def _policy_result(context: JobContext, made: PolicyVersion) -> dict[str, Any]:
+    judge = context.store.versions.reward_model(made.reward_model_id or 0)
+    return {"policy": made.name, "reward_model": judge.name, **made.metrics}

@@ -1,0 +1,138 @@
+"""The stages of the reward model: training a version, reporting on one, scoring a file's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loop.context import JobContext
+from loop.settings import Settings
+
+if TYPE_CHECKING:
+    from data.progress import Progress
+    from data.records import Message, RewardModel
+    from data.store import Store
+    from reward.examples import Example
+    from reward.model import RewardModel as LoadedReward
+
+_BEFORE = "reward-before"  # the adapter of the version that a report compares with
+
+
+def train_reward(context: JobContext) -> dict[str, Any]:
+    """Train a reward model on all comparisons that stand, and report on held-out prompts."""
+    from reward.examples import from_store, require_learnable
+
+    made = context.store.versions.reward_model_of_job(context.job.id)
+    if made is not None:  # killed after it was recorded, before the job was
+        return {"reward_model": made.name, **made.metrics}
+    models = context.settings.models
+    data = from_store(context.store)
+    if not context.checkpoints.exists():  # a resumed run keeps the labels that it began with
+        require_learnable(data)  # before torch and the model, which take their time
+    from loop.asking.instant import instant_beside
+    from loop.models import reward_backbone
+    from reward.train import train
+
+    context.progress.update(0.0, "loading the model")
+    backbone = reward_backbone(models)
+    context.enter_stage("training")
+    trained = train(backbone, data, context.settings.reward,
+                    backbone.new_lora_config(models.lora_rank, models.lora_alpha),
+                    seed=context.seed, progress=context.progress,
+                    checkpoint_folder=context.checkpoints)
+    metrics = _with_what_the_store_knows(
+        context, trained.metrics, trained.data.held_out,
+        _version_before(context, len(context.store.versions.reward_models())))
+    metrics |= instant_beside(context, trained.data)
+    name = context.versions.next_name("reward")
+    path = f"adapters/{name}"
+    trained.model.save(context.workspace / path)
+    version = context.store.versions.add_reward_model(
+        name=name, base=models.reward_checkpoint, path=path, metrics=metrics,
+        comparisons=trained.data.comparisons, round_id=context.round_id, job_id=context.job.id,
+        config=context.job.resolved)
+    context.forget_checkpoints()
+    return {"reward_model": version.name, **version.metrics}
+
+
+def evaluate_reward(context: JobContext) -> dict[str, Any]:
+    """Report on a reward model, over the workspace's held-out prompts or a file."""
+    from data.exchange.importing import read_pairs
+    from reward.evaluate import evaluate
+    from reward.examples import PreferenceData, from_files, from_store
+
+    version = context.versions.reward_model(context.options["reward_model"])
+    file = context.options["data"]
+    if file:
+        pairs, _ = read_pairs(Path(file))
+        data = PreferenceData((), tuple(from_files(pairs)))
+    else:
+        data = from_store(context.store)
+    context.progress.update(0.0, "loading the model")
+    model = load_reward_model(context.settings, context.workspace, version)
+    found = evaluate(model, data,
+                     on_batch=lambda share: context.progress.update(share, "scoring"))
+    known = [v.name for v in context.store.versions.reward_models()]
+    before = _version_before(context, known.index(version.name))
+    return {"reward_model": version.name,
+            **_with_what_the_store_knows(context, found, data.held_out, before, bool(file))}
+
+
+def _version_before(context: JobContext, place: int) -> RewardModel | None:
+    """The reward model on the same checkpoint that came last before this place in their order."""
+    base = context.settings.models.reward_checkpoint
+    earlier = [v for v in context.store.versions.reward_models()[:place] if v.base == base]
+    return earlier[-1] if earlier else None
+
+
+def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
+                               held_out: Sequence[Example], before: RewardModel | None,
+                               from_file: bool = False) -> dict[str, Any]:
+    """A report with its breakdowns by round, tag, labeler and policy, and the version before.
+
+    A version whose files cannot be read any more is named with the reason (`previous_missing`),
+    and a report on a file keeps the texts of its mistakes, which no store holds.
+    """
+    from data.errors import PrefloopError
+    from reward.evaluate import report, score_responses
+    from reward.report.groups import Facts
+
+    kept = {key: value for key, value in found.items() if key != "held_out_scores"}
+    previous, missing = None, None
+    if before is not None and held_out:
+        try:
+            model = load_reward_model(context.settings, context.workspace, before, _BEFORE)
+        except PrefloopError as error:
+            missing = {"name": before.name, "why": str(error)}
+        else:
+            try:
+                previous = (before.name, score_responses(
+                    model, held_out, on_batch=lambda share: context.progress.update(
+                        1.0, f"scoring with {before.name}, to compare: {share:.0%}")))
+            finally:
+                model.backbone.drop_adapter(_BEFORE)
+    facts = None if from_file else Facts.from_store(context.store)
+    return {**kept, **report(held_out, found["held_out_scores"], facts, previous, from_file),
+            **({"previous_missing": missing} if missing else {})}
+
+
+def score(store: Store, workspace: Path, settings: Settings,
+          conversations: Sequence[Sequence[Message]], reward_model: str,
+          progress: Progress) -> list[float]:
+    """A reward model's score for each conversation."""
+    from loop.models import Versions
+
+    version = Versions(store, workspace, settings.models).reward_model(reward_model)
+    model = load_reward_model(settings, workspace, version)
+    return model.score(conversations,
+                       on_batch=lambda share: progress.update(share, "scoring"))
+
+
+def load_reward_model(settings: Settings, workspace: Path, version: RewardModel,
+                      adapter: str = "reward") -> LoadedReward:
+    """A reward model version in memory, on the backbone that reward and value stand on."""
+    from loop.models import reward_backbone
+    from reward.model import RewardModel as Model
+
+    return Model.load(reward_backbone(settings.models), workspace / version.path, adapter)

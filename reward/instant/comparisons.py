@@ -1,0 +1,91 @@
+"""Comparisons as the linear model reads them: rows of a feature table, outcomes with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from reward.examples import Example
+from reward.instant.davidson import Design, halved
+
+Array = np.ndarray[Any, Any]
+Ties = Literal["model", "halve", "drop"]
+FIRST, TIE, SECOND = range(3)
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """M answers about pairs of responses, which are rows of a feature table."""
+
+    first: Array
+    """[M] row of the one response."""
+    second: Array
+    """[M] row of the other."""
+    outcomes: Array
+    """[M, 3] weight on first better, tie, second better: one answer, or shares of several."""
+    groups: Array
+    """[M] what must not be split between training and testing: the prompt."""
+    margins: Array | None = None
+    """[M] how much wider than 0 the gap of a decided comparison should be (Touvron et al. 2023,
+    Llama 2, eq. 2); None for none."""
+
+    def take(self, chosen: Array) -> Comparisons:
+        """Some of them, by index or mask."""
+        return Comparisons(self.first[chosen], self.second[chosen], self.outcomes[chosen],
+                           self.groups[chosen],
+                           None if self.margins is None else self.margins[chosen])
+
+    def treated(self, ties: Ties) -> Comparisons:
+        """With ties modelled (as they are), halved between both sides, or dropped."""
+        if ties == "model":
+            return self
+        if ties == "halve":
+            return replace(self, outcomes=halved(self.outcomes))
+        decided = self.outcomes * np.array([1.0, 0.0, 1.0])
+        return replace(self, outcomes=decided).take(decided.sum(axis=1) > 0)
+
+    def design(self, features: Array) -> tuple[Design, Array]:
+        """Design and outcomes for `davidson.fit`; margins become offsets of each side."""
+        if self.margins is None:
+            return Design(features, self.first, self.second), self.outcomes
+        # A first response that is better by a margin m has log σ(Δ − m), a second log σ(−Δ − m).
+        sides = [(FIRST, -self.margins), (TIE, np.zeros_like(self.margins)),
+                 (SECOND, self.margins)]
+        first, second, offsets, outcomes = [], [], [], []
+        for side, offset in sides:
+            used = self.outcomes[:, side] > 0
+            first.append(self.first[used])
+            second.append(self.second[used])
+            offsets.append(offset[used])
+            weights = np.zeros((int(used.sum()), 3))
+            weights[:, side] = self.outcomes[used, side]
+            outcomes.append(weights)
+        return (Design(features, np.concatenate(first), np.concatenate(second),
+                       offset=np.concatenate(offsets)), np.concatenate(outcomes))
+
+
+def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
+                   strength_weights: Mapping[int, float] | None = None,
+                   margin_per_strength: float = 0.0) -> Comparisons:
+    """What labelers said, as the linear model reads it.
+
+    Args:
+        examples: prompts with their pairs.
+        rows: response id -> row of the feature table.
+        strength_weights: how much a preference of a strength counts (1 where it is not named).
+        margin_per_strength: margin for each level of strength above 1.
+    """
+    pairs = [pair for example in examples for pair in example.pairs]
+    outcomes = np.zeros((len(pairs), 3))
+    for number, pair in enumerate(pairs):
+        weight = pair.weight * (strength_weights or {}).get(pair.strength, 1.0)
+        outcomes[number, TIE if pair.is_tie else FIRST] = weight
+    margins = None
+    if margin_per_strength > 0:
+        margins = margin_per_strength * np.array([max(p.strength - 1, 0) for p in pairs], float)
+    return Comparisons(np.array([rows[p.chosen_id] for p in pairs], int),
+                       np.array([rows[p.rejected_id] for p in pairs], int), outcomes,
+                       np.array([p.prompt_id for p in pairs], int), margins)

@@ -1,0 +1,182 @@
+"""The instant reward model: a Bayesian linear Bradley–Terry head on features of the backbone.
+
+A response's reward is a linear function of its standardised features, with a normal prior and
+Laplace's normal posterior (`reward.instant.davidson`). So every reward difference has a variance, a
+label is taken in by a rank-one update in milliseconds, and the strength of the prior is chosen by
+the evidence or by held-out prompts rather than by hand. Which features (layer, pooling) to read is
+chosen by cross-validation over prompts (`reward.instant.choosing`). What is deliberately left out:
+terms for labelers and their habits (`reward.instant.crowd`), and which pair to ask next
+(`reward.instant.selection`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from data.errors import BadInput
+from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, Ties
+from reward.instant.davidson import Fit, fit, information, probabilities
+from reward.instant.standard import Standard, prior_precision, standardise
+
+Array = np.ndarray[Any, Any]
+#: Prior standard deviations of one response's reward that are tried, in logits.
+SPREADS = (0.25, 0.5, 0.7, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class LinearReward:
+    """A posterior over linear rewards."""
+
+    standard: Standard
+    """How features become what the coefficients read."""
+    spread: float
+    """Prior standard deviation of one response's reward."""
+    posterior: Fit
+
+    def scores(self, features: Array) -> Array:
+        """[N] mean reward of each response; only differences mean something."""
+        return np.asarray(self.standard.of(features) @ self.posterior.coefficients)
+
+    def differences(self, first: Array, second: Array) -> tuple[Array, Array]:
+        """[M] mean and variance of the reward difference, from [M, d] features of either side."""
+        return self.posterior.differences(self.standard.difference(first, second))
+
+    def predictions(self, first: Array, second: Array) -> Array:
+        """[M, 3] probability of first better, tie, second better (see `Fit.predictions`)."""
+        return self.posterior.predictions(self.standard.difference(first, second))
+
+    def updated(self, first: Array, second: Array, outcome: int, weight: float = 1.0
+                ) -> LinearReward:
+        """Having taken in one more comparison of two responses ([d] features each).
+
+        The exact mode along the one direction that the comparison sees, then the rank-one update
+        of the covariance with the curvature there. ν stays. O(k²): a millisecond or so.
+        """
+        row = self.standard.difference(first, second)
+        spread_row = self.posterior.covariance @ row
+        variance, before = float(row @ spread_row), float(row @ self.posterior.coefficients)
+        if outcome == TIE and self.posterior.log_tie == -np.inf:
+            sides = [(FIRST, weight / 2), (SECOND, weight / 2)]
+        else:
+            sides = [(outcome, weight)]
+        step, after = _line_mode(before, variance, sides, self.posterior.log_tie)
+        curvature = weight * float(information(np.array([after]), self.posterior.log_tie)[0])
+        covariance = self.posterior.covariance - np.outer(spread_row, spread_row) * (
+            curvature / (1 + curvature * variance))
+        return replace(self, posterior=replace(
+            self.posterior, coefficients=self.posterior.coefficients + step * spread_row,
+            covariance=covariance))
+
+    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write as safetensors (whole, then renamed), with what the features are in `about`."""
+        scalars = {"spread": self.spread, "log_tie": self.posterior.log_tie,
+                   "log_evidence": self.posterior.log_evidence}
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"center": self.standard.center, "scale": self.standard.scale,
+                   "basis": np.ascontiguousarray(self.standard.basis),
+                   "coefficients": self.posterior.coefficients,
+                   "covariance": np.ascontiguousarray(self.posterior.covariance)}, partial,
+                  metadata={"scalars": json.dumps({k: repr(v) for k, v in scalars.items()}),
+                            "about": json.dumps(dict(about or {}))})
+        partial.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[LinearReward, dict[str, Any]]:
+        """What `save` wrote, and `about`.
+
+        Raises:
+            BadInput: there is no such file, or it holds something else.
+        """
+        try:
+            with safe_open(path, "np") as file:
+                metadata = file.metadata()
+                scalars = {k: float(v) for k, v in json.loads(metadata["scalars"]).items()}
+                values = {name: np.asarray(file.get_tensor(name), np.float64)
+                          for name in ("center", "scale", "basis", "coefficients", "covariance")}
+                about = dict(json.loads(metadata["about"]))
+            standard = Standard(values["center"], values["scale"], values["basis"])
+            found = cls(standard, scalars["spread"], Fit(
+                values["coefficients"], scalars["log_tie"], values["covariance"],
+                scalars["log_evidence"]))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{path}: no linear reward model can be read there: {error}") from error
+        return found, about
+
+
+def fit_linear(features: Array, comparisons: Comparisons, *, spread: float | None = None,
+               ties: Ties = "model", standard: Standard | None = None) -> LinearReward:
+    """The linear reward model of some comparisons.
+
+    Args:
+        features: [N, d]; standardised over all N, compared or not (no label is looked at).
+        comparisons: whose rows are the features'.
+        spread: prior standard deviation of one response's reward; None takes the one of `SPREADS`
+            with the greatest evidence.
+        ties: `model` (Davidson's), `halve` (half a vote for either side) or `drop`.
+        standard: how to standardise, where not by the features' own means and deviations.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
+    standard = standard or standardise(features)
+    spreads = SPREADS if spread is None else (spread,)
+    best = fit_table(standard.of(features), features.shape[1], comparisons.treated(ties),
+                     spreads, ties == "model")
+    return LinearReward(standard, *best)
+
+
+def fit_table(table: Array, width: int, comparisons: Comparisons, spreads: Sequence[float],
+         ties: bool) -> tuple[float, Fit]:
+    """The fit with the greatest evidence, and its spread; `table` is [N, k], of `width` features.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
+    if not len(comparisons.first):
+        raise BadInput("there are no decided comparisons to learn from")
+    design, outcomes = comparisons.design(table)
+    with_ties = ties and bool(outcomes[:, TIE].any())
+    best: tuple[float, Fit] | None = None
+    for spread in spreads:
+        start = None if best is None else (best[1].coefficients, best[1].log_tie)
+        precision = prior_precision(width, spread)[:design.columns]
+        found = fit(design, outcomes, precision, with_ties, start)
+        if best is None or found.log_evidence > best[1].log_evidence:
+            best = spread, found
+    assert best is not None
+    return best
+
+
+def _line_mode(before: float, variance: float, sides: Sequence[tuple[int, float]],
+               log_tie: float) -> tuple[float, float]:
+    """Where the posterior of one Δ ~ N(before, variance) peaks after an answer.
+
+    Returns the gradient there, which is how far the coefficients move along S x, and Δ itself:
+    at the mode Δ = before + variance × gradient(Δ). Bisection on a monotone function.
+    """
+    def gradient(delta: float) -> float:
+        p = probabilities(np.array([delta]), log_tie)[0]
+        lean = (p[FIRST] - p[SECOND]) / 2
+        return float(sum(w * ((side == FIRST) / 2 - (side == SECOND) / 2 - lean)
+                         for side, w in sides))
+
+    total = sum(weight for _, weight in sides)
+    low, high = before - variance * total, before + variance * total
+    for _ in range(60):
+        middle = (low + high) / 2
+        if before + variance * gradient(middle) > middle:
+            low = middle
+        else:
+            high = middle
+    after = (low + high) / 2
+    return gradient(after), after
