@@ -24,15 +24,17 @@ from browser import (
     visit,
 )
 from leads_world import LeadsWorld
+from learning_world import STATE_KEPT, kept_curve
 from playwright.sync_api import sync_playwright
 from reward_page_world import add_reward_models
 
+from data.asking import CURVE, STATE
 from data.database import now
 from data.questions import Question
 from data.store import Store
 
 PAGES = ("label", "answers", "quality", "disputes", "browse", "settings", "people", "audit",
-         "rounds", "reward", "jobs", "account")
+         "rounds", "reward", "learning", "jobs", "account")
 WIDTHS = {"wide": (1400, 900), "narrow": (390, 844)}
 GUIDELINES = """Prefer the response that **answers what was asked**, truthfully.
 
@@ -59,6 +61,8 @@ def made_up(folder: Path) -> Store:
             "1. Spread it on paper and let it dry.\n2. Crumble it into a jar.\n"
             "3. Add water and flour when you need it."], wanted=2)
     add_reward_models(store)
+    store.put_setting(STATE, STATE_KEPT)
+    store.put_setting(CURVE, kept_curve())
     return store
 
 
