@@ -30,7 +30,8 @@ def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
     search = page.get_by_role("textbox", name="Search")
     search.fill('"question 7" NOT')
     search.press("Enter")
-    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    expect(page.get_by_text(
+        'Nothing matches: answers with words “"question 7" NOT”.')).to_be_visible()
     search.fill('"question 7:"')
     search.press("Enter")
     # Three labels, the known answer's eight, and nobody's repeat.
@@ -97,3 +98,49 @@ def test_hostile_text_stays_text_on_the_leads_pages(leads: LeadsWorld, newcomer:
         expect(page.locator(".pf-text").first).to_be_visible()
         assert page.locator(".pf-text img, .pf-text a, .pf-text script").count() == 0
         page.get_by_role("button", name="Back to the search").click()
+
+
+def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
+                                     newcomer: Newcomer) -> None:
+    """Reloaded, sent, gone back through, cleared: the address says what is searched."""
+    page, who = newcomer("lead")[1].page, leads.people["Ada Okafor"]
+    listed = page.locator(".st-key-rows-browse")
+    page.goto(f"{server.url}/browse?of={who.id}")
+    settled(page)
+    expect(page.get_by_role("combobox", name="Labeler")).to_have_value(who.name)
+    page.get_by_role("combobox", name="Verdict").click()
+    page.get_by_role("option", name="Winner").click()
+    expect(page).to_have_url(f"{server.url}/browse?of={who.id}&verdict=winner")
+    search = page.get_by_role("textbox", name="Search")
+    search.fill("rivers")
+    search.press("Enter")
+    expect(page).to_have_url(re.compile(r"\?words=rivers&of=\d+&verdict=winner$"))
+    expect(listed).to_contain_text("rivers")
+    found = listed.inner_text()
+    assert "Ben Sato" not in found
+    sent = page.url
+    page.reload()
+    settled(page)
+    expect(search).to_have_value("rivers")
+    assert page.url == sent and listed.inner_text() == found
+    page.go_back()
+    expect(search).to_have_value("")
+    expect(page.get_by_role("combobox", name="Verdict")).to_have_value("Winner")
+    page.go_back()
+    expect(page.get_by_role("combobox", name="Verdict")).to_have_value("")
+    expect(page.get_by_role("combobox", name="Labeler")).to_have_value(who.name)
+    assert page.url == f"{server.url}/browse?of={who.id}"
+    search.fill("nowhere *at* all")
+    search.press("Enter")
+    expect(page.get_by_text("Nothing matches: answers with words “nowhere *at* all”, "
+                            f"labeler {who.name}.")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.get_by_text(re.compile(r"^\d+ answers$"))).to_be_visible()
+    expect(search).to_have_value("")
+    expect(page.get_by_role("button", name="Clear filters")).to_have_count(0)
+    expect(page).to_have_url(f"{server.url}/browse")
+    page.goto(sent)
+    settled(page)
+    open_page(page, "Quality")
+    open_page(page, "Browse")
+    expect(page.get_by_role("combobox", name="Labeler")).to_have_value("")  # nothing sticks

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from browser import Server
 from forging import Arrive, run
 
+from annotate.leads.browse_filters import Offered, address, in_words, read
 from annotate.leads.page_browse import id_of
+from data.search import HEEDED, KINDS, Filters
 
 
-@pytest.mark.parametrize("name", ["of", "answer", "task", "policy"])
+@pytest.mark.parametrize("name", ["of", "in", "what", "flag", "answer", "task", "policy"])
 def test_an_address_that_names_nothing_is_the_search_or_one_line(
         server: Server, arrive: Arrive, name: str) -> None:
     async def main() -> None:
@@ -25,3 +27,33 @@ def test_an_address_that_names_nothing_is_the_search_or_one_line(
 def test_an_id_is_what_the_database_can_hold() -> None:
     assert id_of("12") == 12 and id_of("9" * 5000) == int("9" * 18) < 2**63
     assert [id_of(text) for text in ("", "²", "٣", "-1", "1.0", "x", " 1")] == [None] * 7
+
+
+_OFFERED: Offered = {
+    "round_id": ("Round", {3: "Round 1"}), "labeler_id": ("Labeler", {7: "Ada [x]"}),
+    "purpose": ("Purpose", {"train": "Train"}), "verdict": ("Verdict", {"tie": "Tie"}),
+    "flag": ("Flag", {"un&true=?": "un&true=?"}), "tag": ("Tag", {"#1": "#1"}),
+    "source": ("Source", {"web": "web"}), "split": ("Split", {"held_out": "Held-out"})}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_address_says_what_was_asked_and_no_more(kind: str) -> None:
+    """What a kind does not heed is not in its address, to come back unseen."""
+    everything = Filters("a & b", 3, "#1", "web", "held_out", "train", 7, "un&true=?", "tie")
+    query = urlencode(address(kind, everything))
+    read_back, filters = read(dict(parse_qsl(query)), _OFFERED)
+    assert read_back == kind and filters.text == "a & b"
+    for name, value in vars(everything).items():
+        assert getattr(filters, name) == (value if name in HEEDED[kind] else None)
+    assert address(*read({}, _OFFERED)) == {} == address("answers", Filters())
+
+
+def test_what_is_not_on_offer_is_left_aside() -> None:
+    asked = {"what": "secrets", "of": "999", "in": "x", "verdict": "1 OR 1=1", "flag": ""}
+    assert read(asked, _OFFERED) == ("answers", Filters())
+
+
+def test_filters_are_named_in_words_that_draw_nothing() -> None:
+    words = in_words(Filters("*river*", 3, labeler_id=7), _OFFERED)
+    assert words == r"words “\*river\*”, Round 1, labeler Ada \[x\]"
+    assert in_words(Filters(), _OFFERED) == ""

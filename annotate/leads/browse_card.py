@@ -10,6 +10,7 @@ import streamlit as st
 from annotate.answer_form import in_letters, show_task, turns_html
 from annotate.choices import letter
 from annotate.figures import as_label, duration, facts_html, moment, name_of, table_html
+from annotate.leads.browse_filters import back_to_search
 from annotate.rendering import conversation_html, response_html
 from annotate.session import store
 from data.blindness import hidden_from
@@ -21,7 +22,7 @@ from data.records import Labeler
 
 def show_card(kind: str, thing: int, labeler: Labeler) -> None:
     """The card, with every link as a button; errors in one line if there is no such thing."""
-    st.button("Back to the search", icon=":material/arrow_back:", on_click=st.query_params.clear,
+    st.button("Back to the search", icon=":material/arrow_back:", on_click=back_to_search,
               key="card-back")
     found = card(store(), kind, thing, labeler.id)
     st.markdown(f"### {as_label(found.title)}")

@@ -1,28 +1,25 @@
 """Search and filter over everything, and the lineage of anything: for leads and engineers.
 
-One address a thing (`?task=12`), so that the browser's way back and links from other pages work.
+One address a thing (`?task=12`) and a search (`?of=3&words=river`), so that the browser's way back
+and links from other pages work.
 Leads label too: who wrote a response stays hidden from whoever may still be asked about it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from annotate.answer_form import in_letters
 from annotate.figures import as_label, name_of, short
-from annotate.leads import downloads
+from annotate.leads import browse_filters, downloads
 from annotate.leads.browse_card import show_card
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store, token
 from data import lineage
-from data.records import PURPOSES, SPLITS, Labeler
-from data.search import HEEDED, KINDS, MOST_COUNTED, VERDICTS, Filters, find, flags, sources, tags
+from data.records import Labeler
+from data.search import MOST_COUNTED, find
 
 PAGE_SIZE = 25
-_CHOICES_SECONDS = 60
-_OF = "of"
 _LONGEST_ID = 18
 
 
@@ -56,20 +53,12 @@ def _search(labeler: Labeler) -> None:
     st.caption("You see here who answered what. Who wrote a response is hidden while you may "
                "still be asked about it yourself; other people's answers are not, so label "
                "first what you want to judge blind.")
-    if who := st.query_params.get(_OF):
-        # A link from the figures: this person's answers.
-        st.session_state["browse-kind"] = "answers"
-        st.session_state["browse-labeler_id"] = id_of(who)
-        del st.query_params[_OF]
-    kind = st.segmented_control("What", KINDS, default="answers", required=True,
-                                format_func=str.capitalize, key="browse-kind",
-                                label_visibility="collapsed", persist_state="session") or "answers"
-    text = st.text_input("Search", key="browse-text", persist_state="session",
-                         placeholder='Words, or "a phrase"', label_visibility="collapsed")
-    filters = _filters(kind, text or "")
+    kind, filters, offered = browse_filters.choose()
     first = find(store(), kind, filters, PAGE_SIZE)
     if not first.total:
-        st.write("Nothing matches." if filters != Filters() else "There is nothing yet.")
+        asked = browse_filters.in_words(filters, offered)
+        st.markdown(f"Nothing matches: {kind} with {asked}." if asked
+                    else "There is nothing yet.")
         return
     with st.container(horizontal=True, vertical_alignment="center", key="browse-head"):
         total = f"More than {MOST_COUNTED:,}" if first.more else f"{first.total:,}"
@@ -83,36 +72,6 @@ def _search(labeler: Labeler) -> None:
     with st.container(key="rows-browse"):
         for place, thing in enumerate(found.ids):
             _row(kind, place, thing, labeler)
-
-
-def _filters(kind: str, text: str) -> Filters:
-    """The choices that this kind heeds."""
-    known = _choices(str(store().database.path))
-    rounds = {turn.id: f"Round {turn.number}" for turn in store().rounds.all()[::-1]}
-    people = {person.id: name_of(person) for person in store().people.all()}
-    offered: dict[str, tuple[str, dict[Any, str]]] = {
-        "round_id": ("Round", rounds), "labeler_id": ("Labeler", people),
-        "purpose": ("Purpose", {p: p.capitalize() for p in PURPOSES}),
-        "verdict": ("Verdict", {v: v.capitalize() for v in VERDICTS}),
-        "flag": ("Flag", {flag: flag for flag in known["flag"]}),
-        "tag": ("Tag", {tag: tag for tag in known["tag"]}),
-        "source": ("Source", {source: source for source in known["source"]}),
-        "split": ("Split", {s: s.replace("_", "-").capitalize() for s in SPLITS})}
-    chosen: dict[str, Any] = {}
-    with st.container(horizontal=True, gap="small", key="browse-filters"):
-        for name, (title, options) in offered.items():
-            if name in HEEDED[kind]:
-                picked = st.selectbox(title, list(options), index=None, placeholder="Any",
-                                      format_func=options.__getitem__, width=168,
-                                      key=f"browse-{name}", persist_state="session")
-                chosen[name] = picked if picked in options else None
-    return Filters(text=text, **chosen)
-
-
-@st.cache_data(ttl=_CHOICES_SECONDS, show_spinner=False)
-def _choices(path: str) -> dict[str, list[str]]:
-    """What there is to choose from; read at most once a while, since it reads every row."""
-    return {"tag": tags(store()), "source": sources(store()), "flag": flags(store())}
 
 
 def _row(kind: str, place: int, thing: int, labeler: Labeler) -> None:
