@@ -247,3 +247,23 @@ def test_idle_time_is_taken_out(server: Server, newcomer: Newcomer, tasks: Tasks
     # The server knows that the question was not there for five minutes.
     answer = stored(server, me)[0].answer
     assert answer.seconds < 60 and (answer.active_seconds or 0) <= answer.seconds
+
+
+def test_reading_time_survives_a_reload_and_an_undo(server: Server, newcomer: Newcomer,
+                                                    tasks: Tasks) -> None:
+    tasks(3)
+    me, one = newcomer()
+    page = one.page
+    sides(page)
+    page.wait_for_timeout(3000)
+    page.reload()
+    sides(page)
+    key(page, "1")
+    expect(page.get_by_text("you 1")).to_be_visible()
+    taken = stored(server, me)[0].answer.seconds
+    assert taken >= 3
+    key(page, "u")
+    expect(page.get_by_text("you 0")).to_be_visible()
+    key(page, "2")
+    expect(page.get_by_text("you 1")).to_be_visible()
+    assert stored(server, me)[-1].answer.seconds >= taken

@@ -113,7 +113,8 @@ def test_guidelines_lie_beside_the_task(server: Server, newcomer: Newcomer, task
     key(page, "1")
     expect(status(page)).to_contain_text("Saved")
     assert server.store.comparisons.current(labeler_id=me.id)[0].answer.guidelines_version == 1
-    page.keyboard.press("g")
+    page.get_by_role("button", name="Close the guidelines").click()
+    expect(panel).to_be_hidden()
     server.store.questions.write_guidelines("Version two of them")
     page.reload()
     expect(panel).to_contain_text("Version two of them")
@@ -164,8 +165,14 @@ def test_text_size_is_kept_and_responses_lie_side_by_side(server: Server, newcom
     assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
 
     def size() -> float:
-        return float(panes(page).first.evaluate(
-            "(pane) => parseFloat(getComputedStyle(pane).fontSize)"))
+        """Of ordinary text, which stands in paragraphs and lists."""
+        sizes = panes(page).first.evaluate("""(pane) => {
+            pane.insertAdjacentHTML("beforeend", "<p>one</p><ul><li>two</li></ul>");
+            const found = [...pane.querySelectorAll("p, li")].map(
+                (each) => parseFloat(getComputedStyle(each).fontSize));
+            return [Math.min(...found), Math.max(...found)]; }""")
+        assert sizes[0] == sizes[1]
+        return float(sizes[0])
 
     normal = size()
     page.keyboard.press("+")

@@ -10,7 +10,7 @@ from data_world import World
 from desk_world import Person, ack, entry, pairs, send, undo
 
 from annotate import actions
-from annotate.labelers import desk
+from annotate.labelers import first_handed
 from annotate.labelers.sealing import seal, secret_of
 from data.errors import PrefloopError
 from data.questions import Question
@@ -55,6 +55,8 @@ def test_undo_brings_back_the_answer_to_begin_with(world: World, me: Person) -> 
     view = send(mine, undo(question))
     back = view["question"]
     assert ack(view, undo(question)["key"])["show"] == back["key"] != question["key"]
+    spent = back["before"].pop("spent")
+    assert 0 <= spent["active"] <= spent["seconds"] <= 3.0  # no longer than it was here
     assert back["before"] == {
         "choice": "b-slightly", "tiers": [], "flags": {"1": ["untrue"]},
         "scores": {"0": 2, "1": 6}, "reason": "it is older",
@@ -200,10 +202,26 @@ def test_no_answer_took_longer_than_its_question_was_there(
         world: World, me: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs(world, 2)
     moment = [1000.0]
-    monkeypatch.setattr(desk, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(first_handed, "monotonic", lambda: moment[0])
     mine = me.desk()
     view = mine.view()
     moment[0] += 20
     send(mine, entry(view["question"], seconds=3600, active_seconds=1800),
          entry(view["ahead"], seconds=12, active_seconds=40))
     assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(20, 20), (12, 12)]
+
+
+def test_what_a_question_took_before_a_reload_counts(
+        world: World, me: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs(world, 1)
+    moment = [1000.0]
+    monkeypatch.setattr(first_handed, "monotonic", lambda: moment[0])
+    me.desk().view()
+    moment[0] += 50
+    reloaded = me.desk()
+    question = reloaded.view()["question"]
+    moment[0] += 2
+    view = send(reloaded, entry(question, seconds=52, active_seconds=40))
+    assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(52, 40)]
+    again = send(reloaded, {"key": f"{view['last']['id']}-undo1", "do": "undo", "of": "answer"})
+    assert again["question"]["before"]["spent"] == {"seconds": 52, "active": 40}

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from annotate import actions
 from annotate.choices import in_words, same_answer
-from annotate.labelers import showing, waiting
+from annotate.labelers import first_handed, showing, waiting
 from annotate.labelers.entries import Asked, answer_of, key_of, version_of
 from annotate.labelers.sealing import owner_of, seal, secret_of, unseal
 from annotate.rendering import to_html
@@ -40,11 +40,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Handed:
-    """A question that is with the page. `since` is monotonic, in seconds."""
+    """A question that is with the page."""
 
     task_id: int
     key: str
-    since: float
     payload: dict[str, Any]
 
 
@@ -58,7 +57,6 @@ class Desk:
     acks: dict[str, dict[str, Any]] = field(default_factory=dict)
     _labeler_id: int | None = None
     _secret: bytes = b""
-    _since: dict[str, float] = field(default_factory=dict)
     _today: tuple[float, int] = (float("-inf"), 0)
 
     def receive(self, message: object) -> None:
@@ -109,7 +107,7 @@ class Desk:
         """Who sits here now; another person finds an empty desk. Raises NotAllowed."""
         me = actions.require(self.store, self.token(), "answer")
         if me.id != self._labeler_id:
-            self.handed, self.acks, self._since = [], {}, {}
+            self.handed, self.acks = [], {}
             self._today = (float("-inf"), 0)
             self._secret, self._labeler_id = secret_of(self.store, me.id), me.id
         return me
@@ -148,7 +146,7 @@ class Desk:
             questions.version(version), version,
             version_of(entry, "guidelines_version",
                        None if guidelines is None else guidelines.version))
-        answer = answer_of(entry, asked, self._longest(key))
+        answer = answer_of(entry, asked, self._longest(me, task_id))
         actions.submit(self.store, self.token(), task_id, answer, key)
         self._put_away(task_id)
         self._count(1)
@@ -210,11 +208,8 @@ class Desk:
         key = f"{seal(self._secret, task_id)}-{uuid4().hex}"
         payload = {"key": key, "practice": self._is_practice(task_id),
                    **showing.question(self.store, assignment)}
-        self._since[key] = monotonic()
-        for old in list(self._since)[:-MOST_ENTRIES]:
-            del self._since[old]
-        self.handed.insert(0 if first else len(self.handed),
-                           Handed(task_id, key, self._since[key], payload))
+        first_handed.note(str(self.store.database.path), assignment.labeler_id, task_id)
+        self.handed.insert(0 if first else len(self.handed), Handed(task_id, key, payload))
 
     def _put_away(self, task_id: int) -> None:
         self.handed = [each for each in self.handed if each.task_id != task_id]
@@ -223,11 +218,10 @@ class Desk:
         known = self.store.known.get(task_id)
         return known is not None and known.practice
 
-    def _longest(self, key: str) -> float:
-        """No answer took longer than since its question left here; after a restart of the server
-        nobody knows when that was."""
-        since = self._since.get(key)
-        return LONGEST_SECONDS if since is None else monotonic() - since
+    def _longest(self, me: Labeler, task_id: int) -> float:
+        """No answer took longer than since its question first left here."""
+        since = first_handed.seconds_since(str(self.store.database.path), me.id, task_id)
+        return LONGEST_SECONDS if since is None else since
 
     def _feedback(self, assignment: Assignment, answer: Answer) -> dict[str, Any] | None:
         """After practice, how it should have been answered; hidden gold stays hidden."""

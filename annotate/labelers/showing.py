@@ -81,4 +81,5 @@ def _before(store: Store, assignment: Assignment) -> dict[str, Any] | None:
         "flags": {shown.index(i): list(flags) for i, flags in answer.flags.items()},
         "scores": {shown.index(i): score for i, score in answer.scores.items()},
         "reason": answer.rationale,
+        "spent": {"seconds": answer.seconds, "active": answer.active_seconds or 0.0},
         "rewrite": rewrite and {"base": shown.index(rewrite.response_id), "text": rewrite.text}}

@@ -103,6 +103,7 @@ class Desk {
       this.outbox = new Outbox(this.corner);
       this.drafts = new Drafts(this.corner);
       this.drafts.tidy();
+      this.spent = new Map();
     }
     this.data = data;
     if (data.ask) this.asked(data.ask);
@@ -190,10 +191,12 @@ class Desk {
 
   show(item) {
     const prepared = this.prepared.get(item.key) ?? prepare(item);
+    const task = taskOf(item.key);
     this.prepared.delete(item.key);
+    this.timed();
     this.item = item;
     this.mode.reset();
-    this.draft = this.drafts.get(taskOf(item.key)) ?? draftOf(item.before);
+    this.draft = this.drafts.get(task) ?? draftOf(item.before);
     const { parts } = this;
     parts.note.hidden = true;
     parts.root.classList.remove("pf-empty-desk");
@@ -215,9 +218,14 @@ class Desk {
     parts.area.setAttribute("aria-label", `Question ${this.number}`);
     this.takeFocus();
     this.shownAt = performance.now();
-    this.clock.begin(this.draft.spent);
+    this.clock.begin(this.spent.get(task) ?? this.draft.spent ?? item.before?.spent);
     this.tell(this.number);
     setTimeout(() => this.reading.again());
+  }
+
+  /** What a question took counts on when it comes back: after Undo, or behind another one. */
+  timed() {
+    if (this.item) this.spent.set(taskOf(this.item.key), this.clock.spent());
   }
 
   /** What the responses answer is in view, however much was said before it. */
@@ -334,6 +342,7 @@ class Desk {
   /** The act is in the outbox: on to the next question, which is here already. */
   done(item) {
     this.say("Saving …");
+    this.timed();
     this.corner.set("done", { task: taskOf(item.key), at: Date.now() });
     if (item.practice && this.mode.name !== "skip") {
       this.waiting = item.key;

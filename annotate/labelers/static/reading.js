@@ -2,6 +2,7 @@
 
 import { clear, markAgainst, markDifferences } from "./diff.js";
 import { inert, make } from "./inert.js";
+import { button } from "./layout.js";
 import { Corner } from "./outbox.js";
 
 const SIZES = [0.85, 1, 1.15, 1.3, 1.5];
@@ -21,7 +22,10 @@ export class Reading {
     if (!ask.guidelines) this.toggleGuidelines(false);
     else if (parts.guidelines.dataset.version !== `${ask.guidelines.version}`) {
       parts.guidelines.dataset.version = ask.guidelines.version;
-      parts.guidelines.replaceChildren(make("h2", {}, "Guidelines"),
+      parts.guidelines.replaceChildren(
+        make("div", { class: "pf-guide-head" }, make("h2", {}, "Guidelines"),
+          button("Close", "G", () => this.toggleGuidelines(false),
+            { "aria-label": "Close the guidelines" })),
         make("div", { class: "pf-text", dir: "auto" }, inert(ask.guidelines.html)),
         make("p", { class: "pf-quiet" }, `Version ${ask.guidelines.version}`));
       // New guidelines are to be read once; after that they open on request.

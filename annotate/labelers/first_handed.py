@@ -1,0 +1,33 @@
+"""When each question first left this server for each labeler.
+
+Nobody took longer over a question than since then, whatever a page says; and somebody who reloads,
+or takes an answer back, has read it since then, and not since it came the second time. Kept in
+memory, for all tabs together: a restarted server no longer knows, and takes a page's word.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from time import monotonic
+
+#: The oldest are forgotten: these are some hours of a large crew.
+MOST = 100_000
+
+_lock = Lock()
+_at: OrderedDict[tuple[str, int, int], float] = OrderedDict()
+
+
+def note(workspace: str, labeler_id: int, task_id: int) -> None:
+    """A question goes out; only the first time counts."""
+    with _lock:
+        _at.setdefault((workspace, labeler_id, task_id), monotonic())
+        while len(_at) > MOST:
+            _at.popitem(last=False)
+
+
+def seconds_since(workspace: str, labeler_id: int, task_id: int) -> float | None:
+    """How long ago that was; None where it is not known."""
+    with _lock:
+        at = _at.get((workspace, labeler_id, task_id))
+    return None if at is None else monotonic() - at
