@@ -107,6 +107,7 @@ def test_the_careless_one_of_eight_is_found_at_a_glance(newcomer: Newcomer) -> N
         expect(alarm).to_contain_text(evidence)
     box = alarm.bounding_box()
     assert box is not None and box["y"] + box["height"] < 900  # without scrolling
+    expect(page.get_by_text("The figures below count everybody, and ties too")).to_be_visible()
     for name in set(CREW) - {CARELESS}:
         assert name not in alarm.inner_text()
     rows = page.locator(".pf-compact tbody tr")

@@ -1,8 +1,10 @@
 """A lead's figures against hand counts; alarms against crews whose habits are planted."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,9 +21,11 @@ from crew_world import (
 )
 
 from data.measures import quality
+from data.measures.agreement import percent_agreement
 from data.measures.alarms import Alarm, careless
 from data.measures.reliability import reliability
 from data.measures.statistics import Estimate
+from data.measures.votes import shared_votes
 from data.records import Answer, Comparison
 
 LENGTHS = {1: 300, 2: 500, 3: 200}
@@ -203,6 +207,33 @@ def test_an_alarm_shows_its_evidence() -> None:
     assert [alarm.labeler_id for alarm in alarms_of(crew)] == sorted(
         alarm.labeler_id for alarm in alarms_of(crew))
     assert alarms_of(crew) == alarms_of(crew)
+
+
+def test_the_crew_in_the_evidence_is_counted_as_the_page_says() -> None:
+    """Without whoever stands out, and without ties: not what the round's own figures count."""
+    sloppy = replace(CAREFUL, tie=.3)
+    crew = simulate(np.random.default_rng(7), [ALWAYS_LEFT, RANDOM] + [sloppy] * 6, each=100,
+                    golds=12, repeats=30)
+    alarms = alarms_of(crew)
+    suspects = set(kinds(alarms))
+    assert suspects == {1, 2}
+    evidence, = (a.evidence for a in alarms if (a.labeler_id, a.kind) == (2, "random"))
+    apart = {c.id for c, _ in crew.gold} | {again.id for _, again in crew.repeats}
+    blind = [c for c in crew.comparisons if c.id not in apart]
+    same, pairs = 0, 0
+    for votes in shared_votes(c for c in blind if c.labeler_id not in suspects):
+        for one, other in combinations(votes, 2):
+            if one.winner is not None and other.winner is not None:
+                same, pairs = same + (one.winner == other.winner), pairs + 1
+    both = [(a.winner, b.winner) for a, b in crew.repeats
+            if a.labeler_id not in suspects and a.winner and b.winner]
+    again = sum(a == b for a, b in both)
+    assert re.search(r"agrees with the others in \d+ of \d+ pairs that both decided "
+                     rf"\(the crew: {100 * same / pairs:.0f} %\)", evidence)
+    assert re.search(r"named the same winner in \d+ of \d+ repeats decided both times "
+                     rf"\(the crew: {100 * again / len(both):.0f} %\)", evidence)
+    everybody = percent_agreement(blind)
+    assert everybody is not None and everybody.value < same / pairs - .1  # the page says why
 
 
 def test_a_labeler_alone_is_held_against_what_is_harmless_anyway() -> None:

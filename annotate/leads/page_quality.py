@@ -14,6 +14,7 @@ from annotate.leads.quality_report import Report, reports
 from annotate.plots import Dot, dots, show
 from annotate.session import guarded, store
 from data.measures.agreement import REFERENCE_FIGURES
+from data.measures.alarms import COUNTED
 from data.measures.breakdowns import Breakdown
 from data.measures.quality import Figures
 from data.records import STRENGTHS, Labeler, Round
@@ -99,6 +100,7 @@ def _alarms(report: Report, people: Mapping[int, Labeler]) -> None:
                      f'stands out. <a href="/browse?of={who}" target="_self">Their answers</a>'
                      f"</div><ul>{items}</ul></div>")
     st.html("".join(parts))
+    st.caption(COUNTED)
 
 
 def _facts(report: Report, turn: Round | None) -> None:

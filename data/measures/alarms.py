@@ -26,6 +26,11 @@ from data.measures.statistics import CONFIDENCE, Estimate
 from data.measures.votes import Gold, Repeat
 from data.records import Comparison
 
+#: What an alarm's figures leave out that a round's count, to stand beside them.
+COUNTED = ("Here the crew is everybody else who does not stand out, and agreement and repeats "
+           "count only where a winner was named both times. The figures below count everybody, "
+           "and ties too, so they differ.")
+
 
 @dataclass(frozen=True)
 class Alarm:

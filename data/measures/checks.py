@@ -98,9 +98,10 @@ def checks_of(answers: Sequence[Comparison], lengths: Mapping[int, int],
     length = Measure("chose the longer one in {} decided pairs", longer(answers, lengths))
     tie = Measure("called a tie in {} pairs", tied(answers))
     unread = Measure("gave {} answers faster than anybody reads", _unread(answers, lengths))
-    others = Measure("agrees with the others in {} decided pairs",
+    others = Measure("agrees with the others in {} pairs that both decided",
                      agreed(c for c in answers if c.id not in apart))
-    again = Measure("named the same winner in {} repeats", repeated(repeats, decided=True))
+    again = Measure("named the same winner in {} repeats decided both times",
+                    repeated(repeats, decided=True))
     known = Measure("has {} known answers right", right(gold))
     return [
         Check("always-left", (left,), careless=1, harmless=0.5),
