@@ -122,7 +122,7 @@ def test_an_engineer_starts_watches_and_stops_jobs(
             "clip_fraction": 0.1, "broken": float("nan"),
             "samples": [{"prompt": "Hi", "text": "**Hello** <script>alert(1)</script>"}]})
     expect(page.get_by_text(re.compile(r"40%.*step 3 of 7"))).to_be_visible(timeout=10_000)
-    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5)  # and rewards against distance
     expect(page.locator(".js-plotly-plot .gtitle").first).to_contain_text("Reward")
     expect(page.locator(".pf-text strong")).to_have_text("Hello")
     page.get_by_role("button", name="Stop").click()
