@@ -10,7 +10,10 @@ from data.store import Store
 
 @dataclass(frozen=True)
 class Activity:
-    """One person's. `in_round` counts the open round; `today` counts UTC's day."""
+    """One person's answers: in all, of the open round, first given today by UTC.
+
+    Leads' decisions are left out, as in all figures: they were not given blind.
+    """
 
     answers: int = 0
     in_round: int = 0
@@ -26,10 +29,27 @@ def activity(store: Store) -> dict[int, Activity]:
         "AND revision = 1 GROUP BY labeler_id", [now()[:10]])}
     seen = {row["labeler_id"]: row["seen"] for row in store.database.rows(
         "SELECT labeler_id, max(seen_at) AS seen FROM sessions GROUP BY labeler_id")}
-    return {person.id: Activity(
-        store.comparisons.count(person.id),
-        store.comparisons.count(person.id, turn.id) if turn else 0,
-        today.get(person.id, 0), seen.get(person.id)) for person in store.people.all()}
+    decided = _decided(store, turn.id if turn else None)
+    found = {}
+    for person in store.people.all():
+        in_all, in_round, since = decided.get(person.id, (0, 0, 0))
+        found[person.id] = Activity(
+            store.comparisons.count(person.id) - in_all,
+            store.comparisons.count(person.id, turn.id) - in_round if turn else 0,
+            today.get(person.id, 0) - since, seen.get(person.id))
+    return found
+
+
+def _decided(store: Store, round_id: int | None) -> dict[int, tuple[int, int, int]]:
+    """How many of each labeler's standing answers are decisions: in all, of the round, and of
+    tasks that they first answered today."""
+    return {row["labeler_id"]: (row["n"], row["in_round"], row["today"])
+            for row in store.database.rows("""
+        SELECT d.labeler_id, count(*) AS n, sum(coalesce(t.round_id = :round, 0)) AS in_round,
+        sum((SELECT min(c.created_at) FROM comparisons c WHERE c.task_id = d.task_id
+             AND c.labeler_id = d.labeler_id) >= :day) AS today
+        FROM current_decisions d JOIN tasks t ON t.id = d.task_id GROUP BY d.labeler_id""",
+        {"round": round_id, "day": now()[:10]})}
 
 
 def latest_answer(store: Store) -> int:

@@ -70,7 +70,8 @@ class _Cards(Groups):
         if decision is not None and thing in decision.overrides:
             led.append(Group("Overridden by", (
                 Link("answer", decision.comparison_id, "A lead's decision"),), 1))
-        return (f"Answer {thing}", [("Revision", f"{comparison.revision} of {len(revisions)}")],
+        what = "Answer" if self._store.decisions.get(thing) is None else "Decision"
+        return (f"{what} {thing}", [("Revision", f"{comparison.revision} of {len(revisions)}")],
                 came, [*led, *self.learned("comparison_id = :id", thing)])
 
     def task(self, thing: int) -> _Parts:

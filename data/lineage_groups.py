@@ -84,11 +84,11 @@ class Groups:
                           "SELECT id, name AS label FROM reward_models")
 
     def answers(self, ids: str, thing: int, title: str = "Answers") -> Group:
-        """Comparisons, by labeler and number."""
+        """Comparisons, by labeler and number; decisions are called so."""
         return self._many(title, "answer", "comparisons", ids, thing, """
-            SELECT id, (SELECT name FROM labelers l WHERE l.id = labeler_id) || ', answer ' || id
+            SELECT id, (SELECT name FROM labelers l WHERE l.id = labeler_id)
             || CASE WHEN EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = comparisons.id)
-            THEN ' (decision)' ELSE '' END AS label FROM comparisons""")
+            THEN ', decision ' ELSE ', answer ' END || id AS label FROM comparisons""")
 
     def responses(self, ids: str, thing: int, leave_out_hidden: bool = False) -> Group:
         """Responses; those hidden from the viewer by their text alone, in no telling order."""

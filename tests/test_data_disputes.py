@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 from data_world import World
 
+from data.activity import Activity, activity
 from data.assignments import REPEAT_AFTER, AssignmentRules
+from data.database import now
 from data.disputes import disputes, entropy, heat_of
 from data.errors import Conflict
 from data.records import Answer, Labeler, Task
@@ -120,6 +123,25 @@ def test_who_has_decided_a_task_is_not_asked_it_as_a_labeler(world: World) -> No
     world.choose(lead, other, 0)
     world.store.decisions.decide(lead.id, task.id, Answer((task.response_ids,), 0), "anew")
     assert world.store.assignments.last_done(lead.id) == (other.id, False)
+
+
+def test_a_decision_is_no_answer_of_its_lead(world: World,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is an answer that became one; deciding anew changes nothing about that."""
+    lead, (task, *_) = decided(world, 2)
+    assert activity(world.store)[lead.id] == Activity()
+    mine, other = world.task(wanted=2), world.task(wanted=2)
+    world.choose(lead, mine, 0)
+    world.choose(lead, other, 0)
+    assert activity(world.store)[lead.id] == Activity(2, 2, 2)
+    for number, changed in enumerate((mine, task)):
+        world.store.decisions.decide(lead.id, changed.id, Answer((changed.response_ids,), 0),
+                                     f"anew {number}")
+    assert activity(world.store)[lead.id] == Activity(1, 1, 1)
+    world.store.rounds.open(world.policy, world.reference)
+    assert activity(world.store)[lead.id] == Activity(1, 0, 1)
+    monkeypatch.setattr("data.activity.now", lambda: now(timedelta(days=1)))
+    assert activity(world.store)[lead.id] == Activity(1, 0, 0)
 
 
 def test_a_decision_is_changed_by_deciding_alone(world: World) -> None:

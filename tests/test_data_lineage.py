@@ -165,6 +165,11 @@ def test_a_decision_and_what_it_overrides_lead_to_each_other(world: World) -> No
     place = "answer", decision.comparison_id
     assert ("answer", theirs.id) in links(card(world.store, *place, lead.id))
     assert place in links(card(world.store, "answer", theirs.id, lead.id))
+    assert card(world.store, *place, lead.id).title == f"Decision {decision.comparison_id}"
+    assert card(world.store, "answer", theirs.id, lead.id).title == f"Answer {theirs.id}"
+    said = {link.label for group in card(world.store, "task", task.id, lead.id).led_to
+            for link in group.links if link.kind == "answer"}
+    assert said == {f"{ada.name}, answer {theirs.id}", f"Lead, decision {decision.comparison_id}"}
 
 
 def test_there_is_no_card_of_what_is_not_there(world: World) -> None:

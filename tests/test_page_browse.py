@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
@@ -10,6 +11,7 @@ from forging import Arrive, run
 
 from annotate.leads.browse_filters import Offered, address, in_words, read
 from annotate.leads.page_browse import id_of
+from data.records import Answer
 from data.search import HEEDED, KINDS, Filters
 
 
@@ -21,6 +23,32 @@ def test_an_address_that_names_nothing_is_the_search_or_one_line(
             for value in ("²", "٣", "-1", "1 OR 1=1", "9" * 5000, "0", "x"):
                 await tab.rerun(page="browse", query=f"{name}={quote(value)}")
                 assert not tab.all("exception"), (value, tab.text())
+    run(main())
+
+
+def test_a_decision_is_called_so(server: Server, arrive: Arrive,
+                                 tasks: Callable[..., list[int]]) -> None:
+    """It was not given blind, and counts as nobody's answer on People."""
+    async def main() -> None:
+        lead, visitor = arrive("lead")
+        answered, disputed = (server.store.tasks.get(task) for task in tasks(2))
+        ranking = tuple((response,) for response in answered.response_ids)
+        server.store.assignments.assign(answered.id, lead.id)
+        server.store.comparisons.submit(lead.id, answered, Answer(ranking), "browse-answer")
+        decision = server.store.decisions.decide(
+            lead.id, disputed.id, Answer((disputed.response_ids,), 0), "browse-decision")
+        async with await visitor.tab("browse") as tab:
+            await tab.rerun(page="browse", query=f"of={lead.id}")
+            rows = [one.proto.label.replace("\\", "") for one in tab.all("button")]
+            assert [row.split(":")[0] for row in rows if row.startswith(lead.name)] == [
+                f"{lead.name} (decision)", lead.name]
+            await tab.rerun(page="browse", query=f"task={disputed.id}")
+            assert f"{lead.name} (decision)" in tab.text()
+            await tab.rerun(page="browse", query=f"answer={decision.comparison_id}")
+            assert f"Decision {decision.comparison_id}" in tab.text()
+        async with await visitor.tab("people") as tab:
+            row = tab.text().split(f"<td>{lead.name}</td>")[1].split("</tr>")[0]
+            assert row.count(">1</td>") == 3, row  # in all, this round, today
     run(main())
 
 

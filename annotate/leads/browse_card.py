@@ -17,7 +17,7 @@ from data.blindness import hidden_from
 from data.lineage import card
 from data.lineage_groups import Group
 from data.measures.quality import seconds_of
-from data.records import Labeler
+from data.records import Comparison, Labeler
 
 
 def show_card(kind: str, thing: int, labeler: Labeler) -> None:
@@ -102,9 +102,15 @@ def _task(thing: int, labeler: Labeler) -> None:
     answers = store().comparisons.of_task(thing)
     if answers:
         st.html(table_html(("Who", "Says", "Reason", "Time", "When"), [
-            (name_of(store().people.get(c.labeler_id)), in_letters(c.answer, order),
+            (who_said(c), in_letters(c.answer, order),
              c.answer.rationale or "–", duration(seconds_of(c.answer)), moment(c.created_at))
             for c in answers], numbers=(3,)))
+
+
+def who_said(comparison: Comparison) -> str:
+    """Whose word it is, and whether it is a lead's decision rather than a blind answer."""
+    name = name_of(store().people.get(comparison.labeler_id))
+    return name if store().decisions.get(comparison.id) is None else f"{name} (decision)"
 
 
 def _response(thing: int, labeler: Labeler) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate.answer_form import in_letters
-from annotate.figures import as_label, name_of, short
+from annotate.figures import as_label, short
 from annotate.leads import browse_filters, downloads
-from annotate.leads.browse_card import show_card
+from annotate.leads.browse_card import show_card, who_said
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store, token
 from data import lineage
@@ -89,8 +89,7 @@ def _answer_row(thing: int) -> tuple[str, str]:
     comparison = store().comparisons.get(thing)
     task = store().tasks.get(comparison.task_id)
     order = comparison.shown or task.response_ids
-    person = name_of(store().people.get(comparison.labeler_id))
-    return (f"{person}: {in_letters(comparison.answer, order)}",
+    return (f"{who_said(comparison)}: {in_letters(comparison.answer, order)}",
             short(store().prompts.get(task.prompt_id).text))
 
 

@@ -63,7 +63,7 @@ def _table(everybody: list[Labeler]) -> None:
         [(p.name, p.role, p.kind, "disabled" if p.disabled else "active",
           *_progress(found.get(p.id, Activity()), goal), moment(p.created_at))
          for p in everybody], numbers=(4, 5, 6)))
-    st.caption("Today by UTC, changed answers counted once."
+    st.caption("Today by UTC, changed answers counted once. Leads' decisions are not counted."
                + (f" The daily goal is {goal:,}." if goal else ""))
 
 
