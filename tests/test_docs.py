@@ -189,3 +189,15 @@ def test_labelers_keys_are_those_of_the_buttons() -> None:
         assert f"| {choice.label} | `{choice.key}` |" in text
     assert all(f"**{flag}**" in text for flag in Question().flags)
     assert ", ".join(SKIP_REASONS) in text
+
+
+def test_how_long_a_session_lasts_is_what_the_pages_say() -> None:
+    from data.sessions import SessionRules
+
+    rules = SessionRules()
+    labelers, security = (" ".join((ROOT / "docs" / name).read_text("utf-8").split())
+                          for name in ("labelers.md", "security.md"))
+    assert (f"signed in for {rules.lifetime_days} days, or {rules.idle_hours / 24:g} days without "
+            "use") in labelers
+    assert (f"{rules.lifetime_days} days after signing in, and after {rules.idle_hours} hours "
+            "without use") in security
