@@ -199,7 +199,7 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     page.get_by_role("combobox", name="Action").click()
     page.get_by_role("option", name="change role").click()
     expect(page.locator(".pf-table tbody tr")).to_have_count(1)
-    expect(page.locator(".pf-table")).to_contain_text("before labeler, after engineer")
+    expect(page.locator(".pf-table")).to_contain_text("from labeler to engineer")
 
 
 @pytest.mark.parametrize("role", ["labeler", "engineer"])

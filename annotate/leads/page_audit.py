@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import streamlit as st
 
 from annotate.figures import moment, name_of, table_html
+from annotate.leads.audit_words import in_words
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store
 from data.audit import Entry
@@ -63,13 +63,3 @@ def _row(entry: Entry, people: Mapping[int, Labeler]) -> tuple[str, str, str, st
     nobody = "nobody" if entry.action == "failed sign-in" else _COMMAND_LINE
     return (moment(entry.created_at), name_of(person) if person else nobody, entry.action,
             entry.subject or "–", in_words(entry.details) or "–")
-
-
-def in_words(details: Mapping[str, Any]) -> str:
-    """`role lead, flags unsafe / untrue`."""
-    def value(of: Any) -> str:
-        if isinstance(of, list | tuple):
-            return " / ".join(map(value, of)) or "none"
-        return ("yes" if of else "no") if isinstance(of, bool) else str(of)
-
-    return ", ".join(f"{name.replace('_', ' ')} {value(of)}" for name, of in details.items())

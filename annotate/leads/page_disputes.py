@@ -6,6 +6,7 @@ Who wrote the responses is not shown, so that a decision is as blind to it as an
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ PAGE_SIZE = 20
 LONGEST_NOTE = 4000
 _REFRESH_SECONDS = 60
 _ALL = "all"
+_SIDES = ("for A", "for B", "tie", "both bad")
 
 
 @guarded("quality")
@@ -81,8 +83,7 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
     answers = store().comparisons.of_task(task.id)
     decision = store().decisions.of_task(task.id)
     blind = [c for c in answers if store().decisions.get(c.id) is None]
-    said = Counter(_side(c.answer, shown) for c in blind)
-    tally = ", ".join(f"{count} {words}" for words, count in said.most_common())
+    tally = tally_of([c.answer for c in blind], shown)
     prompt = store().prompts.get(task.prompt_id)
     state = ":green-badge[decided] " if decision else ""
     with st.expander(f"{state}**{as_label(tally)}** · {as_label(short(prompt.text, 70))}",
@@ -96,6 +97,14 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
                 _decide(task, shown, again=decision is not None)
             st.html(f'<div class="pf-link"><a href="/browse?task={task.id}" target="_self">Where '
                     "this task comes from</a></div>")
+
+
+def tally_of(answers: Sequence[Answer], shown: tuple[int, ...]) -> str:
+    """`2 for A, 1 for B, 1 tie`: a pair's always in this order, rankings the commonest first."""
+    said = Counter(_side(answer, shown) for answer in answers)
+    listed = ([words for words in _SIDES if words in said] if len(shown) == 2
+              else sorted(said, key=lambda words: (-said[words], words)))
+    return ", ".join(f"{said[words]} {words}" for words in listed)
 
 
 def _side(answer: Answer, shown: tuple[int, ...]) -> str:
