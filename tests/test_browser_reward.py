@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,14 @@ from accessibility import LOOKS, violations
 from browser import (
     Server,
     add_task,
-    launch_browser,
     make_workspace,
     open_page,
-    serving,
     settled,
     sign_in,
     visit,
 )
 from leads_world import CREW, LeadsWorld
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from reward_page_world import add_reward_models
 
 from data.database import now
@@ -32,16 +30,7 @@ HOSTILE = "<img src=http://evil.test/x onerror=alert(1)> ![i](http://evil.test/i
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch_browser(playwright)
-        expect.set_options(timeout=20_000)  # a busy machine is no failure
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """People have labeled a round; the worst mistake of all is about hostile texts."""
     folder = tmp_path_factory.mktemp("reward")
     world = LeadsWorld.make(make_workspace(folder))
@@ -65,8 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store.put_setting("job_kinds", [{
         "kind": "eval-reward", "title": "Evaluate", "help": "", "common": [], "fields": [
             {"name": "reward_model", "type": "str", "default": "", "choices": [], "help": ""}]}])
-    with serving(folder) as running:
-        yield running
+    return folder
 
 
 def _held_out(text: str) -> bool:
@@ -76,8 +64,8 @@ def _held_out(text: str) -> bool:
 
 
 @pytest.fixture
-def engineer(server: Server) -> Labeler:
-    return server.store.people.add(f"Engineer {len(server.store.people.all())}", "engineer")
+def engineer(person: Callable[..., Labeler]) -> Labeler:
+    return person("engineer")
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
