@@ -47,6 +47,9 @@ class Sizes:
     kl_stop: tuple[float, float] = (4.0, 12.0)
     """KL at which PPO ends, nats: the second round goes on from where the first one ended. The
     update of the step that notices comes on top."""
+    kl_budget: float = 15.0
+    """KL of the policy that is offered, at the most: what came on top may have gone too far."""
+    keep_every: int = 2
 
 
 TINY = Sizes((40, 32), max_new_tokens=10, reward_epochs=1, ppo_steps=3, ppo_batch=8)
@@ -94,6 +97,7 @@ def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
             Step("train-reward", f"round {number}: train the reward model", reward),
             Step("ppo", f"round {number}: improve the policy (PPO)",
                  {**ppo, "kl_stop": sizes.kl_stop[number],
+                  "kl_budget": sizes.kl_budget, "keep_every": sizes.keep_every,
                   "learning_rate": sizes.learning_rates[number],
                   "value_learning_rate": sizes.learning_rates[number]})]
     return [*steps,
