@@ -24,32 +24,13 @@ class Activity:
 def activity(store: Store) -> dict[int, Activity]:
     """Everybody's, by labeler id."""
     turn = store.rounds.current()
-    today = {row["labeler_id"]: row["n"] for row in store.database.rows(
-        "SELECT labeler_id, count(*) AS n FROM comparisons WHERE created_at >= ? "
-        "AND revision = 1 GROUP BY labeler_id", [now()[:10]])}
+    today = store.comparisons.given_since(now()[:10])
+    in_round = store.comparisons.by_labeler(turn.id) if turn else {}
     seen = {row["labeler_id"]: row["seen"] for row in store.database.rows(
         "SELECT labeler_id, max(seen_at) AS seen FROM sessions GROUP BY labeler_id")}
-    decided = _decided(store, turn.id if turn else None)
-    found = {}
-    for person in store.people.all():
-        in_all, in_round, since = decided.get(person.id, (0, 0, 0))
-        found[person.id] = Activity(
-            store.comparisons.count(person.id) - in_all,
-            store.comparisons.count(person.id, turn.id) - in_round if turn else 0,
-            today.get(person.id, 0) - since, seen.get(person.id))
-    return found
-
-
-def _decided(store: Store, round_id: int | None) -> dict[int, tuple[int, int, int]]:
-    """How many of each labeler's standing answers are decisions: in all, of the round, and of
-    tasks that they first answered today."""
-    return {row["labeler_id"]: (row["n"], row["in_round"], row["today"])
-            for row in store.database.rows("""
-        SELECT d.labeler_id, count(*) AS n, sum(coalesce(t.round_id = :round, 0)) AS in_round,
-        sum((SELECT min(c.created_at) FROM comparisons c WHERE c.task_id = d.task_id
-             AND c.labeler_id = d.labeler_id) >= :day) AS today
-        FROM current_decisions d JOIN tasks t ON t.id = d.task_id GROUP BY d.labeler_id""",
-        {"round": round_id, "day": now()[:10]})}
+    return {person.id: Activity(
+        store.comparisons.count(person.id), in_round.get(person.id, 0), today.get(person.id, 0),
+        seen.get(person.id)) for person in store.people.all()}
 
 
 def latest_answer(store: Store) -> int:

@@ -136,7 +136,8 @@ def find(store: Store, kind: str, filters: Filters, limit: int | None = 25,
     if kind == "answers" and filters == Filters(labeler_id=filters.labeler_id) \
             and filters.labeler_id is not None:
         # All that somebody has answered, on their own page: that count is kept.
-        return Found(ids, store.comparisons.count(filters.labeler_id), False)
+        return Found(ids, store.comparisons.count(filters.labeler_id, decisions=True),
+                     False)
     counted = int(store.database.value(
         f"SELECT count(*) FROM (SELECT 1 {source} LIMIT {MOST_COUNTED + 1})", values))
     return Found(ids, min(counted, MOST_COUNTED), counted > MOST_COUNTED)

@@ -12,23 +12,28 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from data.records import Answer
+from data.database import now
+from data.records import Answer, Task
 from data.schema import migrations
 from data.store import Store
 
 PEOPLE = 2
-_STEPS = st.lists(st.tuples(st.sampled_from(("task", "answer", "revise", "undo", "want")),
+_STEPS = st.lists(st.tuples(st.sampled_from(("task", "answer", "revise", "undo", "want", "decide")),
                             st.integers(0, 5), st.integers(0, PEOPLE - 1)), max_size=30)
 
 
 def counted_anew(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
-    """Progress of each round, and the answers of each labeler in each round."""
+    """Progress of each round; for each labeler and round the answers that stand, how many of them
+    are decisions, and the newest of all that was ever answered."""
     return ({tuple(row) for row in store.database.rows(
                 "SELECT round_id, sum(min(labels, wanted)), sum(wanted) FROM tasks WHERE round_id "
                 "IS NOT NULL AND purpose IN ('train', 'evaluate') GROUP BY round_id")},
             {tuple(row) for row in store.database.rows(
-                "SELECT c.labeler_id, coalesce(t.round_id, 0), count(*) FROM current_comparisons c "
-                "JOIN tasks t ON t.id = c.task_id GROUP BY 1, 2")})
+                "SELECT c.labeler_id, coalesce(t.round_id, 0), count(*) AS n, count(d.task_id), "
+                "(SELECT max(a.id) FROM comparisons a JOIN tasks b ON b.id = a.task_id "
+                " WHERE a.labeler_id = c.labeler_id AND b.round_id IS t.round_id) "
+                "FROM current_comparisons c JOIN tasks t ON t.id = c.task_id "
+                "LEFT JOIN decisions d ON d.comparison_id = c.id GROUP BY 1, 2")})
 
 
 def kept(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
@@ -53,16 +58,23 @@ def step(world: World, what: str, which: int, who: int) -> None:
     history = world.store.comparisons.history(task.id, me)
     key = f"{task.id}/{me}/{len(history)}"
     last = history[-1] if history else None
-    if what == "undo":
-        if last is not None and last.answer.verdict != "withdrawn":
-            world.store.comparisons.undo_last(me, task, key)
+    if what == "decide":
+        world.store.decisions.decide(me, task.id, _ranked(task), key)
         return
     stands = last is not None and last.answer.verdict != "withdrawn"
-    if stands != (what == "revise"):
+    if stands == (what == "answer") or (
+            last is not None and world.store.decisions.get(last.id) is not None):
+        return
+    if what == "undo":
+        world.store.comparisons.undo_last(me, task, key)
         return
     world.store.assignments.assign(task.id, me)
-    world.store.comparisons.submit(me, task, Answer(tuple((i,) for i in task.response_ids)), key,
+    world.store.comparisons.submit(me, task, _ranked(task), key,
                                    last.revision if last and stands else None)
+
+
+def _ranked(task: Task) -> Answer:
+    return Answer(tuple((i,) for i in task.response_ids))
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,10 +87,28 @@ def test_counts_follow_every_change(steps: list[tuple[str, int, int]]) -> None:
             step(world, *one)
             assert kept(world.store) == counted_anew(world.store)
         for person in world.store.people.all():
-            assert world.store.comparisons.count(person.id) == len(
-                world.store.comparisons.current(labeler_id=person.id))
-        assert world.store.comparisons.by_labeler(world.round.id) == Counter(
-            one.labeler_id for one in world.store.comparisons.current())
+            for decisions in (False, True):
+                assert world.store.comparisons.count(person.id, decisions=decisions) == len(
+                    world.store.comparisons.current(labeler_id=person.id, decisions=decisions))
+        blind = Counter(one.labeler_id for one in world.store.comparisons.current())
+        assert world.store.comparisons.by_labeler(world.round.id) == blind
+        assert +Counter(world.store.comparisons.given_since("2020")) == blind
+
+
+def test_what_was_given_today_was_first_given_today(tmp_path: Path) -> None:
+    """An answer of yesterday that is changed today is yesterday's."""
+    world = World.make(tmp_path / "prefloop.db")
+    me = world.people(1)[0].id
+    for _ in range(4):
+        step(world, "task", 0, 0)
+    step(world, "answer", 0, 0)
+    moment = now()
+    for what, task in (("revise", 0), ("answer", 1), ("revise", 1), ("answer", 2), ("undo", 2),
+                       ("decide", 3), ("decide", 3)):
+        step(world, what, task, 0)
+    assert world.store.comparisons.given_since(moment)[me] == 1
+    assert world.store.comparisons.given_since(moment, me + 1) == {}
+    assert world.store.comparisons.given_since("2020", me)[me] == 2
 
 
 def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) -> None:
@@ -87,6 +117,8 @@ def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) ->
     for number in range(6):
         step(world, "task", number, 0)
         step(world, "answer", number, number % PEOPLE)
+    for task, who in ((0, 0), (0, 0), (1, 0), (2, 1)):
+        step(world, "decide", task, who)
     old = tmp_path / "old.db"
     db = sqlite3.connect(old)
     older = Migrations("prefloop")
@@ -95,7 +127,7 @@ def test_a_workspace_from_before_is_counted_when_it_is_opened(tmp_path: Path) ->
     older.apply(Database(db))
     db.execute("ATTACH ? AS new", [str(world.store.database.path)])
     for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
-                  "task_responses", "assignments", "comparisons", "preferences"):
+                  "task_responses", "assignments", "comparisons", "preferences", "decisions"):
         known = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
         db.execute(f"INSERT INTO main.{table} ({known}) SELECT {known} FROM new.{table}")
     db.commit()

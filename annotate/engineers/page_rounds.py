@@ -21,8 +21,10 @@ from annotate.figures import (
 )
 from annotate.session import guarded, store
 from data.measures.agreement import win_rate
+from data.measures.statistics import Estimate
 from data.records import Labeler, PolicyVersion, RewardModel, Round
 from data.reward_reports import judge, latest_report
+from data.store import Store
 
 REFRESH_SECONDS = 10
 _STAGES = {"sampling": "writing responses", "labeling": "labeling",
@@ -60,7 +62,8 @@ def _rounds(labeler: Labeler) -> None:
 def _round(turn: Round) -> None:
     policy = store().versions.policy(turn.policy_version_id)
     given, wanted = store().tasks.progress(turn.id)
-    win = win_rate(store(), turn.id)
+    path = str(store().database.path)
+    win = _win_rate(store(), path, turn.id, store().comparisons.latest(turn.id))
     st.markdown(f"**Round {turn.number}** :gray-badge[{_STAGES.get(turn.stage, turn.stage)}]")
     facts = [("Policy", policy.name, f"{policy.method}, opened {moment(turn.created_at)}"),
              ("Labels", f"{given:,} of {wanted:,}",
@@ -70,6 +73,19 @@ def _round(turn: Round) -> None:
     st.html(facts_html(facts))
     _made_by(turn)
     _lineage(policy)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _win_rate(_store: Store, path: str, round_id: int, latest: int) -> Estimate | None:
+    """A round's, counted anew only when something in it was answered: rounds are large, and the
+    page looks again every few seconds. `path` and `latest` tell one count from another."""
+    return win_rate(_store, round_id)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _labelers_behind(_store: Store, path: str, version_id: int) -> dict[str, int]:
+    """A version's, which never change."""
+    return _store.versions.labelers_behind(version_id)
 
 
 def _made_by(turn: Round) -> None:
@@ -92,7 +108,7 @@ def _lineage(policy: PolicyVersion) -> None:
         parent = None if step.parent_id is None else store().versions.policy(step.parent_id)
         lines.append(f"{step.name}{f', from {parent.name}' if parent else ' (reference)'}{reward}")
         step = parent
-    behind = store().versions.labelers_behind(policy.id)
+    behind = _labelers_behind(store(), str(store().database.path), policy.id)
     kinds = {person.name: name_of(person) for person in store().people.all()}
     people = ", ".join(f"{kinds[name]} ({n:,} comparisons)" for name, n in behind.items())
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)

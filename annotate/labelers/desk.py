@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from annotate.labelers.entries import Asked, answer_of, key_of, version_of
 from annotate.labelers.sealing import owner_of, seal, secret_of, unseal
 from annotate.rendering import to_html
 from data.comparisons import LONGEST_SECONDS
+from data.database import now
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotFound, PrefloopError
 from data.records import SKIP_REASONS, Answer, Assignment, Labeler
 from data.store import Store
@@ -244,9 +244,7 @@ class Desk:
         found = showing.progress(self.store, me.id)
         counted_at, today = self._today
         if monotonic() - counted_at > COUNT_AGAIN_SECONDS:
-            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            today = self.store.comparisons.count_since(
-                me.id, midnight.isoformat(timespec="microseconds"))
+            today = self.store.comparisons.given_since(now()[:10], me.id).get(me.id, 0)
             self._today = (monotonic(), today)
         return {**found, "today": today}
 
