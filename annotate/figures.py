@@ -6,6 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from data.measures.statistics import Estimate
@@ -83,16 +84,29 @@ def facts_html(facts: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="pf-facts">{cards}</div>'
 
 
-def table_html(head: Sequence[str], rows: Iterable[Sequence[str]],
+@dataclass(frozen=True)
+class Linked:
+    """A text in a table that leads to another page of the app."""
+
+    text: str
+    address: str
+
+
+def table_html(head: Sequence[str], rows: Iterable[Sequence[str | Linked]],
                numbers: Iterable[int] = ()) -> str:
     """A small table of plain texts; the columns in `numbers` are set to the right."""
     right = set(numbers)
 
-    def cell(tag: str, column: int, text: str) -> str:
-        kind = ' class="pf-number"' if column in right else ""
-        return f"<{tag}{kind}>{html.escape(reveal(text))}</{tag}>"
+    def shown(what: str | Linked) -> str:
+        if isinstance(what, str):
+            return html.escape(reveal(what))
+        return f'<a href="{html.escape(what.address)}" target="_self">{shown(what.text)}</a>'
 
-    def line(tag: str, texts: Sequence[str]) -> str:
+    def cell(tag: str, column: int, what: str | Linked) -> str:
+        kind = ' class="pf-number"' if column in right else ""
+        return f"<{tag}{kind}>{shown(what)}</{tag}>"
+
+    def line(tag: str, texts: Sequence[str | Linked]) -> str:
         return f"<tr>{''.join(cell(tag, i, text) for i, text in enumerate(texts))}</tr>"
 
     body = "".join(line("td", row) for row in rows)

@@ -52,7 +52,15 @@ STYLE = """<style>
 .pf-table th { text-align: left; font-weight: 600; font-size: .82rem; opacity: .8 }
 .pf-table th, .pf-table td { padding: .4rem .8rem .4rem 0; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent) }
-.pf-scroll { overflow-x: auto }
+/* A shadow on the side to which there is more to scroll; where there is none, the page's own colour
+   lies over it. */
+.pf-scroll { overflow-x: auto; --page: light-dark(#fbfaf8, #15181b);
+  --shade: light-dark(#23282c38, #e4e6e838);
+  background: linear-gradient(to right, var(--page) 40%, transparent) left / 2.4rem 100% local,
+    linear-gradient(to left, var(--page) 40%, transparent) right / 2.4rem 100% local,
+    linear-gradient(to right, var(--shade), transparent) left / .8rem 100% scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .8rem 100% scroll;
+  background-repeat: no-repeat }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }

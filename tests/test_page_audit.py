@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from annotate.leads.audit_words import in_words
+from annotate.leads.audit_words import address_of, in_words
 from data.assignments import AssignmentRules
 from data.questions import Question
+from data.records import Labeler
 from data.sessions import SessionRules
 
 
@@ -43,3 +44,14 @@ def test_settings_are_said_in_words() -> None:
     assert in_words({**asdict(SessionRules()), "domains": ["a.org", "b.org"]}) == (
         "signed in for 14 days, or 120 hours without use, whoever has an address at a.org or "
         "b.org may join")
+
+
+@pytest.mark.parametrize(("subject", "address"), [
+    ("Ada", "/browse?labeler=4"), ("task 7", "/browse?task=7"), ("job 12", "/jobs"),
+    ("task 8", "/browse?labeler=5"),  # somebody's name
+    ("version 3", None), ("", None), ("task 7\n", None), ("answers: all", None),
+])
+def test_a_subject_leads_to_where_it_is_seen(subject: str, address: str | None) -> None:
+    people = [Labeler(number, name, "human", "labeler", False, {}, "")
+              for number, name in ((4, "Ada"), (5, "task 8"))]
+    assert address_of(subject, people) == address

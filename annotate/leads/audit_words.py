@@ -1,9 +1,27 @@
-"""The details of an audit entry, as a lead would say them."""
+"""The details of an audit entry, as a lead would say them, and where its subject is to be seen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from data.records import Labeler
+
+_TASK, _JOB = re.compile(r"task (\d+)", re.ASCII), re.compile(r"job \d+", re.ASCII)
+
+
+def address_of(subject: str, people: Iterable[Labeler]) -> str | None:
+    """The page that shows what an entry is about: a person, a task, the jobs; None for the rest.
+
+    A person comes first: names are unique, and somebody may be called `task 7`.
+    """
+    for person in people:
+        if person.name == subject:
+            return f"/browse?labeler={person.id}"
+    if task := _TASK.fullmatch(subject):
+        return f"/browse?task={task[1]}"
+    return "/jobs" if _JOB.fullmatch(subject) else None
 
 
 def in_words(details: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from annotate.figures import moment, name_of, table_html
-from annotate.leads.audit_words import in_words
+from annotate.figures import Linked, moment, name_of, table_html
+from annotate.leads.audit_words import address_of, in_words
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store
 from data.audit import Entry
@@ -58,8 +58,12 @@ def _older(before: int) -> None:
     st.session_state[_TRAIL].append(before)
 
 
-def _row(entry: Entry, people: Mapping[int, Labeler]) -> tuple[str, str, str, str, str]:
+def _row(entry: Entry, people: Mapping[int, Labeler]) -> tuple[str | Linked, ...]:
     person = people.get(entry.labeler_id) if entry.labeler_id is not None else None
     nobody = "nobody" if entry.action == "failed sign-in" else _COMMAND_LINE
-    return (moment(entry.created_at), name_of(person) if person else nobody, entry.action,
-            entry.subject or "–", in_words(entry.details) or "–")
+    subject = entry.subject or "–"
+    address = address_of(entry.subject, people.values())
+    return (moment(entry.created_at),
+            Linked(name_of(person), f"/browse?labeler={person.id}") if person else nobody,
+            entry.action, Linked(subject, address) if address else subject,
+            in_words(entry.details) or "–")

@@ -18,6 +18,7 @@ import { Rewriting } from "./rewriting.js";
 // A press this soon after a question appeared, or after another press, is an echo: a double click,
 // a bouncing key. Nobody has read two responses by then.
 const QUIET_MS = 400;
+const TOO_SOON = "A press came too soon after the last one and was ignored.";
 const LOOK_MS = 2000;
 
 const desks = new WeakMap();
@@ -54,7 +55,7 @@ class Desk {
       grab: (event, handle) => this.ranking.grab(event, handle) });
     this.rewriting = new Rewriting(this.parts.rewrite, this.parts.openRewrite, () => this.keep());
     Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(),
-      waiting: null, wanted: null, feedback: null,
+      waiting: null, wanted: null, feedback: null, said: "", ignored: false,
       shownAt: -Infinity, pressedAt: -Infinity, actedAt: -Infinity });
     this.parts.reason.addEventListener("input", () => this.keep());
     this.listen();
@@ -146,7 +147,7 @@ class Desk {
   }
 
   kept(entry, ack, awaited) {
-    this.say(ack.words);
+    this.say(ack.words, this.ignored);
     if (entry.do === "answer") this.drafts.drop(taskOf(ack.key));
     if (entry.do === "undo") this.wanted = ack.show ?? null;
     if (ack.feedback && awaited) this.showFeedback(ack.feedback);
@@ -305,8 +306,10 @@ class Desk {
     this.reading.again();
   }
 
-  say(words) {
-    this.parts.status.textContent = words;
+  /** That a press was ignored stands behind what became of the one before, and hides nothing. */
+  say(words, ignored = false) {
+    Object.assign(this, { said: words, ignored });
+    this.parts.status.textContent = [words, ignored ? TOO_SOON : ""].filter(Boolean).join(" ");
   }
 
   // --- what the labeler does ---
@@ -387,7 +390,7 @@ class Desk {
     const since = this.actedAt - Math.max(this.shownAt, this.pressedAt);
     this.pressedAt = this.actedAt;
     if (since >= QUIET_MS) return false;
-    this.say("That press came too soon after the last one and was ignored.");
+    this.say(this.said, true);
     return true;
   }
 
