@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.harness import say
 from data.database import Database, now
 from data.prompts import fingerprint, split_of
-from data.records import Labeler, Message, NewResponse
+from data.records import Answer, Labeler, Message, NewResponse
 from data.store import Store
 from loop.workspace import Plan, make_workspace
 
@@ -33,7 +33,11 @@ MARK = re.compile(r"\((\d+/\d+)\)")
 #: Rounds that are closed; the open one holds as much as all of them together.
 CLOSED_ROUNDS = 5
 PEOPLE_BEFORE = 20
+#: One old task in so many was decided by a lead.
+TASKS_A_DECISION = 250
 _FLAGS = ("unsafe", "untrue", "off-topic")
+#: A response's, as many as `WORDS` words have.
+_TOKENS = [7919 * number % 50_000 for number in range(80)]
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ def ask(store: Store, questions: int, wanted: int = 1) -> None:
     with store.database.write():
         for number in range(questions):
             prompt_id, _ = store.prompts.add(_messages(rng, f"{turn.id}/{number}"), "benchmark")
-            ids = store.responses.add([NewResponse(prompt_id, text(rng), version, turn.id)
-                                       for version in (turn.policy_version_id, turn.reference_id)])
+            ids = store.responses.add([
+                NewResponse(prompt_id, text(rng), version, turn.id, token_ids=_TOKENS)
+                for version in (turn.policy_version_id, turn.reference_id)])
             store.tasks.add(prompt_id, ids, round_id=turn.id, wanted=wanted)
 
 
@@ -118,7 +123,32 @@ def _write_past(store: Store, past: Past, workers: Sequence[Labeler]) -> None:
                        (current.policy_version_id, current.reference_id))
     with store.database.write():
         history.write(rounds)
+        _decide(store)
+        _teach(store, current.policy_version_id)
     store.database.value("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _decide(store: Store) -> None:
+    """A lead had the last word on some of the tasks."""
+    lead = store.people.add("Earlier lead", role="lead")
+    tasks = [row[0] for row in store.database.rows(
+        "SELECT id FROM tasks WHERE id % ? = 1", [TASKS_A_DECISION])]
+    for task_id in tasks:
+        first, second = store.tasks.get(task_id).response_ids
+        store.decisions.decide(lead.id, task_id, Answer(((second,), (first,))), f"old d{task_id}")
+
+
+def _teach(store: Store, policy_version_id: int) -> None:
+    """A reward model learned from every answer of the rounds that are closed, and a policy from
+    it."""
+    learned = {row[0]: "train" for row in store.database.rows(
+        "SELECT c.id FROM comparisons c JOIN tasks t ON t.id = c.task_id "
+        "JOIN rounds r ON r.id = t.round_id WHERE r.closed_at IS NOT NULL")}
+    model = store.versions.add_reward_model(name="reward-1", base="none", path="none",
+                                            comparisons=learned)
+    with store.database.write() as db:
+        db.conn.execute("UPDATE policy_versions SET reward_model_id = ? WHERE id = ?",
+                        [model.id, policy_version_id])
 
 
 @dataclass(frozen=True)
@@ -163,7 +193,7 @@ class _History:
 
     def _responses(self, first: dict[str, int],
                    rounds: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        tokens = json.dumps([self.rng.randrange(50_000) for _ in range(80)])
+        tokens = json.dumps(_TOKENS)
         for number, round_id in enumerate(rounds):
             for side, version in enumerate(self.versions):
                 yield (first["responses"] + 2 * number + side, first["prompts"] + number, version,
