@@ -17,12 +17,14 @@ from torch.optim import Optimizer
 
 from backbone.resume import forget_training, load_training, save_training
 from data.errors import PrefloopError
+from reward.ensemble import Ensemble
 from reward.examples import PreferenceData
 from reward.model import RewardModel
 
 _DATA = "data.json"
 _HEAD = "score.weight"
 _BEST = "best/"
+_MEMBER = "member-"
 
 
 def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> PreferenceData:
@@ -50,27 +52,37 @@ def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> Prefe
     return data
 
 
-def weights_of(model: RewardModel) -> dict[str, Tensor]:
-    """All that training changes, by name."""
+def weights_of(model: RewardModel | Ensemble) -> dict[str, Tensor]:
+    """All that training changes, by name; of an ensemble each member's under its number."""
+    if isinstance(model, Ensemble):
+        return {f"{_MEMBER}{number}/{name}": value
+                for number, member in enumerate(model.members)
+                for name, value in weights_of(member).items()}
     return {**model.backbone.adapter_state(model.adapter), _HEAD: model.head.weight}
 
 
-def put_weights(model: RewardModel, weights: dict[str, Tensor]) -> None:
+def put_weights(model: RewardModel | Ensemble, weights: dict[str, Tensor]) -> None:
     """The inverse of `weights_of`."""
+    if isinstance(model, Ensemble):
+        for number, member in enumerate(model.members):
+            mine = f"{_MEMBER}{number}/"
+            put_weights(member, {name.removeprefix(mine): value for name, value in weights.items()
+                                 if name.startswith(mine)})
+        return
     adapter = dict(weights)
     with torch.no_grad():
         model.head.weight.copy_(adapter.pop(_HEAD))
     model.backbone.load_adapter_state(model.adapter, adapter)
 
 
-def save(folder: Path, done: int, model: RewardModel, optimizer: Optimizer,
+def save(folder: Path, done: int, model: RewardModel | Ensemble, optimizer: Optimizer,
          curve: list[dict[str, Any]], best: dict[str, Tensor]) -> None:
     """Keep the state after `done` steps, then forget the ones before."""
     weights = weights_of(model) | {_BEST + name: value for name, value in best.items()}
     save_training(folder, done, weights, {"all": optimizer}, {"done": done, "curve": curve})
 
 
-def resume(folder: Path, model: RewardModel, optimizer: Optimizer
+def resume(folder: Path, model: RewardModel | Ensemble, optimizer: Optimizer
            ) -> tuple[int, list[dict[str, Any]], dict[str, Tensor]]:
     """Put the newest checkpoint into model and optimizer; returns its steps (0 for none), the
     held-out curve so far, and the weights that were best on it, where those are kept.

@@ -124,17 +124,6 @@ class CombinedReward:
         return cls(backbone, linear, lora, weights, longest)
 
 
-def load_scorer(backbone: Backbone, folder: Path,
-                adapter: str = "reward") -> RewardModel | CombinedReward:
-    """Whichever of the two lies there; both have `score`.
-
-    Raises:
-        BadInput: neither does.
-    """
-    kind = CombinedReward if (folder / ABOUT).is_file() else RewardModel
-    return kind.load(backbone, folder, adapter)
-
-
 def fit_weights(odds: Array, decided: Array) -> Array:
     """[K] weights ≥ 0 of K parts with the greatest likelihood of answers that no part has seen.
 

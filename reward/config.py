@@ -12,6 +12,18 @@ from data.errors import BadInput
 class RewardConfig:
     """How a reward model version is trained."""
 
+    members: int = 1
+    """Reward models that are trained side by side as one version, an ensemble, whose members'
+    disagreement says where none of them knows; 1: a single model."""
+
+    resample: bool = True
+    """Whether each member of an ensemble learns from comparisons drawn anew (the bootstrap); else
+    members differ by their random beginnings alone."""
+
+    shared_blocks: int = 0
+    """Blocks of the checkpoint, from below, that no member of an ensemble changes, and that are
+    computed once for all of them: members then cost that much less time."""
+
     epochs: int = 3
     """Passes over the training comparisons."""
 
@@ -53,7 +65,7 @@ class RewardConfig:
     """Steps between checkpoints that a killed run resumes from."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "responses_per_step", "max_length", "microbatch_tokens",
+        for name in ("members", "epochs", "responses_per_step", "max_length", "microbatch_tokens",
                      "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
@@ -62,7 +74,7 @@ class RewardConfig:
             if not getattr(self, name) > 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must be above 0, "
                                f"not {getattr(self, name)}")
-        for name in ("margin_per_strength", "weight_decay", "patience"):
+        for name in ("margin_per_strength", "weight_decay", "patience", "shared_blocks"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.rankings not in ("pairs", "plackett-luce"):
@@ -70,5 +82,8 @@ class RewardConfig:
         if self.rankings == "plackett-luce" and self.margin_per_strength > 0:
             raise BadInput("--margin-per-strength: a ranking as a whole has no strength; set it to "
                            "0, or --rankings to pairs")
+        if self.shared_blocks and self.members == 1:
+            raise BadInput("--shared-blocks: only an ensemble shares blocks; set it to 0, or "
+                           "--members to 2 or more")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")

@@ -16,7 +16,7 @@ their own, so each member's are first moved to average 0 over the responses it w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,19 +24,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backbone.flat_pass import runs_flat
 from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
 from reward.batches import encode
 from reward.model import SCORING_TOKENS, RewardModel
-from reward.passes import by_length
-from reward.states import lay_out, lower_states, upper_run
+from reward.passes import parts_within
+from reward.states import Layout, lay_out, lower_states, upper_run
 
 Array = np.ndarray[Any, Any]
 Rule = Literal["mean", "worst", "variance-penalised"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-_ABOUT = "ensemble.json"
+#: Hears the share of the scoring that is done; what it raises ends the scoring.
+OnBatch = Callable[[float], None] | None
+#: Beside the members' folders: how many there are, and what they share.
+ABOUT = "ensemble.json"
+#: Texts in one forward pass of scoring, as of a reward model.
+_ROWS = 32
 
 
 def combined(scores: Array, rule: Rule = "mean", penalty: float = 1.0) -> Array:
@@ -59,6 +65,11 @@ def combined(scores: Array, rule: Rule = "mean", penalty: float = 1.0) -> Array:
     raise BadInput(f"--rule: {rule!r} is none of {', '.join(RULES)}")
 
 
+def member_folder(folder: Path, number: int) -> Path:
+    """Where a member of the ensemble kept in `folder` lies: a reward model by itself."""
+    return folder / f"member-{number}"
+
+
 class Ensemble:
     """M reward models on one backbone."""
 
@@ -74,16 +85,16 @@ class Ensemble:
         """What they stand on."""
         return self.members[0].backbone
 
-    def member_scores(self, conversations: Sequence[Sequence[Message]]) -> Array:
-        """[M, n] each member's centred score of each conversation's last turn."""
-        longest = self.members[0].max_length
-        ids = [encode(self.backbone, conversation, longest)[0] for conversation in conversations]
-        return np.asarray(self.scores_of_ids(ids) - np.array(self.centers)[:, None])
+    @property
+    def max_length(self) -> int:
+        """Longest conversation in tokens."""
+        return self.members[0].max_length
 
     def score(self, conversations: Sequence[Sequence[Message]], rule: Rule = "mean",
-              penalty: float = 1.0) -> list[float]:
+              penalty: float = 1.0, *, on_batch: OnBatch = None) -> list[float]:
         """One score for each conversation, by a rule (see `combined`)."""
-        found: list[float] = combined(self.member_scores(conversations), rule, penalty).tolist()
+        found: list[float] = combined(self.member_scores(conversations, on_batch), rule,
+                                      penalty).tolist()
         return found
 
     def spread(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
@@ -91,39 +102,54 @@ class Ensemble:
         found: list[float] = self.member_scores(conversations).std(axis=0).tolist()
         return found
 
-    @torch.no_grad()
-    def scores_of_ids(self, sequences: Sequence[Sequence[int]]) -> Array:
-        """[M, n] raw scores of token id sequences."""
-        found = np.zeros((len(self.members), len(sequences)))
-        lengths = {row: len(ids) for row, ids in enumerate(sequences)}
-        for part in by_length(lengths, SCORING_TOKENS):
-            passes = self.passes([sequences[row] for row in part])
-            for number, (_, scores) in enumerate(passes):
-                found[number, list(part)] = scores.cpu().numpy()
+    def score_ids(self, sequences: Sequence[Sequence[int]], batch_size: int = _ROWS,
+                  on_batch: OnBatch = None) -> list[float]:
+        """The members' mean, for conversations that are token ids already."""
+        found: list[float] = self.member_scores_of_ids(sequences, batch_size,
+                                                       on_batch).mean(axis=0).tolist()
         return found
 
-    def passes(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[RewardModel, Tensor]]:
-        """Each member with its [N] scores of token id sequences, one forward pass at a time.
+    def member_scores(self, conversations: Sequence[Sequence[Message]],
+                      on_batch: OnBatch = None) -> Array:
+        """[M, n] each member's centred score of each conversation's last turn."""
+        ids = [encode(self.backbone, conversation, self.max_length)[0]
+               for conversation in conversations]
+        return self.member_scores_of_ids(ids, on_batch=on_batch)
 
-        Gradients flow into the member's own adapter and head; whoever carries them back before
-        asking for the next member holds only one member's activations.
+    @torch.no_grad()
+    def member_scores_of_ids(self, sequences: Sequence[Sequence[int]], batch_size: int = _ROWS,
+                             on_batch: OnBatch = None) -> Array:
+        """[M, n] centred scores of token id sequences, in the very passes that each member alone
+        would make; `on_batch` hears the share that is done."""
+        found = np.zeros((len(self.members), len(sequences)))
+        flat, done = runs_flat(self.backbone) and not self.block, 0
+        for part in parts_within(dict(enumerate(sequences)), SCORING_TOKENS, flat, batch_size):
+            for number, member in enumerate(self.one_pass()):
+                scores = member.scores_of([sequences[row] for row in part])
+                found[number, list(part)] = scores.cpu().numpy()
+            done += len(part)
+            if on_batch is not None:
+                on_batch(done / len(sequences))
+        return np.asarray(found - np.array(self.centers)[:, None])
+
+    def one_pass(self) -> list[RewardModel | _Above]:
+        """The members for one batch of texts, in order: what lower blocks they share is run once.
+
+        Gradients flow into each member's own adapter and head; whoever carries them back before
+        asking the next member for scores holds only one member's activations.
         """
-        backbone = self.backbone
-        layout = lay_out(backbone, sequences)
-        run = layout.run
-        if self.block:
-            run = upper_run(backbone, layout, self.block, lower_states(backbone, layout,
-                                                                      self.block))
-        for member in self.members:
-            yield member, member.head(run(member.adapter)[layout.rows, layout.last])
+        if not self.block:
+            return [*self.members]
+        lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Any]] = {}
+        return [_Above(member, self.block, lower) for member in self.members]
 
     def save(self, folder: Path) -> None:
         """Write M PEFT folders, `member-0` and on, each of which is a reward model by itself."""
         def fill(partial: Path) -> None:
             for number, member in enumerate(self.members):
-                member.save(partial / f"member-{number}")
+                member.save(member_folder(partial, number))
             about = {"members": len(self.members), "centers": self.centers, "block": self.block}
-            (partial / _ABOUT).write_text(json.dumps(about), "utf-8")
+            (partial / ABOUT).write_text(json.dumps(about), "utf-8")
 
         write_folder(folder, fill)
 
@@ -135,11 +161,32 @@ class Ensemble:
             BadInput: there is no ensemble there, or one of another checkpoint.
         """
         try:
-            about = json.loads((folder / _ABOUT).read_text("utf-8"))
+            about = json.loads((folder / ABOUT).read_text("utf-8"))
             count, centers, block = (int(about["members"]), list(map(float, about["centers"])),
                                      int(about["block"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{folder}: no ensemble can be read there: {error}") from error
-        members = [RewardModel.load(backbone, folder / f"member-{number}", f"{adapter}-{number}")
+        if count < 1 or len(centers) != count or block < 0:
+            raise BadInput(f"{folder / ABOUT}: names {count} members and {len(centers)} centers")
+        members = [RewardModel.load(backbone, member_folder(folder, number), f"{adapter}-{number}")
                    for number in range(count)]
         return cls(members, centers, block)
+
+
+class _Above:
+    """A member whose passes begin behind the blocks that all members share."""
+
+    def __init__(self, member: RewardModel, block: int,
+                 lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Any]]) -> None:
+        self._member, self._block, self._lower = member, block, lower
+
+    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """[B] scores of token id sequences; gradients flow."""
+        backbone, key = self._member.backbone, tuple(map(tuple, sequences))
+        if key not in self._lower:
+            layout = lay_out(backbone, sequences)
+            self._lower[key] = layout, lower_states(backbone, layout, self._block)
+        layout, lower = self._lower[key]
+        states = upper_run(backbone, layout, self._block, lower)(self._member.adapter)
+        scores: Tensor = self._member.head(states[layout.rows, layout.last])
+        return scores

@@ -1,16 +1,18 @@
 """Training a reward model: LoRA and a scalar head on labelers' preferences.
 
-One visible loop. Deliberately left out: several models at once (`reward.train_ensemble`), and terms
-for labelers' reliability or for the side shown first.
+One visible loop, for a single model and for an ensemble, whose members take every step together:
+a step's texts are laid out once, and each member's gradient is carried back before the next one's
+turn, so that memory is that of one member's activations. Deliberately left out: terms for labelers'
+reliability or for the side shown first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig
@@ -24,9 +26,11 @@ from data.progress import Progress, Silent, Stopped
 from reward import checkpoints
 from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig
+from reward.ensemble import Ensemble
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
 from reward.examples import Example, PreferenceData, count_pairs, require_learnable
 from reward.losses import bradley_terry_loss
+from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
 from reward.plackett_luce import ranking_loss
 
@@ -39,7 +43,8 @@ _TRAINING = 0.95
 class TrainedReward:
     """What training hands back."""
 
-    model: RewardModel
+    model: RewardModel | Ensemble
+    """An ensemble where `members` asks for more than one."""
     metrics: dict[str, Any]
     """The report of `reward.evaluate`, with `train` (steps, comparisons, final figures)."""
     data: PreferenceData
@@ -50,8 +55,11 @@ class TrainedReward:
 class _Run:
     """A run under way."""
 
-    model: RewardModel
+    model: RewardModel | Ensemble
     optimizer: Optimizer
+    """Of all members: what AdamW does to one tensor depends on no other."""
+    draws: list[Draw]
+    """What each member learns from."""
     data: PreferenceData
     encoder: Encoder
     plan: list[Step]
@@ -63,6 +71,11 @@ class _Run:
     """The weights that were best on the curve; kept only where `patience` asks for them."""
 
     @property
+    def members(self) -> list[RewardModel]:
+        """The ensemble's, or the single model."""
+        return self.model.members if isinstance(self.model, Ensemble) else [self.model]
+
+    @property
     def epochs_without_gain(self) -> int:
         """Epochs since the held-out loss was at its best."""
         losses = [epoch["held_out_loss"] for epoch in self.curve]
@@ -72,7 +85,8 @@ class _Run:
 def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig, *,
           seed: int = 0, progress: Progress | None = None, checkpoint_folder: Path | None = None,
           adapter: str = "reward") -> TrainedReward:
-    """Train a reward model; goes on from the checkpoint folder where a run was cut off.
+    """Train a reward model (or an ensemble), going on from the checkpoint folder where a run was
+    cut off.
 
     The same seed and data give the same weights to the bit on one machine, killed and resumed or
     not. `progress.metrics` gets each step's loss, accuracy, learning_rate and gradient_norm, and at
@@ -99,6 +113,8 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
             progress.update(_TRAINING * run.done / len(run.plan), _message(run, step, figures))
         if run.best:
             checkpoints.put_weights(run.model, run.best)
+        if isinstance(run.model, Ensemble):
+            run.model.centers = _centers(run.model, run.data, run.encoder)
         report = evaluate(run.model, run.data, encoder=run.encoder, on_batch=lambda share:  # 5
                           progress.update(_TRAINING + (1 - _TRAINING) * share, "measuring"))
     except Stopped:
@@ -119,7 +135,14 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     return peak * (steps - step) / (steps - warm_up + 1)
 
 
-def backward(model: RewardModel, batch: Microbatch, encoder: Encoder,
+class Scores(Protocol):
+    """What a gradient is carried back through: a reward model, or an ensemble's member."""
+
+    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """[B] scores of token id sequences; gradients flow."""
+
+
+def backward(model: Scores, batch: Microbatch, encoder: Encoder,
              examples: dict[int, Example], weight: float,
              margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
     """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
@@ -173,15 +196,17 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
     if config.patience and not count_pairs(data.held_out):
         raise BadInput("--patience: no compared pair is on a held-out prompt, so there is no "
                        "held-out loss to stop by; label tasks of held-out prompts, or set it to 0")
-    model = RewardModel.fresh(backbone, lora, config.max_length, seed, adapter)
-    optimizer = AdamW([
-        {"params": model.adapter_parameters, "weight_decay": config.weight_decay},
-        {"params": model.head.parameters(), "weight_decay": 0.0}], lr=config.learning_rate)
+    model = fresh(backbone, config, lora, seed, adapter)
+    members = model.members if isinstance(model, Ensemble) else [model]
+    optimizer = AdamW([group for member in members for group in (
+        {"params": member.adapter_parameters, "weight_decay": config.weight_decay},
+        {"params": list(member.head.parameters()), "weight_decay": 0.0})],
+        lr=config.learning_rate)
     done, curve, best = (checkpoints.resume(checkpoint_folder, model, optimizer)
                          if checkpoint_folder else (0, [], {}))
-    return _Run(model, optimizer, data, Encoder(backbone, config.max_length),
-                plan_steps(data.train, config.epochs, config.responses_per_step, seed), done,
-                curve, best)
+    return _Run(model, optimizer, draws(data, config, seed), data,
+                Encoder(backbone, config.max_length), plan_steps(
+                    data.train, config.epochs, config.responses_per_step, seed), done, curve, best)
 
 
 def _keep(run: _Run, folder: Path) -> None:
@@ -193,21 +218,18 @@ def _has_stopped(run: _Run, config: RewardConfig) -> bool:
 
 
 def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
-    """One optimizer step; returns its figures."""
-    model, encoder = run.model, run.encoder
+    """One optimizer step; returns its figures, which are means over the members."""
     rate = learning_rate_at(run.done, len(run.plan), config.learning_rate)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    parameters = [*model.adapter_parameters, *model.head.parameters()]
-    examples = {i: unit.example for unit in step.units for i in unit.response_ids}
     loss, decided = 0.0, []
-    for batch in microbatches(step.units, encoder, config.microbatch_tokens):
-        share, differences = backward(model, batch, encoder, examples, step.weight,
-                                      config.margin_per_strength, config.rankings)
+    examples = {i: unit.example for unit in step.units for i in unit.response_ids}
+    for batch in microbatches(step.units, run.encoder, config.microbatch_tokens):
+        share, differences = _backward_all(run, batch, examples, step.weight, config)
         loss += share
         decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
                     if not p.is_tie]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    norm = _clipped(run.members, config.max_grad_norm)
     if not math.isfinite(loss) or not math.isfinite(norm):
         raise PrefloopError(f"step {run.done + 1}: the loss is not a number; nothing was saved of "
                             "this step; train again with a lower --learning-rate")
@@ -215,6 +237,34 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
     run.optimizer.zero_grad(set_to_none=True)
     return {"epoch": step.epoch + 1, "loss": loss, "accuracy": _share_right(decided),
             "pairs": len(decided), "learning_rate": rate, "gradient_norm": norm}
+
+
+def _backward_all(run: _Run, batch: Microbatch, examples: dict[int, Example], weight: float,
+                  config: RewardConfig) -> tuple[float, Tensor]:
+    """`backward` for every member in turn, each with the pairs that it drew; returns the means of
+    their losses and of their [P] differences."""
+    members: Sequence[Scores] = (run.model.one_pass() if isinstance(run.model, Ensemble)
+                                 else [run.model])
+    found = [backward(member, drawn_from(batch, draw), run.encoder, examples, weight,
+                      config.margin_per_strength, config.rankings)
+             for member, draw in zip(members, run.draws, strict=True)]
+    return (sum(loss for loss, _ in found) / len(found),
+            torch.stack([differences for _, differences in found]).mean(0))
+
+
+def _clipped(members: Sequence[RewardModel], max_norm: float) -> float:
+    """Clip each member's gradient by itself; returns the mean of their norms before."""
+    norms = [float(torch.nn.utils.clip_grad_norm_(
+        [*member.adapter_parameters, *member.head.parameters()], max_norm)) for member in members]
+    return sum(norms) / len(norms)
+
+
+def _centers(ensemble: Ensemble, data: PreferenceData, encoder: Encoder) -> list[float]:
+    """Each member's mean score over the training responses."""
+    ids = [encoder.ids(example, i) for example in data.train for i in example.texts]
+    found: list[float] = (ensemble.member_scores_of_ids(ids).mean(axis=1)
+                          + ensemble.centers).tolist()
+    return found
 
 
 def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from reward_world import good_wins
 
 from backbone.model import Backbone
 from data.errors import BadInput
-from reward.combined import CombinedReward, LinearPart, fit_weights, load_scorer
+from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import fit_linear
 from reward.model import RewardModel
+from reward.scorer import load_scorer
 
 KINDS = ((FeatureKind(1), FeatureKind(2, "last")), (FeatureKind(2),))
 
