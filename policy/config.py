@@ -22,6 +22,11 @@ def _above_zero(config: object, *names: str) -> None:
             raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
 
 
+def _check_ensemble_score(rule: str) -> None:
+    if rule not in ("mean", "worst", "variance-penalised"):
+        raise BadInput(f"--ensemble-score: {rule!r} is not mean, worst or variance-penalised")
+
+
 @dataclass(frozen=True)
 class SampleConfig:
     """How responses are sampled."""
@@ -152,6 +157,14 @@ class PPOConfig:
     probe_every: int = 5
     """Steps between answers to a few fixed prompts, shown beside the reference's; 0: never."""
 
+    ensemble_score: Literal["mean", "worst", "variance-penalised"] = "mean"
+    """What is optimised where the reward model is an ensemble: its members' mean, the worst of
+    them, or the mean less `variance_penalty` times their variance (Coste et al. 2023); the careful
+    ones are not taken in where one member alone is."""
+
+    variance_penalty: float = 1.0
+    """λ of the variance-penalised score, in 1 / logits."""
+
     judges: int = 2
     """Further reward models of the workspace, the newest first, that are asked about every response
     and not obeyed: what they think of it says what the one that is obeyed cannot; 0: none."""
@@ -177,7 +190,8 @@ class PPOConfig:
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
                   "missing_eos_penalty", "reward_clip", "probe_every", "judges", "keep_every",
-                  "kl_budget")
+                  "kl_budget", "variance_penalty")
+        _check_ensemble_score(self.ensemble_score)
         if self.learning_rate_decay not in ("none", "linear"):
             raise BadInput(f"--learning-rate-decay: {self.learning_rate_decay!r} is not none or "
                            "linear")
@@ -220,6 +234,12 @@ class BestOfNConfig:
     learning_rate: float = 2e-4
     """AdamW's peak learning rate for the policy's adapter."""
 
+    ensemble_score: Literal["mean", "worst", "variance-penalised"] = "mean"
+    """By what the best is chosen where the reward model is an ensemble, as in PPO."""
+
+    variance_penalty: float = 1.0
+    """λ of the variance-penalised score, in 1 / logits."""
+
     microbatch_size: int = 16
     """Responses in one forward and backward pass, and in one optimizer step."""
 
@@ -232,7 +252,8 @@ class BestOfNConfig:
     def __post_init__(self) -> None:
         if self.n < 2:
             raise BadInput(f"--n: best of {self.n} is no choice; give at least 2")
-        _at_least(self, 0, "prompts")
+        _at_least(self, 0, "prompts", "variance_penalty")
+        _check_ensemble_score(self.ensemble_score)
         _at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size",
                   "checkpoint_every")
         _above_zero(self, "temperature", "learning_rate", "max_grad_norm")

@@ -79,6 +79,8 @@ def _signals(rollout: Rollout, samples: Sequence[Sample]) -> dict[str, float]:
         "reference_perplexity": perplexity(reference, mask),
         "repetition": repetition(ids), "repeated_tokens": repetition(ids, 1),
         "distinct_1": distinct(ids, 1), "distinct_2": distinct(ids, 2)}
+    if rollout.spread is not None:
+        found["member_spread"] = float(rollout.spread.mean())
     if rollout.opinions is not None:
         judges = rollout.opinions[1:].mean(0)  # those that are not obeyed, of each response
         found |= {"ensemble_mean": float(rollout.opinions.mean()),

@@ -53,8 +53,8 @@ class TrainingState:
 
 def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
           seed: int, progress: Progress, checkpoint: Path, reward_mean: float = 0.0,
-          reward_std: float = 1.0, judges: Sequence[Judge] = (),
-          share: Share = ALONE) -> dict[str, Any]:
+          reward_std: float = 1.0, judges: Sequence[Judge] = (), share: Share = ALONE,
+          spread: Score | None = None) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, with the prompts that it began with, and
@@ -68,6 +68,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             offered; nothing is learned from them.
         share: this process's part of the work, where several do it together with the same
             arguments; only the first one reports and writes checkpoints.
+        spread: how far the members of an ensemble that gives the score differ on a response, for
+            the metrics; asked about the same conversations, after the score.
 
     Raises:
         PrefloopError: the loss is no longer a number; a prompt that a killed run had is gone.
@@ -84,7 +86,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
         kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
     prompts = _begun_with(state, prompts)
     judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
-                     reward_std=reward_std, judges=judges, share=share)
+                     reward_std=reward_std, judges=judges, share=share, spread=spread)
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)

@@ -89,6 +89,8 @@ class Rollout:
     opinions: Tensor | None = None
     """[K, B] normalised scores of all reward models, the obeyed one first; only where there are
     further ones."""
+    spread: Tensor | None = None
+    """[B] how far the members of an obeyed ensemble differ, in units of the reward."""
 
     @property
     def mask(self) -> Tensor:
@@ -106,7 +108,8 @@ class Rollout:
 @torch.no_grad()
 def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Sample],
              score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
-             kl_coefficient: float, judges: Sequence[Judge] = (), share: Share = ALONE) -> Rollout:
+             kl_coefficient: float, judges: Sequence[Judge] = (), share: Share = ALONE,
+             spread: Score | None = None) -> Rollout:
     """Everything the four models say of sampled responses, and the advantages that follow.
 
     Of several processes each asks the models about its share, and all get the whole.
@@ -155,9 +158,11 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         advantages = masked_whiten(advantages, mask)
     opinions = None if not judges else torch.stack([(scores - reward_mean) / reward_std, *(
         (_scores(j.score, conversations, mask.device, share) - j.mean) / j.std for j in judges)])
+    differ = None if spread is None else _scores(spread, conversations, mask.device,
+                                                 share) / reward_std
     return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,
                    advantages, returns,
-                   None if states is None else ExactKL(kl, states, weight), opinions)
+                   None if states is None else ExactKL(kl, states, weight), opinions, differ)
 
 
 def _scores(score: Score, conversations: Sequence[Sequence[Message]], device: torch.device,

@@ -197,9 +197,10 @@ def test_score_reads_rows_and_writes_them_with_their_score(
         workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
     def score(store: object, folder: object, settings: object, conversations: list[list[Any]],
-              reward_model: str, progress: Progress) -> list[float]:
+              reward_model: str, progress: Progress) -> list[dict[str, float]]:
         progress.update(1.0, "done")
-        return [len(messages[-1]["content"]) + 0.5 for messages in conversations]
+        return [{"score": len(messages[-1]["content"]) + 0.5, "spread": 0.25}
+                for messages in conversations]
 
     stages = ModuleType("loop.stages.handlers")
     stages.score = score  # type: ignore[attr-defined]
@@ -213,6 +214,7 @@ def test_score_reads_rows_and_writes_them_with_their_score(
     assert cli.run(at) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["score"] for row in shown] == [3.5, 6.5] and shown[0]["id"] == 7
+    assert [row["spread"] for row in shown] == [0.25, 0.25]
     assert cli.run([*at, "--json", "--output", str(tmp_path / "out.jsonl")]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 2
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2

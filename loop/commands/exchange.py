@@ -87,14 +87,15 @@ class Export(Common):
 
 @dataclass(frozen=True)
 class Score(Common):
-    """Score each row of a file with a reward model."""
+    """Score each row of a file with a reward model; with an ensemble, also how far it differs."""
 
     file: Positional[Path]
     """JSON Lines, JSON or CSV with `prompt` (text or messages) and `response`, or with `messages`
     that end with the assistant's."""
 
     output: Path | None = None
-    """Write the rows with their `score` here as JSON Lines, instead of to standard output."""
+    """Write the rows with their `score` (and with an ensemble the `spread` of its members' scores)
+    here as JSON Lines, instead of to standard output."""
 
     reward_model: str = ""
     """Name of the reward model; empty: the newest."""
@@ -111,8 +112,7 @@ class Score(Common):
         with Bar("score") as bar:
             scores = score(self.store(), self.workspace, read_settings(self.workspace),
                            conversations, self.reward_model, BarProgress(bar))
-        scored = [{**row.values, "score": value}
-                  for row, value in zip(rows, scores, strict=True)]
+        scored = [{**row.values, **values} for row, values in zip(rows, scores, strict=True)]
         if self.output:
             _write_lines(self.output, scored)
             self.show({"file": str(self.output), "n": len(scored)},

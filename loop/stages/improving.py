@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from loop.context import JobContext
 from loop.stages import gate
-from loop.stages.judges import judges_of, scale_of
+from loop.stages.judges import Obeyed, judges_of
 
 if TYPE_CHECKING:
     from backbone.model import Backbone
     from data.records import PolicyVersion, RewardModel
-    from policy.rollout import PromptItem, Score
+    from policy.config import BestOfNConfig, PPOConfig
+    from policy.rollout import PromptItem
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Improvement:
     """Carries the policy's adapter, which starts as the parent's."""
     reference_adapter: str | None
     judge: RewardModel
-    score: Score
+    obeyed: Obeyed
+    """The judge, in memory."""
     prompts: list[PromptItem]
 
 
@@ -37,17 +39,19 @@ def improve_with_ppo(context: JobContext) -> dict[str, Any]:
         from policy.ppo import train
         from policy.roles import Roles, load_value
 
-        models, (mean, spread) = context.settings.models, scale_of(given.judge)
+        models, obeyed = context.settings.models, given.obeyed
+        mean, spread = obeyed.scale(given.judge)
         value = reward_backbone(models)
-        head = load_value(value, models, context.versions.folder(given.judge), mean, spread,
-                          context.seed)
+        head = load_value(value, models, *obeyed.value_start(
+            context.workspace / given.judge.path, mean, spread), context.seed)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
         with judges_of(context, given.judge, config.judges) as judges:
-            return train(roles, given.prompts, given.score, config, context.seed,
-                         context.progress, context.checkpoints, mean, spread, judges)
+            return train(roles, given.prompts, obeyed.score, config, context.seed,
+                         context.progress, context.checkpoints, mean, spread, judges,
+                         spread=obeyed.spread if obeyed.is_ensemble else None)
 
-    return _improve(context, "ppo", config.max_new_tokens, learn)
+    return _improve(context, "ppo", config, learn)
 
 
 def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
@@ -57,18 +61,15 @@ def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
     def learn(given: Improvement) -> dict[str, Any]:
         from policy.best_of_n import train
 
-        return train(given.backbone, given.prompts[:config.prompts or None], given.score, config,
-                     context.seed, context.progress, context.checkpoints)
+        return train(given.backbone, given.prompts[:config.prompts or None], given.obeyed.score,
+                     config, context.seed, context.progress, context.checkpoints)
 
-    return _improve(context, "best-of-n", config.max_new_tokens, learn)
+    return _improve(context, "best-of-n", config, learn)
 
 
-def _improve(context: JobContext, method: str, room: int,
+def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig,
              learn: Callable[[Improvement], dict[str, Any]]) -> dict[str, Any]:
-    """Load the parent and the judge, let the policy learn, keep what it became.
-
-    `room` is the longest response in tokens, which prompts must leave.
-    """
+    """Load the parent and the judge, let the policy learn, keep what it became."""
     from loop.models import policy_backbone
     from loop.stages.rewarding import load_reward_model
     from policy.roles import load_policy
@@ -87,15 +88,16 @@ def _improve(context: JobContext, method: str, room: int,
                             versions.folder(versions.reference), context.seed)
     model = load_reward_model(context.settings, context.workspace, judge)
     context.enter_stage("improving")
-    figures = learn(Improvement(backbone, reference, judge, model.score,
-                                _training_prompts(context, backbone, room)))
+    figures = learn(Improvement(backbone, reference, judge, Obeyed(model, config),
+                                _training_prompts(context, backbone, config.max_new_tokens)))
     return _keep_policy(context, method, parent.id, judge,
                         {**figures, "gate": forced} if forced else figures)
 
 
 def _training_prompts(context: JobContext, backbone: Backbone,
                       room: int) -> list[PromptItem]:
-    """Training prompts as PPO takes them; those that do not fit the context are left out."""
+    """Training prompts as PPO takes them; those that do not leave `room` tokens for a response in
+    the context are left out."""
     from backbone.text import prompt_ids
     from policy.rollout import PromptItem
 

@@ -1,16 +1,86 @@
-"""The further reward models that PPO asks and does not obey."""
+"""The reward model that an improvement obeys, and the further ones that PPO only asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loop.context import JobContext
 
 if TYPE_CHECKING:
-    from data.records import RewardModel
+    from data.records import Message, RewardModel
+    from policy.config import BestOfNConfig, PPOConfig
     from policy.rollout import Judge
+    from reward.ensemble import Array
+    from reward.scorer import Scorer
+
+
+class Obeyed:
+    """A reward model as a policy is trained against it: of an ensemble, by the rule of the config.
+
+    How far an ensemble's members differ on a batch is known once it has been scored, so whoever
+    asks for the spread of the same conversations next waits for no model.
+    """
+
+    def __init__(self, model: Scorer, config: PPOConfig | BestOfNConfig) -> None:
+        from reward.ensemble import Ensemble
+
+        self.model = model
+        self._ensemble = model if isinstance(model, Ensemble) else None
+        self._rule, self._penalty = config.ensemble_score, config.variance_penalty
+        self._last: tuple[list[Sequence[Message]], Array] | None = None
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it has members that can differ."""
+        return self._ensemble is not None
+
+    def score(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
+        """One score for each conversation."""
+        from reward.ensemble import combined
+
+        if self._ensemble is None:
+            return self.model.score(conversations)
+        found: list[float] = combined(self._members(conversations), self._rule,
+                                      self._penalty).tolist()
+        return found
+
+    def spread(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
+        """Standard deviation of the members' scores, of each conversation; 0 without members."""
+        if self._ensemble is None:
+            return [0.0] * len(conversations)
+        found: list[float] = self._members(conversations).std(axis=0).tolist()
+        return found
+
+    def scale(self, version: RewardModel) -> tuple[float, float]:
+        """Mean and spread of the scores that are obeyed, over sampled responses."""
+        from reward.report.ensemble import scale_by
+
+        kept = (version.metrics.get("ensemble") or {}).get("scale")
+        if self._ensemble is None or not kept:
+            return scale_of(version)
+        mean, spread = scale_by(kept, self._rule, self._penalty)
+        return mean, spread or 1.0
+
+    def value_start(self, folder: Path, mean: float, spread: float
+                    ) -> tuple[Path | None, float, float]:
+        """What a value model starts from: an adapter with a head, and what of its scores is to
+        become 0 and 1. Of an ensemble its first member, whose scores are not centred."""
+        from reward.ensemble import member_folder
+
+        if self._ensemble is None:
+            return folder, mean, spread
+        return member_folder(folder, 0), mean + self._ensemble.centers[0], spread
+
+    def _members(self, conversations: Sequence[Sequence[Message]]) -> Array:
+        """[M, n] the members' scores; of the conversations of the last call, as they were."""
+        assert self._ensemble is not None
+        asked = list(conversations)
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, self._ensemble.member_scores(asked)
+        return self._last[1]
 
 
 @contextmanager
@@ -26,6 +96,7 @@ def judges_of(context: JobContext, obeyed: RewardModel, count: int) -> Iterator[
     from loop.models import reward_backbone
     from loop.stages.rewarding import load_reward_model
     from policy.rollout import Judge
+    from reward.members import forget
 
     backbone = reward_backbone(context.settings.models)
     found = []
@@ -36,11 +107,12 @@ def judges_of(context: JobContext, obeyed: RewardModel, count: int) -> Iterator[
         yield found
     finally:
         for number in range(count):
-            backbone.drop_adapter(_name(number))
+            forget(backbone, _name(number))
 
 
 def scale_of(version: RewardModel) -> tuple[float, float]:
-    """Mean and spread of the reward model's scores over sampled responses, for centring."""
+    """Mean and spread of the reward model's scores over sampled responses, for centring; of an
+    ensemble those of its members' mean."""
     mean, spread = version.metrics.get("score_mean"), version.metrics.get("score_std")
     return (0.0 if mean is None else mean), (spread or 1.0)
 

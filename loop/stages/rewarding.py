@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from data.records import Message, RewardModel
     from data.store import Store
     from reward.examples import Example
-    from reward.model import RewardModel as LoadedReward
+    from reward.scorer import Scorer
 
 _BEFORE = "reward-before"  # the adapter of the version that a report compares with
 
@@ -96,6 +96,7 @@ def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
     """
     from data.errors import PrefloopError
     from reward.evaluate import report, score_responses
+    from reward.members import forget
     from reward.report.groups import Facts
 
     kept = {key: value for key, value in found.items() if key != "held_out_scores"}
@@ -111,7 +112,7 @@ def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
                     model, held_out, on_batch=lambda share: context.progress.update(
                         1.0, f"scoring with {before.name}, to compare: {share:.0%}")))
             finally:
-                model.backbone.drop_adapter(_BEFORE)
+                forget(model.backbone, _BEFORE)
     facts = None if from_file else Facts.from_store(context.store)
     return {**kept, **report(held_out, found["held_out_scores"], facts, previous, from_file),
             **({"previous_missing": missing} if missing else {})}
@@ -119,20 +120,29 @@ def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
 
 def score(store: Store, workspace: Path, settings: Settings,
           conversations: Sequence[Sequence[Message]], reward_model: str,
-          progress: Progress) -> list[float]:
-    """A reward model's score for each conversation."""
+          progress: Progress) -> list[dict[str, float]]:
+    """A reward model's `score` for each conversation; of an ensemble its members' mean, beside
+    their `spread`, the standard deviation."""
     from loop.models import Versions
+    from reward.ensemble import Ensemble
 
     version = Versions(store, workspace, settings.models).reward_model(reward_model)
     model = load_reward_model(settings, workspace, version)
-    return model.score(conversations,
-                       on_batch=lambda share: progress.update(share, "scoring"))
+
+    def heard(share: float) -> None:
+        progress.update(share, "scoring")
+
+    if isinstance(model, Ensemble):
+        found = model.member_scores(conversations, heard)
+        return [{"score": float(scores.mean()), "spread": float(scores.std())}
+                for scores in found.T]
+    return [{"score": value} for value in model.score(conversations, on_batch=heard)]
 
 
 def load_reward_model(settings: Settings, workspace: Path, version: RewardModel,
-                      adapter: str = "reward") -> LoadedReward:
+                      adapter: str = "reward") -> Scorer:
     """A reward model version in memory, on the backbone that reward and value stand on."""
     from loop.models import reward_backbone
-    from reward.model import RewardModel as Model
+    from reward.scorer import load_scorer
 
-    return Model.load(reward_backbone(settings.models), workspace / version.path, adapter)
+    return load_scorer(reward_backbone(settings.models), workspace / version.path, adapter)
