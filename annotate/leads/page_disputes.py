@@ -51,10 +51,10 @@ def page(labeler: Labeler) -> None:
     notices.show()
     st.caption("Disagreement is the entropy of the answers times their mean strength. Everybody's "
                "answers are in view here: a task that you open is not blind for you any more.")
-    found = _disputes(str(store().database.path), chosen.id if chosen else None, _version(chosen))
-    decided = sum(dispute.decided for dispute in found)
-    listed = [dispute for dispute in found if decided_too or not dispute.decided]
-    st.caption(f"{len(found) - decided:,} open, {decided:,} decided.")
+    found, undecided = _disputes(str(store().database.path), chosen.id if chosen else None,
+                                 _version(chosen))
+    listed = found if decided_too else undecided
+    st.caption(f"{len(undecided):,} open, {len(found) - len(undecided):,} decided.")
     if not listed:
         st.write("Nobody disagrees here." if not found else "All disputes are decided.")
         return
@@ -70,10 +70,14 @@ def _version(turn: Round | None) -> int:
     return latest_answer(store()) if answers <= LARGE else 0
 
 
-@st.cache_data(ttl=_REFRESH_SECONDS, max_entries=16, show_spinner="Comparing answers")
-def _disputes(path: str, round_id: int | None, version: int) -> list[Dispute]:
-    """Shared by all who look; `path` and `version` say of what and of when it is."""
-    return disputes(store(), round_id)
+# Not `cache_data`, which copies what it gives: there may be tens of thousands.
+@st.cache_resource(ttl=_REFRESH_SECONDS, max_entries=16, show_spinner="Comparing answers")
+def _disputes(path: str, round_id: int | None,
+              version: int) -> tuple[tuple[Dispute, ...], tuple[Dispute, ...]]:
+    """All, and those that are undecided. Shared by all who look; `path` and `version` say of what
+    and of when it is."""
+    found = tuple(disputes(store(), round_id))
+    return found, tuple(dispute for dispute in found if not dispute.decided)
 
 
 def _entry(dispute: Dispute, labeler: Labeler) -> None:
