@@ -1,0 +1,57 @@
+"""The page of rounds: figures that are kept between looks follow every answer all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browser import Server, add_task, make_workspace, open_round
+from forging import Arrive, run
+
+from data.records import Answer
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a round of three tasks that set the new policy against the reference."""
+    folder = tmp_path_factory.mktemp("rounds") / "workspace"
+    store = make_workspace(folder)
+    turn = open_round(store)
+    for number in range(3):
+        add_task(store, turn, f"prompt {number}?", ["new", "old"], purpose="evaluate", wanted=2)
+    return folder
+
+
+def test_the_win_rate_follows_answers_revisions_and_decisions(server: Server,
+                                                              arrive: Arrive) -> None:
+    store = server.store
+    me, lead = store.people.add("Ada"), store.people.add("Lea", "lead")
+    turn = store.rounds.current()
+    assert turn is not None
+    tasks = store.tasks.of_round(turn.id)
+
+    def answer(number: int, winner: int, replaces: int | None = None) -> None:
+        task = tasks[number]
+        store.assignments.assign(task.id, me.id)
+        best, worst = task.response_ids[winner], task.response_ids[1 - winner]
+        store.comparisons.submit(me.id, task, Answer(((best,), (worst,))),
+                                 f"{number}/{replaces}", replaces)
+
+    async def main() -> None:
+        visitor = arrive("engineer")[1]
+        for act, shown in (
+                (lambda: None, ("no data yet", "0 of 6")),
+                (lambda: answer(0, 0), ("100 %", "n = 1,", "Ada (1)")),
+                (lambda: answer(1, 1), ("50 %", "n = 2,", "Ada (2)")),
+                (lambda: answer(1, 0, 1), ("100 %", "n = 2,", "Ada (2)")),
+                (lambda: store.decisions.decide(lead.id, tasks[2].id, Answer(
+                    (tasks[2].response_ids[1:], tasks[2].response_ids[:1])), "decided"),
+                 ("100 %", "n = 2,", "Labels from Ada (2)"))):
+            act()
+            for _ in range(2):  # counted, and then from what is kept
+                async with await visitor.tab("rounds") as tab:
+                    text = tab.text()
+                    assert all(words in text for words in shown), text
+                    assert "Lea" not in text and not tab.all("exception")
+
+    run(main())
