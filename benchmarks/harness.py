@@ -23,6 +23,8 @@ Figure = dict[str, float]
 #: What the stages that train and sample stand on; other benchmarks name their own.
 MODEL_PACKAGES = ("torch", "transformers", "peft")
 BOOTSTRAPS = 2000
+#: Above this many times, products decide which precision trains faster.
+CLEARLY = 4.0
 
 
 def flags(description: str) -> argparse.Namespace:
@@ -31,6 +33,20 @@ def flags(description: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="end within 8 minutes on 2 cores")
     parser.add_argument("--json", action="store_true", help="one flat JSON document instead")
     return parser.parse_args()
+
+
+def peer_precisions(quick: bool) -> tuple[str, ...]:
+    """The precisions in which a peer is tried, to be held against the faster one.
+
+    Only that whose matrix products are faster on this machine with `quick`, or where the other one
+    has no chance: bf16 is emulated on CPUs without instructions for it, and takes hours a step.
+    """
+    from backbone.device import bf16_speedup, choose_device
+
+    speedup = bf16_speedup(choose_device("auto"))
+    if quick or speedup > CLEARLY or speedup < 1 / CLEARLY:
+        return ("bf16",) if speedup > 1 else ("fp32",)
+    return ("bf16", "fp32")
 
 
 def say(text: str) -> None:

@@ -3,12 +3,13 @@
 Both: 32 prompts x 48 new tokens a step, 4 epochs x 1 minibatch, LoRA of rank 16 on all linear
 layers of policy and value model, the same prompts as the same token ids, the same fixed reward (the
 checkpoint under one random score head), the same learning rate. TRL takes microbatches of 8 and no
-activation checkpointing, and the faster of bf16 and fp32 (`--quick`: bf16). `reward` and
-`reward_trl`: the mean score of the responses of the last step that both have done, by one judge.
-`floor_ratio`: our seconds a step over the seconds that the floating-point operations needed take
-at the matrix rate measured here. In full, five seeds of 40 steps of TRL against our own settings:
-`time_to_reward_ratio` is TRL's time over the time in which we first reach its last reward (median,
-least and most of the seeds); with `--quick` that key is left out. Needs `make peers`.
+activation checkpointing, and the faster of bf16 and fp32 (`--quick`: that of the faster matrix
+products). `reward` and `reward_trl`: the mean score of the responses of the last step that both
+have done, by one judge. `floor_ratio`: our seconds a step over the seconds that the floating-point
+operations needed take at the matrix rate measured here. In full, five seeds of 40 steps of TRL
+against our own settings: `time_to_reward_ratio` is TRL's time over the time in which we first reach
+its last reward (median, least and most of the seeds); with `--quick` that key is left out. Needs
+`make peers`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show
+from benchmarks.harness import (
+    Figure,
+    exact,
+    flags,
+    median_ratio,
+    peer_precisions,
+    rate,
+    say,
+    show,
+)
 from benchmarks.turns import Contender
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -243,7 +253,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runs = {precision: side_by_side(folder, 1 + timed, precision)
-                for precision in (("bf16",) if asked.quick else ("bf16", "fp32"))}
+                for precision in peer_precisions(asked.quick)}
         best = max(runs, key=lambda p: statistics.median(runs[p][1].rates()))
         judge = _judge()
         figures = figures_of(*runs[best], judge)

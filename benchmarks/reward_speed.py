@@ -3,12 +3,12 @@
 The embedded model, LoRA of rank 16 on all linear layers, the same texts as the same token ids, the
 same pairs, epochs, learning rate and sequence limit. TRL takes 16 pairs a step, in passes of 4,
 which pad least, and without activation checkpointing, which would slow it; it gets the faster of
-bf16 and fp32 (`--quick`: bf16). `hh`: HH-RLHF harmless, where no two pairs share a response; we
-take 32 responses a step, which is the same. `ukp`: UKPConvArg1Strict, where a topic's few texts
-stand in hundreds of pairs; we take 16 responses a step, which is some 40 pairs. `*_ratio`: pairs a
-second, ours to TRL's; `memory_ratio`: the processes' peak resident memory, the worse of both data
-sets. tokens/s are those of the texts as each side encodes them, without padding.
-Accuracy is on prompts (topics) that neither has seen. Needs `make peers`.
+bf16 and fp32 (`--quick`: that of the faster matrix products). `hh`: HH-RLHF harmless, where no two
+pairs share a response; we take 32 responses a step, which is the same. `ukp`: UKPConvArg1Strict,
+where a topic's few texts stand in hundreds of pairs; we take 16 responses a step, which is some 40
+pairs. `*_ratio`: pairs a second, ours to TRL's; `memory_ratio`: the processes' peak resident
+memory, the worse of both data sets. tokens/s are those of the texts as each side encodes them,
+without padding. Accuracy is on prompts (topics) that neither has seen. Needs `make peers`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show
+from benchmarks.harness import (
+    Figure,
+    exact,
+    flags,
+    median_ratio,
+    peer_precisions,
+    rate,
+    say,
+    show,
+)
 from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, harmless
 from benchmarks.turns import Contender
 from data.measures.statistics import clustered_mean
@@ -192,7 +201,7 @@ def main() -> None:
     figures: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory() as folder:
         for task in tasks(asked.quick):
-            figures |= measure(task, ("bf16",) if asked.quick else ("bf16", "fp32"), Path(folder))
+            figures |= measure(task, peer_precisions(asked.quick), Path(folder))
     memory = max(figures[f"{name}_peak_gb"]["value"] / figures[f"{name}_trl_peak_gb"]["value"]
                  for name in EPOCHS)
     figures["memory_ratio"] = exact(memory)
