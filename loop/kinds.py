@@ -15,6 +15,11 @@ from data.errors import BadInput, PrefloopError
 from loop.fields import Field, fields_of
 from loop.settings import SECTIONS, Settings
 
+#: What only a command line or the settings file may say: files on this machine's disk, and where it
+#: connects to.
+NOT_IN_THE_BROWSER = frozenset({"data", "server", "server_model", "server_workspace",
+                                "server_timeout"})
+
 
 @dataclass(frozen=True)
 class NoOptions:
@@ -150,8 +155,7 @@ def unknown(key: str, known: list[str], owner: str) -> str:
 def catalogue(settings: Settings) -> list[dict[str, Any]]:
     """The kinds that a person can start from the browser, as the app's forms read them.
 
-    Defaults are the workspace's. Lists (stop texts) stay in the settings file, and files of the
-    server's disk (`data`) are only for its command line.
+    Defaults are the workspace's. Lists (stop texts) stay in the settings file.
     """
     return [_entry(KINDS[kind], settings)
             for kind in ("sample", "train-reward", "eval-reward", "ppo", "best-of-n")]
@@ -165,4 +169,5 @@ def _entry(kind: JobKind, settings: Settings) -> dict[str, Any]:
             "common": list(kind.common),
             "fields": [{"name": f.name, "type": f.kind, "default": default,
                         "choices": list(f.choices), "help": f.help}
-                       for f, default in fields if f.kind != "list" and f.name != "data"]}
+                       for f, default in fields
+                       if f.kind != "list" and f.name not in NOT_IN_THE_BROWSER]}

@@ -7,7 +7,7 @@ on where it was. Some tasks set the round's policy against the reference, on hel
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backbone.model import Backbone
@@ -17,7 +17,8 @@ from data.progress import Progress
 from data.records import NewResponse, Prompt, Response, Round
 from data.store import Store
 from policy.config import SampleConfig
-from policy.sampling import Sample, generate, uniform_draws
+from policy.samplers import Sampler, Wanted
+from policy.sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -75,39 +76,33 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
     return Plan(tasks, too_long)
 
 
-def collect(store: Store, backbone: Backbone, adapters: Mapping[int, str | None], plan: Plan,
-            round_: Round, config: SampleConfig, seed: int, progress: Progress
-            ) -> Collected:
-    """Sample what the plan wants and is not stored yet; add each task once it is whole.
-
-    Args:
-        adapters: for each policy version id in the plan, the adapter on the backbone (None: bare).
-    """
+def collect(store: Store, sampler: Sampler, plan: Plan, round_: Round, config: SampleConfig,
+            seed: int, progress: Progress) -> Collected:
+    """Sample what the plan wants and is not stored yet; add each task once it is whole."""
     have = {(r.prompt_id, r.policy_version_id, r.sample_index): r
             for r in store.responses.of_round(round_.id)}
     done = {t.prompt_id for t in store.tasks.of_round(round_.id)}
     result = Collected(len(have))
     total = sum(len(task.wanted) for task in plan.tasks)
+
+    def alive() -> None:
+        progress.update(len(have) / total, f"sampling responses: {len(have)} of {total}")
+
     for task in plan.tasks:  # whole before a kill, but not made a task yet
         _add_if_whole(store, task, have, done, round_, config, result)
-    for version, part in _batches(plan, have, config.batch_size):
-        progress.update(len(have) / total,
-                        f"sampling responses: {len(have)} of {total}")
-        draws = uniform_draws([(seed, round_.number, task.prompt.id, version, index)
-                               for task, index in part], config.max_new_tokens)
-        samples = generate(
-            backbone, adapters[version], [task.ids for task, _ in part], draws,
-            config.temperature, config.stop,
-            check=lambda: progress.update(len(have) / total,
-                                          f"sampling responses: {len(have)} of {total}"))
-        with store.database.write():
-            new = store.responses.add(
-                _new_response(task, version, index, sample, round_, config, seed)
-                for (task, index), sample in zip(part, samples, strict=True))
-            for (task, index), response in zip(part, store.responses.get(new), strict=True):
-                have[task.prompt.id, version, index] = response
-                _add_if_whole(store, task, have, done, round_, config, result)
-        result.responses = len(have)
+    for version, asked in _missing(plan, have).items():
+        wanted = [Wanted(task.ids, (seed, round_.number, task.prompt.id, version, index))
+                  for task, index in asked]
+        for part in sampler(version, wanted, alive):
+            with store.database.write():
+                new = store.responses.add(
+                    _new_response(*asked[place], version, sample, round_, config, seed)
+                    for place, sample in part)
+                for (place, _), response in zip(part, store.responses.get(new), strict=True):
+                    task, index = asked[place]
+                    have[task.prompt.id, version, index] = response
+                    _add_if_whole(store, task, have, done, round_, config, result)
+            result.responses = len(have)
     return result
 
 
@@ -145,28 +140,25 @@ def _head_to_head(prompt: Prompt, ids: list[int], round_: Round) -> PlannedTask:
                        "evaluate")
 
 
-def _batches(plan: Plan, have: Mapping[tuple[int, int | None, int], Response], size: int
-             ) -> Iterator[tuple[int, list[tuple[PlannedTask, int]]]]:
-    """What is still to be sampled, one policy version at a time, in the order of the tasks."""
+def _missing(plan: Plan, have: Mapping[tuple[int, int | None, int], Response]
+             ) -> dict[int, list[tuple[PlannedTask, int]]]:
+    """What is still to be sampled of each policy version, in the order of the tasks."""
     missing: dict[int, list[tuple[PlannedTask, int]]] = {}
     for task in plan.tasks:
         for version, index in task.wanted:
             if (task.prompt.id, version, index) not in have:
                 missing.setdefault(version, []).append((task, index))
-    for version, asked in missing.items():
-        # A small first batch, so that somebody who waits has something to rank early.
-        first = max(2, size // 4)
-        yield version, asked[:first]
-        for start in range(first, len(asked), size):
-            yield version, asked[start:start + size]
+    return missing
 
 
-def _new_response(task: PlannedTask, version: int, index: int, sample: Sample, round_: Round,
+def _new_response(task: PlannedTask, index: int, version: int, sample: Sample, round_: Round,
                   config: SampleConfig, seed: int) -> NewResponse:
-    return NewResponse(
-        task.prompt.id, sample.text, version, round_.id, sample.ids,
-        {"temperature": config.temperature, "max_new_tokens": config.max_new_tokens,
-         "stop": config.stop}, seed, index, sample.finish_reason, sum(sample.logprobs))
+    sampling = {"temperature": config.temperature, "max_new_tokens": config.max_new_tokens,
+                "stop": config.stop}
+    if config.server:
+        sampling["sampler"] = "server"
+    return NewResponse(task.prompt.id, sample.text, version, round_.id, sample.ids, sampling, seed,
+                       index, sample.finish_reason, sum(sample.logprobs))
 
 
 def _add_if_whole(store: Store, task: PlannedTask,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from data.errors import BadInput
 
@@ -20,6 +21,22 @@ def _above_zero(config: object, *names: str) -> None:
         value = getattr(config, name)
         if value <= 0:
             raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
+
+
+def _check_address(address: str) -> None:
+    """An HTTP address of a server, without anything secret in it."""
+    try:
+        parts = urlsplit(address)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not (address.isascii() and address.isprintable()) or " " in address:
+        raise BadInput("--server: wanted an address such as http://127.0.0.1:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise BadInput("--server: the address must hold no name or password; an API key belongs "
+                       "into PREFLOOP_SERVER_KEY in the environment")
+    if parts.query or parts.fragment:
+        raise BadInput("--server: the address must end with its path, without ? or #")
 
 
 def _check_ensemble_score(rule: str) -> None:
@@ -51,10 +68,26 @@ class SampleConfig:
     """Sampling temperature; PPO's log-probabilities use the same."""
 
     batch_size: int = 16
-    """Sequences sampled together."""
+    """Sequences sampled together; with a server, requests that are under way at a time."""
 
     stop: list[str] = field(default_factory=list)
     """Texts that end a response, besides the tokenizer's end-of-sequence token."""
+
+    server: str = ""
+    """Address of an OpenAI-compatible server that samples in place of this process, such as vLLM's
+    http://127.0.0.1:8000/v1; empty: none. Its API key is read from PREFLOOP_SERVER_KEY in the
+    environment."""
+
+    server_model: str = ""
+    """Name under which the server knows the checkpoint; empty: the checkpoint's folder or hub id,
+    as vLLM names it."""
+
+    server_workspace: str = ""
+    """The workspace's folder as the server sees it, which loads adapters from there; empty: the
+    same path as here."""
+
+    server_timeout: float = 300.0
+    """Seconds within which the server must have answered a request."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.responses <= 9:
@@ -62,7 +95,9 @@ class SampleConfig:
                            f"not {self.responses}")
         _at_least(self, 0, "prompts")
         _at_least(self, 1, "wanted", "max_new_tokens", "batch_size")
-        _above_zero(self, "temperature")
+        _above_zero(self, "temperature", "server_timeout")
+        if self.server:
+            _check_address(self.server)
         if not 0 <= self.evaluate_share <= 1:
             raise BadInput(f"--evaluate-share: must be 0 to 1, not {self.evaluate_share}")
 

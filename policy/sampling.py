@@ -86,6 +86,16 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
     return [row.sample() for row in partial]
 
 
+def replay(backbone: Backbone, stop: Sequence[str], ids: Sequence[int],
+           logprobs: Sequence[float]) -> Sample:
+    """The sample that tokens from elsewhere make, by the same rules: it ends where it would have
+    ended here, and what comes behind is left off."""
+    partial = _Partial(backbone, stop)
+    for token, logprob in zip(ids, logprobs, strict=True):
+        partial.add(token, logprob)
+    return partial.sample()
+
+
 def _forward(backbone: Backbone, ids: Tensor, mask: Tensor, positions: Tensor,
              cache: DynamicCache) -> Tensor:
     with backbone.autocast():

@@ -15,6 +15,7 @@ from policy.collecting import Collected, collect, plan_round
 from policy.config import SampleConfig
 from policy.divergence import sampled_kl
 from policy.roles import POLICY
+from policy.samplers import LocalSampler
 
 CONFIG = SampleConfig(responses=3, prompts=12, evaluate_share=0.25, wanted=2, max_new_tokens=8,
                       batch_size=8)
@@ -44,7 +45,8 @@ def run(store: Store, backbone: Backbone, round_: Round, config: SampleConfig = 
         progress: Silent | None = None) -> Collected:
     plan = plan_round(store, backbone, round_, config, seed=3)
     adapters = {round_.policy_version_id: POLICY, round_.reference_id: None}
-    return collect(store, backbone, adapters, plan, round_, config, 3, progress or Silent())
+    sampler = LocalSampler(backbone, adapters, config)
+    return collect(store, sampler, plan, round_, config, 3, progress or Silent())
 
 
 def texts(store: Store, round_: Round) -> list[tuple[int, int | None, int, str]]:
@@ -57,7 +59,8 @@ def test_a_first_round_compares_the_reference_with_itself(store: Store,
                                                           backbone: Backbone) -> None:
     round_ = store.rounds.open(1, 1)
     plan = plan_round(store, backbone, round_, CONFIG, 3)
-    done = collect(store, backbone, {1: None}, plan, round_, CONFIG, 3, Silent())
+    sampler = LocalSampler(backbone, {1: None}, CONFIG)
+    done = collect(store, sampler, plan, round_, CONFIG, 3, Silent())
     tasks = store.tasks.of_round(round_.id)
     assert len(tasks) == done.tasks == 12 - done.identical and done.responses == 36
     assert {t.purpose for t in tasks} == {"train"} and {t.wanted for t in tasks} == {2}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from data.errors import BadInput
@@ -9,6 +12,8 @@ from loop.context import JobContext
 
 if TYPE_CHECKING:
     from data.records import Round
+    from policy.samplers import Sampler
+    from policy.served import Published
 
 
 def sample(context: JobContext) -> dict[str, Any]:
@@ -24,13 +29,14 @@ def sample(context: JobContext) -> dict[str, Any]:
     round_ = _round_to_sample(context, current.id)
     plan = plan_round(context.store, backbone, round_, config, seed)
     adapters = _adapters_of(context, round_)
-    collected = collect(context.store, backbone, adapters, plan, round_, config, seed,
-                        context.progress)
+    with _sampler(context, adapters) as sampler:
+        collected = collect(context.store, sampler, plan, round_, config, seed, context.progress)
+        figures = sampler.figures
     context.store.rounds.set_stage(round_.id, "labeling")
     return {"round": round_.number, "responses": collected.responses,
             "tasks": len(context.store.tasks.of_round(round_.id)),
             "identical": collected.identical, "too_long": len(plan.too_long),
-            "kl": _kl_of_round(context, round_, adapters)}
+            "kl": _kl_of_round(context, round_, adapters), **figures}
 
 
 def simulate(context: JobContext) -> dict[str, Any]:
@@ -92,6 +98,34 @@ def _adapters_of(context: JobContext, round_: Round) -> dict[int, str | None]:
     if current.path is None or current.id == versions.reference.id:
         return {current.id: reference, versions.reference.id: reference}
     return {current.id: POLICY, versions.reference.id: reference}
+
+
+@contextmanager
+def _sampler(context: JobContext, adapters: Mapping[int, str | None]) -> Iterator[Sampler]:
+    """Who samples the versions: this process, or the server that the settings name."""
+    from loop.models import policy_backbone
+    from policy.samplers import LocalSampler
+    from policy.served import serving
+
+    config, backbone = context.settings.sample, policy_backbone(context.settings.models)
+    if not config.server:
+        yield LocalSampler(backbone, adapters, config)
+        return
+    context.progress.update(0.0, "asking the server")
+    with serving(config, backbone, {id_: _published(context, id_, adapter)
+                                    for id_, adapter in adapters.items()}) as sampler:
+        yield sampler
+
+
+def _published(context: JobContext, version_id: int, adapter: str | None) -> Published:
+    """A version as the server is told of it."""
+    from policy.served import Published
+
+    version = context.store.versions.policy(version_id)
+    folder = context.versions.folder(version)
+    root = context.settings.sample.server_workspace or str(context.workspace.resolve())
+    return Published(version.name, adapter, folder,
+                     "" if version.path is None else str(PurePosixPath(root, version.path)))
 
 
 def _kl_of_round(context: JobContext, round_: Round,

@@ -1,0 +1,338 @@
+"""A small OpenAI-compatible completion server in a process of its own, as vLLM is one: tests sample
+from it through real HTTP.
+
+`python completion_server.py CHECKPOINT PORT [--name NAME] [--processed] [--key KEY] [--no-loading]`
+serves a checkpoint with transformers, and PEFT adapters that are loaded while it runs. It knows
+nothing of prefloop's own code. `POST /fault {"kind": ..., "times": n}` makes it misbehave from then
+on; `GET /seen` tells what it was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class Running:
+    """The server as a test sees it."""
+
+    def __init__(self, checkpoint: Path, *flags: str, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, str(checkpoint), str(self.port), *flags],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def call(self, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data) as answer:
+            return json.loads(answer.read())
+
+    def fault(self, kind: str, times: int = 1_000_000, after: int = 0) -> None:
+        self.call("/fault", {"kind": kind, "times": times, "after": after})
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(checkpoint: Path, *flags: str, port: int = 0) -> Iterator[Running]:
+    server = Running(checkpoint, *flags, port=port)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class Model:
+    """A checkpoint with adapters; one response at a time."""
+
+    def __init__(self, checkpoint: str, name: str, processed: bool) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(1)
+        self.torch = torch
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self.base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        self.base.eval()
+        self.peft: Any = None
+        self.name = name
+        self.adapters: dict[str, str] = {}
+        self.processed = processed
+        self.lock = threading.Lock()
+
+    @property
+    def context(self) -> int:
+        return int(self.base.config.max_position_embeddings)
+
+    def load(self, name: str, path: str) -> None:
+        from peft import PeftModel
+
+        with self.lock:
+            if self.peft is None:
+                self.peft = PeftModel.from_pretrained(self.base, path, adapter_name=name)
+            else:
+                self.peft.load_adapter(path, adapter_name=name)
+            self.peft.eval()
+            self.adapters[name] = path
+
+    def complete(self, adapter: str | None, body: dict[str, Any]) -> dict[str, Any]:
+        torch = self.torch
+        random = torch.Generator().manual_seed(body["seed"])
+        ids, logprobs, reason = [], [], "length"
+        ends = {self.tokenizer.eos_token_id, *body.get("stop_token_ids", [])}
+        with self.lock, torch.no_grad():
+            for _ in range(body["max_tokens"]):
+                text = torch.tensor([[*body["prompt"], *ids]])
+                raw = self._scores(adapter, text).log_softmax(-1)
+                drawn = (raw / body["temperature"]).log_softmax(-1)
+                token = int(torch.multinomial(drawn.exp(), 1, generator=random))
+                ids.append(token)
+                logprobs.append(float((drawn if self.processed else raw)[token]))
+                said = self.tokenizer.decode(ids, skip_special_tokens=True)
+                if token in ends or any(stop in said for stop in body.get("stop", [])):
+                    reason = "stop"
+                    break
+        for stop in body.get("stop", []):
+            said = said.split(stop)[0]
+        return {"index": 0, "text": said, "finish_reason": reason, "token_ids": ids,
+                "prompt_token_ids": body["prompt"],
+                "logprobs": {"token_logprobs": logprobs,
+                             "tokens": [f"token_id:{i}" for i in ids]}}
+
+    def _scores(self, adapter: str | None, text: Any) -> Any:
+        if self.peft is None:
+            return self.base(text).logits[0, -1]
+        if adapter is None:
+            with self.peft.disable_adapter():
+                return self.peft(text).logits[0, -1]
+        self.peft.set_adapter(adapter)
+        return self.peft(text).logits[0, -1]
+
+
+class State:
+    """What the server is told to do wrong, and what it saw."""
+
+    def __init__(self, key: str, loading: bool) -> None:
+        self.key = key
+        self.loading = loading
+        self.kind = ""
+        self.times = self.after = 0
+        self.asked: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+
+    def takes(self, *kinds: str) -> bool:
+        """Whether the fault is one of these and due now."""
+        with self.lock:
+            if self.kind not in kinds or self.times <= 0:
+                return False
+            if self.after > 0:
+                self.after -= 1
+                return False
+            self.times -= 1
+            return True
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Routes of vLLM's server that prefloop uses."""
+
+    model: Model
+    state: State
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        self.state.paths.append(self.path)
+        if self.path == "/seen":
+            state = self.state
+            self._send(200, {"asked": state.asked, "paths": state.paths, "most": state.most,
+                             "headers": state.headers, "loaded": self.model.adapters})
+        elif self.path == "/v1/models" and self._may():
+            names = [self.model.name, *self.model.adapters]
+            self._send(200, {"object": "list", "data": [{"id": n, "object": "model"}
+                                                        for n in names]})
+        elif self.path != "/v1/models":
+            self._send(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/fault":
+            self.state.kind, self.state.times = body["kind"], body["times"]
+            self.state.after = body["after"]
+            self.state.asked.clear()
+            self.state.paths.clear()
+            self.state.headers.clear()
+            self.state.most = 0
+            self._send(200, {})
+            return
+        self.state.paths.append(self.path)
+        if not self._may():
+            return
+        if self.path == "/v1/completions":
+            self._completion(body)
+        elif self.path == "/v1/load_lora_adapter" and self.state.loading:
+            self._load(body)
+        elif self.path == "/v1/unload_lora_adapter" and self.state.loading:
+            self.model.adapters.pop(body["lora_name"], None)
+            self._text(200, "Success")
+        else:
+            self._send(404, {"detail": "Not Found"})
+
+    def _may(self) -> bool:
+        if self.state.takes("redirect"):
+            self.send_response(307)
+            self.send_header("Location", "http://127.0.0.1:9/v1/elsewhere")
+            self.end_headers()
+            return False
+        given = self.headers.get("Authorization", "")
+        if self.state.key and given != f"Bearer {self.state.key}":
+            self._error(401, f"wrong key {given}")
+            return False
+        return True
+
+    def _load(self, body: dict[str, Any]) -> None:
+        name, path = body["lora_name"], body["lora_path"]
+        if name in self.model.adapters:
+            self._error(400, f"The lora adapter '{name}' has already been loaded. If you want to "
+                             "load the adapter in place, set 'load_inplace' to True.")
+        elif not Path(path, "adapter_config.json").is_file():
+            self._error(404, f"Loading lora {name} failed: No adapter found for {path}")
+        else:
+            self.model.load(name, path)
+            self._text(200, f"Success: LoRA adapter '{name}' added successfully.")
+
+    def _completion(self, body: dict[str, Any]) -> None:
+        state = self.state
+        with state.lock:
+            state.asked.append(body)
+            state.headers.append(dict(self.headers))
+            state.now += 1
+            state.most = max(state.most, state.now)
+        try:
+            self._answer(body)
+        finally:
+            with state.lock:
+                state.now -= 1
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        state, name = self.state, body["model"]
+        if state.takes("500"):
+            self._error(500, "the engine is dead")
+        elif state.takes("429"):
+            self._error(429, "too many requests", ("Retry-After", "0"))
+        elif state.takes("hang"):
+            time.sleep(60)
+        elif state.takes("drop"):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif state.takes("die"):
+            os._exit(1)
+        elif state.takes("malformed"):
+            self._text(200, '{"choices": [')
+        elif state.takes("key"):
+            self._error(400, f"bad request with {self.headers.get('Authorization')}")
+        elif name not in (self.model.name, *self.model.adapters):
+            self._error(404, f"The model `{name}` does not exist.")
+        elif len(body["prompt"]) + body["max_tokens"] > self.model.context:
+            self._error(400, f"This model's maximum context length is {self.model.context} tokens.")
+        else:
+            adapter = None if name == self.model.name or state.takes("bare") else name
+            if state.takes("cool"):
+                body = {**body, "temperature": 0.05}
+            self._send(200, self._spoiled({
+                "object": "text_completion", "model": name,
+                "choices": [self.model.complete(adapter, body)]}))
+
+    def _spoiled(self, answer: dict[str, Any]) -> dict[str, Any]:
+        choice = answer["choices"][0]
+        if self.state.takes("no-ids"):
+            del choice["token_ids"]
+            choice["logprobs"]["tokens"] = ["word"] * len(choice["logprobs"]["tokens"])
+        elif self.state.takes("named-ids"):
+            del choice["token_ids"]
+        elif self.state.takes("no-logprobs"):
+            choice["logprobs"] = None
+        elif self.state.takes("wrong-model"):
+            answer["model"] = "another"
+        elif self.state.takes("prompt"):
+            choice["prompt_token_ids"] = choice["prompt_token_ids"][1:]
+        elif self.state.takes("two"):
+            answer["choices"] *= 2
+        elif self.state.takes("strange-ids"):
+            choice["token_ids"][-1] = 10 ** 6
+        elif self.state.takes("cut"):
+            choice["token_ids"] = choice["token_ids"][:1]
+            choice["logprobs"]["token_logprobs"] = choice["logprobs"]["token_logprobs"][:1]
+        return answer
+
+    def _error(self, status: int, message: str, *headers: tuple[str, str]) -> None:
+        self._send(status, {"error": {"message": message, "type": "x", "code": status}}, *headers)
+
+    def _send(self, status: int, document: Any, *headers: tuple[str, str]) -> None:
+        self._text(status, json.dumps(document), *headers)
+
+    def _text(self, status: int, text: str, *headers: tuple[str, str]) -> None:
+        data = text.encode()
+        self.send_response(status)
+        for header in headers:
+            self.send_header(*header)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that hang up."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Quiet."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--name", default="")
+    parser.add_argument("--processed", action="store_true")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--no-loading", action="store_true")
+    given = parser.parse_args()
+    Handler.model = Model(given.checkpoint, given.name or given.checkpoint, given.processed)
+    Handler.state = State(given.key, not given.no_loading)
+    server = Quiet(("127.0.0.1", given.port), Handler)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
