@@ -5,12 +5,14 @@ every task gets its first label before any gets its second, as without an order;
 many labels the order decides. `chosen_by` says what put a task where it is: a rule's name,
 `random`, or `arrival` for what was handed out before there was an order. It stays what it was once
 the task has been handed out, so that what chance chose remains a sample of all.
+
+Beside the order stands how uncertain the instant model is of each open task, for leads to see.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from data.database import Database
@@ -126,9 +128,36 @@ class Asking:
                 "THEN coalesce(chosen_by, ?) ELSE ? END WHERE id = ?",
                 [(place, ARRIVAL, chooser, task_id) for task_id, (place, chooser) in order.items()])
 
-    def forget_order(self) -> None:
-        """Back to the order in which tasks were made, fewest labels first."""
+    def variances(self) -> dict[int, float]:
+        """Task id -> posterior variance of its responses' reward difference, as last written.
+
+        For leads alone: no labeler's page asks for it.
+        """
+        return {row["task_id"]: row["variance"] for row in self._database.rows(
+            "SELECT task_id, variance FROM task_variances")}
+
+    def variance_of(self, task_id: int) -> float | None:
+        """The same of one task, while it is open; None where the instant model knows nothing."""
+        row = self._database.row(
+            "SELECT v.variance FROM task_variances v JOIN tasks t ON t.id = v.task_id "
+            "LEFT JOIN rounds r ON r.id = t.round_id WHERE v.task_id = ? AND t.labels < t.wanted "
+            "AND (t.round_id IS NULL OR r.closed_at IS NULL)", [task_id])
+        return None if row is None else float(row["variance"])
+
+    def put_variances(self, changed: Mapping[int, float], gone: Iterable[int] = ()) -> None:
+        """Write the variances of some tasks, and forget those of others."""
         with self._database.write(durable=False) as db:
+            db.conn.executemany(
+                "INSERT INTO task_variances VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE "
+                "SET variance = excluded.variance", list(changed.items()))
+            db.conn.executemany("DELETE FROM task_variances WHERE task_id = ?",
+                                [(task_id,) for task_id in gone])
+
+    def forget_order(self) -> None:
+        """Back to the order in which tasks were made, fewest labels first; nothing is known of
+        how uncertain they are."""
+        with self._database.write(durable=False) as db:
+            db.conn.execute("DELETE FROM task_variances")
             db.conn.execute(
                 "UPDATE tasks SET priority = -labels, chosen_by = CASE WHEN EXISTS ("
                 "SELECT 1 FROM assignments a WHERE a.task_id = tasks.id) "

@@ -347,6 +347,14 @@ CREATE INDEX changed_answers ON comparisons(created_at) WHERE revision > 1;
 CREATE INDEX decisions_by_time ON decisions(created_at);
 """
 
+# How uncertain the instant model is of each open task, for leads. A table of its own: whoever reads
+# tasks to ask a labeler does not meet it.
+_VARIANCES = """
+CREATE TABLE task_variances (
+    task_id INTEGER PRIMARY KEY REFERENCES tasks(id), variance REAL NOT NULL
+) STRICT;
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -394,6 +402,13 @@ def m006_asking(db: Database) -> None:
 def m007_blind(db: Database) -> None:
     """Counts tell decisions from answers given blind."""
     for statement in _split(_BLIND):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m008_variances(db: Database) -> None:
+    """How uncertain the instant model is of open tasks."""
+    for statement in _split(_VARIANCES):
         db.conn.execute(statement)
 
 

@@ -99,12 +99,24 @@ def _task(thing: int, labeler: Labeler) -> None:
     order = store().assignments.order_for(task, labeler.id)
     show_task(store().prompts.get(task.prompt_id), order)
     _hidden(task.response_ids, labeler)
+    _uncertainty(thing, len(order))
     answers = store().comparisons.of_task(thing)
     if answers:
         st.html(table_html(("Who", "Says", "Reason", "Time", "When"), [
             (who_said(c), in_letters(c.answer, order),
              c.answer.rationale or "–", duration(seconds_of(c.answer)), moment(c.created_at))
             for c in answers], numbers=(3,)))
+
+
+def _uncertainty(task: int, responses: int) -> None:
+    """How sure the instant model is of an open task, which says nothing of what it prefers."""
+    variance = store().asking.variance_of(task)
+    if variance is not None:
+        of = "the reward difference" if responses == 2 else "the least certain pair's difference"
+        st.html(facts_html([("Posterior variance", f"{variance:.3g}",
+                             f"of {of}, by the instant model: ± {variance**0.5:.2g} logits")]))
+        st.caption("The greater it is, the more an answer would tell. It does not say which "
+                   "response the model likes better.")
 
 
 def who_said(comparison: Comparison) -> str:

@@ -29,6 +29,10 @@ POLL = 0.5  # seconds between two looks
 NICENESS = 10
 #: More candidates than this are thinned out at random before a rule looks at them.
 MOST_CANDIDATES = 2000
+#: A variance is written anew when it has changed by this share of itself.
+_NOTICEABLE = 0.02
+#: Tasks whose variances are computed together, which bounds memory.
+_AT_ONCE = 256
 #: The curve is drawn anew when there are so many more answers, as a share and at least.
 _CURVE_SHARE, _CURVE_LEAST = 0.1, 5
 
@@ -119,6 +123,17 @@ class Asker:
         wanted = changed(order(tasks, asking.rule, asking.random_share, seed, favourites), tasks)
         if wanted:
             self.store.asking.put_order(wanted)
+        self._tell_variances([task for task in tasks if task.open])
+
+    def _tell_variances(self, tasks: Sequence[AskedTask]) -> None:
+        """Write how uncertain the model is of each open task, where that has changed noticeably."""
+        assert self.model is not None
+        known, now_known = self.store.asking.variances(), variances_of(self.model, tasks)
+        moved = {i: value for i, value in now_known.items()
+                 if i not in known or abs(value - known[i]) > _NOTICEABLE * known[i]}
+        gone = known.keys() - now_known.keys()
+        if moved or gone:
+            self.store.asking.put_variances(moved, gone)
 
     def _draw_curve(self, pairs: Sequence[AskedPair]) -> None:
         """The learning curve, where there are enough new answers for it to differ."""
@@ -175,6 +190,25 @@ def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule
                 model.posterior.log_tie,
                 asked=np.array([prompts[m[0].prompt_id] for m in model.learned.values()], int))
     return [tasks[c.pair] for c in select(pool, min(count, len(tasks)), RULES[rule], rng, 0.0)]
+
+
+def variances_of(model: InstantModel, tasks: Sequence[AskedTask]) -> dict[int, float]:
+    """Task id -> posterior variance of the reward difference of its two responses; of more than
+    two, that of the pair that is least certain."""
+    from itertools import combinations
+
+    import numpy as np
+
+    rows, found = model.features.rows, {}
+    for start in range(0, len(tasks), _AT_ONCE):
+        part = tasks[start:start + _AT_ONCE]
+        pairs = [(place, rows[a], rows[b]) for place, task in enumerate(part)
+                 for a, b in combinations(task.response_ids, 2)]
+        place, first, second = np.array(pairs, int).reshape(-1, 3).T
+        most = np.zeros(len(part))
+        np.maximum.at(most, place, model.differences(first, second)[1])
+        found |= {task.id: value for task, value in zip(part, most.tolist(), strict=True)}
+    return found
 
 
 def _least_certain(model: InstantModel, rows: Sequence[int]) -> tuple[int, int]:
