@@ -29,6 +29,8 @@ from reward.instant.linear import LinearReward
 from reward.model import RewardModel
 
 Array = np.ndarray[Any, Any]
+#: Hears the share of the scoring that is done; what it raises ends the scoring.
+OnBatch = Callable[[float], None] | None
 #: Beside PEFT's own files, which are the LoRA part's.
 ABOUT = "combined.json"
 #: Precision of the prior on each weight: none to speak of.
@@ -62,25 +64,37 @@ class CombinedReward:
         self.max_length = max_length
 
     def parts(self, conversations: Sequence[Sequence[Message]],
-              on_batch: Callable[[float], None] | None = None) -> Array:
+              on_batch: OnBatch = None) -> Array:
         """[n, parts] every part's own score of each conversation's last turn."""
-        kinds = sorted({kind for part in self.linear for kind in part.kinds})
-        encoded = [encode_response(self.backbone, conversation[:-1], conversation[-1]["content"],
-                                   self.max_length) for conversation in conversations]
-        half = 0.5 if self.lora else 1.0
-        features = compute(self.backbone, encoded, kinds,
-                           None if on_batch is None else lambda share: on_batch(half * share))
-        columns = [part.scores(features) for part in self.linear]
-        if self.lora is not None:
-            columns.append(np.array(self.lora.score(
-                conversations, on_batch=None if on_batch is None else
-                lambda share: on_batch(half + (1 - half) * share))))
-        return np.stack(columns, axis=1) if len(conversations) else np.zeros((0, len(columns)))
+        return self._parts(conversations, on_batch, [True] * len(self.weights))
 
-    def score(self, conversations: Sequence[Sequence[Message]], batch_size: int = 32,
-              on_batch: Callable[[float], None] | None = None) -> list[float]:
-        """One score for each conversation, in the order given; differences are log odds."""
-        found: list[float] = (self.parts(conversations, on_batch) @ np.array(self.weights)).tolist()
+    def _parts(self, conversations: Sequence[Sequence[Message]], on_batch: OnBatch,
+               wanted: Sequence[bool]) -> Array:
+        """[n, parts] the scores of the wanted parts, 0 for the others, which are not computed."""
+        linear = [part if wish else None for part, wish in zip(self.linear, wanted, strict=False)]
+        lora = self.lora if wanted[-1] else None
+        kinds = sorted({kind for part in linear if part for kind in part.kinds})
+        half = 1.0 if lora is None else 0.5 if kinds else 0.0
+        found = np.zeros((len(conversations), len(self.weights)))
+        if kinds:
+            encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
+                       for c in conversations]
+            features = compute(self.backbone, encoded, kinds, None if on_batch is None else
+                               lambda share: on_batch(half * share))
+            for column, part in enumerate(linear):
+                if part is not None:
+                    found[:, column] = part.scores(features)
+        if lora is not None:
+            found[:, -1] = lora.score(conversations, on_batch=None if on_batch is None else
+                                      lambda share: on_batch(half + (1 - half) * share))
+        return found
+
+    def score(self, conversations: Sequence[Sequence[Message]], *,
+              on_batch: OnBatch = None) -> list[float]:
+        """One score for each conversation, in the order given; differences are log odds. A part
+        whose weight is 0 is not asked."""
+        found: list[float] = (self._parts(conversations, on_batch, [w != 0 for w in self.weights])
+                              @ np.array(self.weights)).tolist()
         return found
 
     def save(self, folder: Path) -> None:
@@ -124,12 +138,13 @@ class CombinedReward:
         return cls(backbone, linear, lora, weights, longest)
 
 
-def fit_weights(odds: Array, decided: Array) -> Array:
+def fit_weights(odds: Array, decided: Array, precision: float = _PRECISION) -> Array:
     """[K] weights ≥ 0 of K parts with the greatest likelihood of answers that no part has seen.
 
     Args:
         odds: [M, K] each part's reward difference, first − second.
         decided: [M, 2] weight on the first and on the second being better.
+        precision: of the normal prior on each weight.
 
     The likelihood is concave, so the constrained optimum is the best of the unconstrained ones on
     subsets of the parts whose weights come out positive; at most 2ᴷ − 1 small fits.
@@ -147,7 +162,7 @@ def fit_weights(odds: Array, decided: Array) -> Array:
     for subset in map(list, subsets):
         nothing = np.zeros(len(odds), int)
         design = Design(np.zeros((1, 0)), nothing, nothing, odds[:, subset])
-        found = fit(design, outcomes, np.full(len(subset), _PRECISION), ties=False)
+        found = fit(design, outcomes, np.full(len(subset), precision), ties=False)
         value = float(-(decided * np.logaddexp(0, np.array([-1, 1]) * (
             odds[:, subset] @ found.coefficients)[:, None])).sum())
         if (found.coefficients > 0).all() and value > best:

@@ -12,6 +12,14 @@ from data.errors import BadInput
 class RewardConfig:
     """How a reward model version is trained."""
 
+    form: Literal["best", "lora"] = "best"
+    """What the version is: the best of the LoRA model, a linear head on frozen features and both
+    together, chosen by a part of the training prompts that is kept from training; or the LoRA
+    model, trained on all of them, as an ensemble always is."""
+
+    selection_share: float = 0.2
+    """Share of the training prompts that the form is chosen by, where there are enough of them."""
+
     members: int = 1
     """Reward models that are trained side by side as one version, an ensemble, whose members'
     disagreement says where none of them knows; 1: a single model."""
@@ -77,6 +85,11 @@ class RewardConfig:
         for name in ("margin_per_strength", "weight_decay", "patience", "shared_blocks"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
+        if self.form not in ("best", "lora"):
+            raise BadInput(f"--form: {self.form!r} is neither best nor lora")
+        if not 0 < self.selection_share < 1:
+            raise BadInput("--selection-share: must be between 0 and 1, "
+                           f"not {self.selection_share}")
         if self.rankings not in ("pairs", "plackett-luce"):
             raise BadInput(f"--rankings: {self.rankings!r} is neither pairs nor plackett-luce")
         if self.rankings == "plackett-luce" and self.margin_per_strength > 0:

@@ -67,12 +67,15 @@ class PreferenceData:
     held_out: tuple[Example, ...]
     identical: int = 0
     """Pairs left out because both texts are the same."""
+    selection: tuple[Example, ...] = ()
+    """Training prompts that are kept from training, to choose by among what was trained."""
 
     @property
     def comparisons(self) -> dict[int, str]:
         """Comparison id -> split, for the reward model's lineage."""
         return {pair.comparison_id: split
-                for split, examples in (("train", self.train), ("held_out", self.held_out))
+                for split, examples in (("train", (*self.train, *self.selection)),
+                                    ("held_out", self.held_out))
                 for example in examples for pair in example.pairs}
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,9 +85,9 @@ class PreferenceData:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PreferenceData:
         """The inverse of `as_dict`, through JSON too (which makes texts of the ids)."""
-        train, held_out = (tuple(_example(e) for e in values[split])
-                           for split in ("train", "held_out"))
-        return cls(train, held_out, values["identical"])
+        train, held_out, selection = (tuple(_example(e) for e in values.get(split, ()))
+                                      for split in ("train", "held_out", "selection"))
+        return cls(train, held_out, values["identical"], selection)
 
 
 def from_store(store: Store, round_ids: Collection[int] | None = None) -> PreferenceData:

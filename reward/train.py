@@ -287,7 +287,7 @@ def _summary(run: _Run) -> dict[str, Any]:
             "prompts": len(run.data.train), "responses": len(responses),
             "pairs": count_pairs(run.data.train),
             "ties": sum(p.is_tie for e in run.data.train for p in e.pairs),
-            "comparisons": sum(s == "train" for s in run.data.comparisons.values()),
+            "comparisons": len({p.comparison_id for e in run.data.train for p in e.pairs}),
             "identical_pairs_left_out": run.data.identical,
             "cut_responses": len(run.encoder.cut.intersection(responses))}
 

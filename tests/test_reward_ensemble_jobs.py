@@ -14,6 +14,7 @@ from reward_world import good_wins
 
 from backbone.config import ModelConfig
 from data.progress import Stopped
+from data.records import RewardModel as Version
 from data.store import Store
 from loop import cli
 from loop.stages.judges import Obeyed
@@ -166,11 +167,12 @@ def test_the_value_model_starts_by_predicting_the_ensembles_rewards(tmp_path: Pa
     members = [RewardModel.fresh(backbone, lora, 100, 5, f"reward-{n}") for n in range(2)]
     Ensemble(members, [0.75, 0.75]).save(tmp_path / "kept")
     model = load_scorer(backbone, tmp_path / "kept")
-    obeyed = Obeyed(model, PPOConfig())
-    mean, spread = 0.2, 1.5
+    obeyed, mean, spread = Obeyed(model, PPOConfig()), 0.2, 1.5
+    version = Version(1, "reward-1", "tiny", "", None, None, {}, {
+        "score_mean": mean, "score_std": spread}, "")
     texts = [e.conversation(i) for e in good_wins(3).train for i in e.texts]
     rewards = [(score - mean) / spread for score in obeyed.score(texts)]
-    head = load_value(backbone, ModelConfig(), *obeyed.value_start(tmp_path / "kept", mean, spread))
+    head = load_value(backbone, ModelConfig(), *obeyed.value_start(version, tmp_path / "kept"))
     assert head.bias is not None
     started = RewardModel(backbone, VALUE, head, 100).score(texts)  # type: ignore[arg-type]
     assert started == pytest.approx(rewards, abs=1e-5)

@@ -45,6 +45,7 @@ def page(labeler: Labeler) -> None:
     if not figures.known(found.metrics):
         st.info("This report was made before there were breakdowns. Evaluate again makes them.")
         return
+    _what_it_is({"selection": model.metrics.get("selection"), **found.metrics})
     _baselines_and_calibration(found.metrics)
     _breakdowns(found.metrics)
     _mistakes(found.metrics, labeler)
@@ -74,6 +75,22 @@ def _made(model: RewardModel, found: Report) -> None:
                "labeler's vote by itself. Intervals are 95 %, over prompts.")
     if voters := figures.voters_words(found.metrics):
         st.caption(voters)
+
+
+def _what_it_is(metrics: Mapping[str, Any]) -> None:
+    """A version that is more than a LoRA model, or might have been: its form, and its members."""
+    ensemble, selection = figures.ensemble_words(metrics), figures.selection_words(metrics)
+    if ensemble:
+        st.markdown("#### Ensemble")
+        st.text(ensemble)
+        if rows := figures.rule_table(metrics):
+            st.html(table_html(("Scored by", "Mean score", "Right", "Cross-entropy, nats"), rows))
+    if selection:
+        st.markdown("#### Form")
+        st.text(selection)
+        if rows := figures.selection_table(metrics):
+            st.html(table_html(("On training prompts that were set aside", "Right",
+                                "Cross-entropy, nats", "Nats more than the chosen one"), rows))
 
 
 def _evaluate(name: str) -> None:

@@ -30,6 +30,9 @@ WAYS = (
     ("labeler", "By labeler", "Each labeler's own votes."),
 )
 
+_FORMS = {"lora": "The LoRA model", "linear": "A linear head on frozen features",
+          "combined": "Both together"}
+
 #: Accuracy that others have published: (where, what it says).
 PUBLISHED = (
     ("Llama 2, significantly / better / slightly / negligibly better", "94 / 76 / 66 / 55 %"),
@@ -69,6 +72,10 @@ def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     value, more = number(estimate_of(metrics.get("cross_entropy")))
     yield "Cross-entropy, nats", value, f"{more}; knowing nothing is 0.693"
     yield ("Calibration error", *_calibration(metrics))
+    ensemble = metrics.get("ensemble")
+    if ensemble:
+        value, more = number(estimate_of(ensemble.get("spread")))
+        yield f"Spread of {ensemble['members']} members", value, f"{more}; a response's scores"
     spearman = estimate_of((metrics.get("length_correlation") or {}).get("spearman"))
     few = spearman is not None and spearman.n < FEW
     value, more = number(None if few else spearman)
@@ -90,6 +97,57 @@ def gains(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("another labeler", base.get("over_other_labeler"))]
     return [(over, gain_words(estimate)) for over, values in rows
             if (estimate := estimate_of(values)) is not None]
+
+
+def rule_table(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Each rule that makes one score of an ensemble's: its mean score, accuracy, cross-entropy."""
+    found = metrics.get("ensemble") or {}
+    titles = {"mean": "Mean of the members (this report)", "worst": "The worst member",
+              "variance-penalised": f"Mean − {plain(found.get('penalty', 1.0))} · variance"}
+    return [(titles.get(rule, rule), _plain_estimate(values.get("score")),
+             accuracy_words(estimate_of(values.get("accuracy"))),
+             _plain_estimate(values.get("cross_entropy")))
+            for rule, values in (found.get("rules") or {}).items()]
+
+
+def ensemble_words(metrics: Mapping[str, Any]) -> str:
+    """That the version is an ensemble, and whether its spread tells where it is wrong; empty for a
+    single model."""
+    found = metrics.get("ensemble")
+    if not found:
+        return ""
+    each = [100 * estimate.value for values in found.get("each", ())
+            if (estimate := estimate_of(values)) is not None and estimate.n >= FEW]
+    words = f"An ensemble of {found['members']} reward models"
+    words += f", each right in {min(each):.1f} to {max(each):.1f} %. " if each else ". "
+    right, wrong = (estimate_of(found.get(f"spread_{name}")) for name in ("right", "wrong"))
+    if right is None or wrong is None or min(right.n, wrong.n) < FEW:
+        return words + ("Too few held-out pairs to say whether its members differ more where it is "
+                        "wrong.")
+    return words + (f"On a pair its members differ by {right} where their mean is right, and by "
+                    f"{wrong} where it is wrong.")
+
+
+def selection_words(metrics: Mapping[str, Any]) -> str:
+    """Which form the version has and why; empty for an ensemble, and where nothing says so."""
+    found = metrics.get("selection")
+    if not found or metrics.get("ensemble"):
+        return ""
+    if "forms" not in found:
+        return f"{_FORMS.get(found['form'], found['form'])}: {found['why']}."
+    return (f"{_FORMS.get(found['form'], found['form'])}: {found['why']}, "
+            f"{found['pairs']:,} pairs of {found['prompts']:,} prompts.")
+
+
+def selection_table(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Each form on the prompts that were set aside: accuracy, cross-entropy, and how much more of
+    it than the chosen one's."""
+    found = metrics.get("selection") or {}
+    return [(_FORMS.get(form, form), accuracy_words(estimate_of(values.get("accuracy"))),
+             _plain_estimate(values.get("cross_entropy")),
+             "chosen" if form == found["form"] else
+             _plain_estimate((found.get("over") or {}).get(form)))
+            for form, values in (found.get("forms") or {}).items()]
 
 
 def group_table(metrics: Mapping[str, Any], way: str) -> list[tuple[str, str, str]]:
@@ -145,6 +203,12 @@ def mistake_words(mistake: Mapping[str, Any]) -> str:
 def rows_of(metrics: Mapping[str, Any], way: str) -> list[Mapping[str, Any]]:
     """The groups of one way to break accuracy down, as the report holds them."""
     return list(((metrics.get("groups") or {}).get(way) or {}).get("rows", ()))
+
+
+def _plain_estimate(values: Any) -> str:
+    """An estimate with its interval and n, or that there is none."""
+    estimate = estimate_of(values)
+    return NOTHING if estimate is None else str(estimate)
 
 
 def _share(estimate: Estimate | None) -> tuple[str, str]:

@@ -25,6 +25,14 @@ def print_report(result: Mapping[str, Any]) -> None:
     if voters := figures.voters_words(result):
         print(voters)
     print_table("Figures", ["", "", ""], [list(fact) for fact in figures.facts(result)])
+    for words in (figures.ensemble_words(result), figures.selection_words(result)):
+        if words:
+            print(f"\n{words}")
+    print_table("Ensemble", ["scored by", "mean score", "right", "cross-entropy"],
+                [list(row) for row in figures.rule_table(result)])
+    print_table("Form", ["on training prompts set aside", "right", "cross-entropy",
+                         "more than the chosen one's"],
+                [list(row) for row in figures.selection_table(result)])
     print(f"\n{figures.calibration_words(result)}\n{reveal_line(figures.drift_words(result))}")
     print_table("Gain on the same pairs", ["over", ""],
                 [list(row) for row in figures.gains(result)])
@@ -50,10 +58,27 @@ def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
                        "labeler's vote by itself. Intervals are 95 %, clustered by prompt. "
                        + figures.voters_words(result)),
         page.table(["", "", ""], figures.facts(result)),
-        "<h2>Against its baselines</h2>", *_baselines(result),
+        *_what_it_is(result), "<h2>Against its baselines</h2>", *_baselines(result),
         "<h2>Drift</h2>", page.paragraph(figures.drift_words(result)),
         "<h2>Where it is right</h2>", *_groups(result),
         "<h2>The worst mistakes</h2>", *_mistakes(result.get("mistakes") or [], store)])
+
+
+def _what_it_is(result: Mapping[str, Any]) -> list[str]:
+    """An ensemble's members and its careful scores; the form that was chosen."""
+    parts = []
+    for title, words, heads, rows in (
+            ("Ensemble", figures.ensemble_words(result),
+             ["scored by", "mean score", "right", "cross-entropy, nats"],
+             figures.rule_table(result)),
+            ("Form", figures.selection_words(result),
+             ["on training prompts that were set aside", "right", "cross-entropy, nats",
+              "nats more than the chosen one"], figures.selection_table(result))):
+        if words:
+            parts += [f"<h2>{title}</h2>", page.paragraph(words)]
+        if rows:
+            parts.append(page.table(heads, rows))
+    return parts
 
 
 def _baselines(result: Mapping[str, Any]) -> list[str]:

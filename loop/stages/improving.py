@@ -43,7 +43,7 @@ def improve_with_ppo(context: JobContext) -> dict[str, Any]:
         mean, spread = obeyed.scale(given.judge)
         value = reward_backbone(models)
         head = load_value(value, models, *obeyed.value_start(
-            context.workspace / given.judge.path, mean, spread), context.seed)
+            given.judge, context.workspace / given.judge.path), context.seed)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
         with judges_of(context, given.judge, config.judges) as judges:

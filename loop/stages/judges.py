@@ -64,15 +64,20 @@ class Obeyed:
         mean, spread = scale_by(kept, self._rule, self._penalty)
         return mean, spread or 1.0
 
-    def value_start(self, folder: Path, mean: float, spread: float
-                    ) -> tuple[Path | None, float, float]:
+    def value_start(self, version: RewardModel, folder: Path) -> tuple[Path, float, float]:
         """What a value model starts from: an adapter with a head, and what of its scores is to
-        become 0 and 1. Of an ensemble its first member, whose scores are not centred."""
+        become 0 and 1. Of an ensemble that is its first member, whose scores are not centred; where
+        a linear head has a part in the reward, the LoRA part in its own scale."""
+        from reward.combined import CombinedReward
         from reward.ensemble import member_folder
 
-        if self._ensemble is None:
-            return folder, mean, spread
-        return member_folder(folder, 0), mean + self._ensemble.centers[0], spread
+        mean, spread = self.scale(version)
+        if self._ensemble is not None:
+            return member_folder(folder, 0), mean + self._ensemble.centers[0], spread
+        if isinstance(self.model, CombinedReward):
+            kept = version.metrics["selection"]["lora_scale"]
+            return folder, kept["mean"], kept["std"] or 1.0
+        return folder, mean, spread
 
     def _members(self, conversations: Sequence[Sequence[Message]]) -> Array:
         """[M, n] the members' scores; of the conversations of the last call, as they were."""

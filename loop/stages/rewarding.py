@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from data.store import Store
     from reward.examples import Example
     from reward.scorer import Scorer
+    from reward.train import TrainedReward
 
 _BEFORE = "reward-before"  # the adapter of the version that a report compares with
 
@@ -32,28 +33,53 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         require_learnable(data)  # before torch and the model, which take their time
     from loop.asking.instant import instant_beside
     from loop.models import reward_backbone
+    from reward.forms import set_aside
     from reward.train import train
 
     context.progress.update(0.0, "loading the model")
     backbone = reward_backbone(models)
     context.enter_stage("training")
-    trained = train(backbone, data, context.settings.reward,
+    config = context.settings.reward
+    trained = train(backbone, set_aside(data, config, context.seed), config,
                     backbone.new_lora_config(models.lora_rank, models.lora_alpha),
                     seed=context.seed, progress=context.progress,
                     checkpoint_folder=context.checkpoints)
+    model, metrics = _in_its_best_form(context, trained)
     metrics = _with_what_the_store_knows(
-        context, trained.metrics, trained.data.held_out,
+        context, metrics, trained.data.held_out,
         _version_before(context, len(context.store.versions.reward_models())))
     metrics |= instant_beside(context, trained.data)
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
-    trained.model.save(context.workspace / path)
+    model.save(context.workspace / path)
     version = context.store.versions.add_reward_model(
         name=name, base=models.reward_checkpoint, path=path, metrics=metrics,
         comparisons=trained.data.comparisons, round_id=context.round_id, job_id=context.job.id,
         config=context.job.resolved)
     context.forget_checkpoints()
     return {"reward_model": version.name, **version.metrics}
+
+
+def _in_its_best_form(context: JobContext,
+                      trained: TrainedReward) -> tuple[Scorer, dict[str, Any]]:
+    """What the version is to be, with its report, which says under `selection` why it is that."""
+    from reward.evaluate import evaluate
+    from reward.forms import choose_form, unchosen
+    from reward.model import RewardModel as Single
+
+    if not trained.data.selection or not isinstance(trained.model, Single):
+        return trained.model, {**trained.metrics, "selection": unchosen(context.settings.reward)}
+    chosen = choose_form(trained.model, trained.data.train, trained.data.selection, context.seed,
+                         lambda share: context.progress.update(
+                             1.0, f"a linear head, to choose the better: {share:.0%}"))
+    metrics = trained.metrics
+    selection = {**chosen.document, "lora_scale": {
+        "mean": metrics["score_mean"], "std": metrics["score_std"]}}
+    if chosen.scorer is not trained.model:
+        metrics = {**evaluate(chosen.scorer, trained.data, on_batch=lambda share:
+                              context.progress.update(1.0, f"measuring: {share:.0%}")),
+                   "train": metrics["train"]}
+    return chosen.scorer, {**metrics, "selection": selection}
 
 
 def evaluate_reward(context: JobContext) -> dict[str, Any]:
@@ -75,7 +101,8 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
                      on_batch=lambda share: context.progress.update(share, "scoring"))
     known = [v.name for v in context.store.versions.reward_models()]
     before = _version_before(context, known.index(version.name))
-    return {"reward_model": version.name,
+    kept = {key: version.metrics[key] for key in ("selection",) if key in version.metrics}
+    return {"reward_model": version.name, **kept,
             **_with_what_the_store_knows(context, found, data.held_out, before, bool(file))}
 
 

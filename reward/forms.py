@@ -1,0 +1,183 @@
+"""Which form a reward model version takes: the LoRA model, a linear head, or both together.
+
+A linear head on frozen features (`reward.instant`) takes seconds, and with few labels it is often
+as good as a LoRA model, or sees something else. So a part of the *training* prompts is kept from
+both, and says which of three forms is used: each part by itself, and their sum with weights ≥ 0
+(`reward.combined`). A form's weights are fitted to the other folds of that part, by prompt, for
+each fold that they are judged on: a form of two parts pays for its second weight, and one that is
+too sure of itself is not punished for its scale, which rewards have none of. The least
+cross-entropy is chosen. Held-out prompts, which reports are on, have no say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backbone.model import Backbone
+from data.errors import BadInput
+from data.measures.statistics import Estimate
+from reward.combined import CombinedReward, LinearPart, fit_weights
+from reward.config import RewardConfig
+from reward.evaluate import score_responses
+from reward.examples import Example, PreferenceData
+from reward.instant.choosing import choose_features, grouped_folds, prepare
+from reward.instant.comparisons import comparisons_of
+from reward.instant.features import FeatureKind, compute, encode_response, layer_count
+from reward.instant.linear import fit_linear
+from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
+from reward.model import RewardModel
+from reward.report.votes import Array, Votes, as_dict, ratio
+
+#: The parts of each form: 0 is the linear head, 1 the LoRA model. The first of equals is chosen.
+FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
+#: Prompts with a decided pair that the choice needs at least: fewer cannot tell forms apart.
+LEAST_PROMPTS = 10
+FOLDS = 5
+#: Features and spread of the head are chosen by so many of the newest pairs at the most.
+_MOST_PAIRS = 2000
+#: Precision of the prior on a weight, of parts whose differences have a mean square of 1: against
+#: an infinite weight where a part happens to be right about all pairs.
+_PRECISION = 0.04
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a version is to be, and why."""
+
+    scorer: RewardModel | CombinedReward
+    document: dict[str, Any]
+    """As JSON can hold it: `form`, `why`, `prompts` and `pairs` judged on, and of `forms` each
+    one's `accuracy`, `cross_entropy` and `weights`; `over`, by how much less cross-entropy the
+    chosen one has than each other, on the same pairs; `features` and `spread` of the head."""
+
+    @property
+    def form(self) -> str:
+        """The name of the form."""
+        return str(self.document["form"])
+
+
+def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> PreferenceData:
+    """The data with a part of the training prompts kept from training, for the choice.
+
+    Drawn for each prompt by itself, so that labels which arrive later move none from part to part.
+    Nothing is set aside where nothing is to be chosen, or where either part would be too small.
+    """
+    if config.form != "best" or config.members > 1:
+        return data
+    aside = {e.prompt_id for e in data.train if random.Random(
+        f"selection/{seed}/{e.prompt_id}").random() < config.selection_share}
+    kept, selection = (tuple(e for e in data.train if (e.prompt_id in aside) == chosen)
+                       for chosen in (False, True))
+    if min(_decided_prompts(kept), _decided_prompts(selection)) < LEAST_PROMPTS:
+        return data
+    return replace(data, train=kept, selection=selection)
+
+
+def unchosen(config: RewardConfig) -> dict[str, Any]:
+    """The document of a version that nothing was set aside for: the LoRA model, and why."""
+    if config.members > 1:
+        why = "an ensemble is used as it is"
+    elif config.form == "lora":
+        why = "asked for by the setting `form`"
+    else:
+        why = (f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided "
+               "pair have to be in the part that is set aside")
+    return {"form": "lora", "why": why}
+
+
+def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence[Example],
+                seed: int = 0, on_batch: Callable[[float], None] | None = None) -> Chosen:
+    """Fit a linear head to what a LoRA model learned from, and choose by what neither did.
+
+    Raises:
+        BadInput: the linear head has nothing to learn from.
+    """
+    part, about = _linear_part(lora.backbone, train, lora.max_length, on_batch)
+    linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
+    votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
+    odds = np.stack([vote.differences for vote in votes], axis=1)
+    document = {**compare(votes[0], odds, seed), **about}
+    best = document["form"]
+    scorer = lora if best == "lora" else CombinedReward(
+        lora.backbone, [part], lora, list(document["forms"][best]["weights"].values()),
+        lora.max_length)
+    return Chosen(scorer, document)
+
+
+def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
+    """Which form has the least cross-entropy; see `Chosen.document`.
+
+    Args:
+        votes: decided pairs that no part has learned from.
+        odds: [P, 2] score differences, chosen − rejected, of the linear head and the LoRA model.
+    """
+    folds = grouped_folds(votes.prompts, min(FOLDS, votes.prompt_count), seed)
+    losses, forms = {}, {}
+    for form, columns in FORMS.items():
+        judged = replace(votes, differences=_unseen(odds, folds, columns))
+        losses[form] = np.logaddexp(0, -judged.differences)
+        forms[form] = {"accuracy": as_dict(judged.accuracy()),
+                       "cross_entropy": as_dict(_mean(losses[form], judged)),
+                       "weights": dict(zip(("linear", "lora"), _weights(odds, columns).tolist(),
+                                           strict=True))}
+    able = [form for form in FORMS if form == "lora" or any(forms[form]["weights"].values())]
+    best = min(able, key=lambda form: float(losses[form].mean()))
+    return {"form": best, "why": "the least cross-entropy on training prompts that were set aside",
+            "prompts": votes.prompt_count, "pairs": len(votes.pairs), "forms": forms,
+            "over": {form: as_dict(_mean(losses[form] - losses[best], votes))
+                     for form in FORMS if form != best}}
+
+
+def _linear_part(backbone: Backbone, train: Sequence[Example], max_length: int,
+                 on_batch: Callable[[float], None] | None) -> tuple[LinearPart, dict[str, Any]]:
+    """The head of the training comparisons, its features and spread chosen within them."""
+    rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
+    encoded = [encode_response(backbone, e.messages, text, max_length)
+               for e in train for text in e.texts.values()]
+    sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
+            for name, kinds in feature_sets(kinds_of(layer_count(backbone))).items()}
+    found = compute(backbone, encoded, sorted({k for kinds in sets.values() for k in kinds}),
+                    on_batch)
+    values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
+    answers = comparisons_of(train, rows)
+    newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
+    best = choose_features(prepare(values, components=COMPONENTS), newest, spreads=SPREADS)[0]
+    name = best.features.name
+    head = fit_linear(values[name], answers, spread=best.spread, standard=best.features.standard)
+    return LinearPart(sets[name], head), {"features": name, "spread": best.spread}
+
+
+def _unseen(odds: Array, folds: Array, columns: Sequence[int]) -> Array:
+    """[P] log odds of a form on each pair, with weights that the pair's fold had no part in."""
+    found = np.zeros(len(odds))
+    for fold in range(int(folds.max(initial=0)) + 1):
+        found[folds == fold] = odds[folds == fold] @ _weights(odds[folds != fold], columns)
+    return found
+
+
+def _weights(odds: Array, columns: Sequence[int]) -> Array:
+    """[2] weights of both parts with the greatest likelihood of the pairs ([P, 2] differences,
+    chosen − rejected); 0 for parts that the form has not, and where no part agrees with them."""
+    found = np.zeros(odds.shape[1])
+    scale = np.sqrt((odds**2).mean(axis=0)) if len(odds) else np.zeros(odds.shape[1])
+    used = [column for column in columns if scale[column] > 0]
+    decided = np.tile([1.0, 0.0], (len(odds), 1))
+    with suppress(BadInput):
+        found[used] = fit_weights(odds[:, used] / scale[used], decided, _PRECISION) / scale[used]
+    return found
+
+
+def _mean(values: Array, votes: Votes) -> Estimate:
+    """The mean over pairs, its interval over prompts."""
+    return ratio(np.bincount(votes.prompts, values, votes.prompt_count),
+                 np.bincount(votes.prompts, minlength=votes.prompt_count))
+
+
+def _decided_prompts(examples: Sequence[Example]) -> int:
+    return sum(any(not pair.is_tie for pair in example.pairs) for example in examples)

@@ -1,0 +1,294 @@
+"""The form of a version is chosen by training prompts that it did not learn from, and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from reward_world import good_wins
+from safetensors.numpy import load_file
+
+from backbone.config import ModelConfig
+from backbone.model import Backbone
+from data.errors import BadInput
+from data.progress import Stopped
+from data.store import Store
+from loop import cli
+from loop.workspace import Plan, make_workspace
+from reward.combined import CombinedReward
+from reward.config import RewardConfig
+from reward.examples import PreferenceData
+from reward.forms import FORMS, LEAST_PROMPTS, choose_form, compare, set_aside, unchosen
+from reward.model import RewardModel
+from reward.report.votes import Votes
+from reward.scorer import load_scorer
+from reward.train import train
+
+CONFIG = RewardConfig(epochs=4, responses_per_step=16, learning_rate=1e-2)
+Array = np.ndarray[Any, Any]
+
+
+def test_what_is_set_aside_is_whole_prompts_and_stays_aside() -> None:
+    data = good_wins(100, 20)
+    found = set_aside(data, CONFIG, 3)
+    kept, aside = ({e.prompt_id for e in part} for part in (found.train, found.selection))
+    assert not kept & aside and kept | aside == {e.prompt_id for e in data.train}
+    assert 10 <= len(aside) <= 35
+    assert found.held_out == data.held_out
+    assert found.comparisons == data.comparisons, "they taught the version all the same"
+    assert PreferenceData.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+    more = set_aside(good_wins(150), CONFIG, 3)
+    assert {e.prompt_id for e in more.selection if e.prompt_id <= 100} == aside
+    assert {e.prompt_id for e in set_aside(data, CONFIG, 4).selection} != aside
+
+
+@pytest.mark.parametrize(("prompts", "changed", "why"), [
+    (100, {"form": "lora"}, "asked for"), (100, {"members": 2}, "ensemble"),
+    (30, {}, "too few"), (100, {"selection_share": 0.95}, "too few")])
+def test_nothing_is_set_aside_where_nothing_is_to_be_chosen(
+        prompts: int, changed: dict[str, Any], why: str) -> None:
+    data, config = good_wins(prompts), replace(CONFIG, **changed)
+    assert set_aside(data, config, 0) is data
+    assert unchosen(config)["form"] == "lora" and why in unchosen(config)["why"]
+
+
+def test_ties_alone_choose_nothing() -> None:
+    data = good_wins(100)
+    ties = PreferenceData(tuple(replace(e, pairs=tuple(replace(p, strength=0) for p in e.pairs))
+                                for e in data.train), ())
+    assert set_aside(ties, CONFIG, 0) is ties and LEAST_PROMPTS > 1
+
+
+def votes(count: int) -> Votes:
+    """One decided pair a prompt."""
+    examples = good_wins(count).train
+    return Votes.of(examples, {i: 0.0 for e in examples for i in e.texts})
+
+
+@pytest.mark.parametrize(("noise", "form"), [
+    ((0.3, 3.0), "linear"), ((3.0, 0.3), "lora"), ((1.0, 1.0), "combined")])
+def test_the_form_that_knows_most_is_chosen(noise: tuple[float, float], form: str) -> None:
+    rng = np.random.default_rng(1)
+    truth = np.abs(rng.normal(size=400)) * np.where(rng.random(400) < 0.9, 1, -1)
+    odds = np.stack([truth + scale * rng.normal(size=400) for scale in noise], axis=1)
+    found = compare(votes(400), odds)
+    best = found["forms"][found["form"]]["cross_entropy"]["value"]
+    assert all(best <= one["cross_entropy"]["value"] for one in found["forms"].values())
+    alone = "linear" if noise[0] < noise[1] else "lora"
+    assert found["form"] == form or (form != "combined" and found["forms"][alone][
+        "cross_entropy"]["value"] - best < 0.005), "the sum may be a hair better than its one part"
+    assert found["prompts"] == found["pairs"] == 400
+    assert found["over"].keys() == FORMS.keys() - {found["form"]}
+    for other, gain in found["over"].items():
+        assert gain["value"] == pytest.approx(
+            found["forms"][other]["cross_entropy"]["value"] - best)
+        assert gain["low"] <= gain["value"] <= gain["high"] and gain["n"] == 400
+    # the scale of a part is nothing that it is judged by
+    scaled = compare(votes(400), odds * np.array([100.0, 0.01]))
+    assert scaled["form"] == found["form"]
+    for name in FORMS:
+        assert scaled["forms"][name]["cross_entropy"]["value"] == pytest.approx(
+            found["forms"][name]["cross_entropy"]["value"], rel=1e-5)
+
+
+def test_a_form_is_judged_by_weights_of_the_other_folds() -> None:
+    """Against a grid for the weight, and folds and figures of its own."""
+    from reward.instant.choosing import grouped_folds
+
+    rng = np.random.default_rng(2)
+    odds = np.stack([rng.normal(0.5, 2, 60), rng.normal(0.2, 1, 60)], axis=1)
+    found, folds = compare(votes(60), odds, seed=5), grouped_folds(np.arange(60), 5, 5)
+    for form, column in (("linear", 0), ("lora", 1)):
+        losses = np.zeros(60)
+        for fold in range(5):
+            seen = odds[folds != fold, column]
+            size = np.sqrt((seen**2).mean())
+            grid = np.linspace(0, 6, 6001)
+            cost = np.log1p(np.exp(-np.outer(grid, seen / size))).sum(1) + 0.04 * grid**2 / 2
+            weight = grid[cost.argmin()] / size
+            unseen = odds[folds == fold, column]
+            losses[folds == fold] = np.log1p(np.exp(-weight * unseen))
+        of_form = found["forms"][form]
+        assert of_form["cross_entropy"]["value"] == pytest.approx(losses.mean(), abs=2e-4)
+        assert of_form["accuracy"]["value"] == pytest.approx((odds[:, column] > 0).mean())
+        assert of_form["accuracy"]["n"] == 60
+
+
+def test_parts_that_are_always_wrong_leave_the_lora_model() -> None:
+    found = compare(votes(40), -np.abs(np.random.default_rng(0).normal(size=(40, 2))))
+    assert found["form"] == "lora"
+    assert found["forms"]["linear"]["weights"] == {"linear": 0.0, "lora": 0.0}
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Backbone:
+    return tiny_backbone(tmp_path)
+
+
+def test_a_linear_head_takes_an_untrained_models_place(backbone: Backbone, tmp_path: Path) -> None:
+    data = set_aside(good_wins(120), CONFIG, 0)
+    lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
+    chosen = choose_form(lora, data.train, data.selection)
+    assert chosen.form in ("linear", "combined") and isinstance(chosen.scorer, CombinedReward)
+    linear = chosen.document["forms"]["linear"]
+    assert linear["accuracy"]["value"] > 0.9 > chosen.document["forms"]["lora"]["accuracy"]["value"]
+    texts = [e.conversation(i) for e in good_wins(6, seed=8).train for i in e.texts]
+    scores = chosen.scorer.score(texts)
+    assert [chosen.scorer.score([text])[0] for text in texts] == pytest.approx(scores, abs=1e-4)
+    chosen.scorer.save(tmp_path / "kept")
+    again = load_scorer(tiny_backbone(tmp_path), tmp_path / "kept")
+    assert isinstance(again, CombinedReward)
+    assert again.score(texts) == pytest.approx(scores, abs=1e-4)
+    assert RewardModel.load(tiny_backbone(tmp_path), tmp_path / "kept").score(
+        texts) == pytest.approx(lora.score(texts), abs=1e-5)
+
+
+def test_a_part_without_weight_is_not_asked(backbone: Backbone,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    data = set_aside(good_wins(60), CONFIG, 0)
+    lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
+    found = choose_form(lora, data.train, data.selection).scorer
+    assert isinstance(found, CombinedReward)
+    texts = [e.conversation(i) for e in data.selection for i in e.texts]
+    both = found.parts(texts)
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("was asked")
+
+    found.weights = (2.0, 0.0)
+    monkeypatch.setattr(lora, "score", never)
+    heard: list[float] = []
+    assert found.score(texts, on_batch=heard.append) == pytest.approx(2 * both[:, 0])
+    assert heard[-1] == 1
+    monkeypatch.undo()
+    found.weights = (0.0, 3.0)
+    monkeypatch.setattr("reward.combined.compute", never)
+    assert found.score(texts) == pytest.approx(3 * both[:, 1], abs=1e-5)
+
+
+def test_a_model_that_has_learned_is_kept_as_it_is(backbone: Backbone) -> None:
+    """Where the linear head has nothing to add, the version is the LoRA model itself."""
+    data = set_aside(good_wins(120), CONFIG, 0)
+    model = train(backbone, data, CONFIG, backbone.new_lora_config(4, 8)).model
+    assert isinstance(model, RewardModel)
+    chosen = choose_form(model, data.train, data.selection)
+    assert (chosen.scorer is model) == (chosen.form == "lora")
+    assert chosen.document["forms"]["lora"]["accuracy"]["value"] > 0.9
+    again = choose_form(model, data.train, data.selection)
+    assert again.document == chosen.document, "chosen without chance"
+
+
+Make = Callable[[bool], Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A workspace with preferences; those on held-out prompts turned round, if asked for."""
+    from data.prompts import split_of
+
+    def made(turned: bool) -> Path:
+        folder = tmp_path / f"turned-{turned}"
+        make_workspace(folder, Plan(ModelConfig(checkpoint=str(_checkpoint(tmp_path))),
+                                    starter_prompts=False))
+        rows = []
+        for n in range(100):
+            prompt = f"tell me about the {('cat', 'dog', 'sea', 'house')[n % 4]} number {n}"
+            texts = [f"yes {n}", f"no no never {n}"]
+            held_out = split_of([{"role": "user", "content": prompt}]) == "held_out"
+            if held_out and turned:
+                texts.reverse()
+            rows.append({"prompt": prompt, "chosen": texts[0], "rejected": texts[1]})
+        (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
+                        "--workspace", str(folder)]) == 0
+        return folder
+
+    return made
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder / "tiny" if (folder / "tiny").exists() else tiny_checkpoint(folder)
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_held_out_prompts_have_no_say(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    made = []
+    for turned in (False, True):
+        at = ["--workspace", str(make(turned)), "--epochs", "1"]
+        made.append((ask(capsys, "train-reward", *at), tensors(Path(at[1]))))
+    (one, first), (other, second) = made
+    assert one["selection"] == other["selection"] and one["selection"]["pairs"] >= LEAST_PROMPTS
+    assert first == second
+    accuracy = [found["held_out_accuracy"]["value"] for found in (one, other)]
+    assert accuracy[0] == pytest.approx(1 - accuracy[1]), "they are what the report is on"
+
+
+def tensors(workspace: Path) -> dict[str, bytes]:
+    """The newest version's numbers, to the bit; only the order of a file's notes is chance."""
+    folder = workspace / Store.of_workspace(workspace).versions.reward_models()[-1].path
+    return {f"{path.name}/{name}": values.tobytes() for path in folder.glob("*.safetensors")
+            for name, values in load_file(path).items()}
+
+
+def test_the_version_is_what_was_chosen_wherever_it_is_used(
+        make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make(False)
+    at = ["--workspace", str(workspace)]
+    # one step of training leaves a LoRA model that knows little: the linear head is better
+    made = ask(capsys, "train-reward", *at, "--epochs", "1", "--responses-per-step", "256",
+               "--learning-rate", "1e-5")
+    selection = made["selection"]
+    assert selection["form"] in ("linear", "combined")
+    store = Store.of_workspace(workspace)
+    (version,) = store.versions.reward_models()
+    assert version.metrics["selection"] == selection
+    assert made["train"]["prompts"] + selection["prompts"] + made["prompts"] == 100
+    again = ask(capsys, "eval-reward", *at)
+    assert again["held_out_accuracy"] == made["held_out_accuracy"]
+    assert again["cross_entropy"]["value"] == pytest.approx(made["cross_entropy"]["value"],
+                                                            rel=1e-4)
+    assert again["selection"] == selection
+    assert made["held_out_accuracy"]["value"] > 0.9
+    ask(capsys, "ppo", *at, "--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4",
+        "--steps", "1", "--force")
+    first = tensors(workspace)
+    assert any(name.startswith("linear-0") for name in first)
+    # stopped while the form is being chosen: the same version in the end
+    from loop.jobs import JobProgress
+
+    update = JobProgress.update
+
+    def stop(self: JobProgress, fraction: float, message: str) -> None:
+        if message.startswith("a linear head"):
+            raise Stopped("enough")
+        update(self, fraction, message)
+
+    monkeypatch.setattr(JobProgress, "update", stop)
+    same = ["train-reward", *at, "--epochs", "1", "--responses-per-step", "256",
+            "--learning-rate", "1e-5"]
+    assert cli.run(same) != 0
+    monkeypatch.setattr(JobProgress, "update", update)
+    job = max(job.id for job in store.jobs.all())
+    resumed = ask(capsys, "train-reward", *at, "--resume", str(job))
+    assert resumed["selection"] == selection
+    assert tensors(workspace) == first and resumed["reward_model"] != version.name
+
+
+def test_wrong_settings_are_named() -> None:
+    for values, flag in (({"form": "linear"}, "--form"), ({"selection_share": 0.0}, "--selection"),
+                         ({"selection_share": 1.0}, "--selection-share")):
+        with pytest.raises(BadInput, match=flag):
+            RewardConfig(**values)  # type: ignore[arg-type]
