@@ -80,7 +80,8 @@ class PolicyVersion:
 
 @dataclass(frozen=True)
 class RewardModel:
-    """One reward model version; `path` holds adapter and score head in PEFT's layout."""
+    """One reward model version; `path` holds adapter and score head in PEFT's layout, or several in
+    folders of their own."""
 
     id: int
     name: str

@@ -118,7 +118,8 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
         odds: [P, 2] score differences, chosen − rejected, of the linear head and the LoRA model.
     """
     folds = grouped_folds(votes.prompts, min(FOLDS, votes.prompt_count), seed)
-    losses, forms = {}, {}
+    losses: dict[str, Array] = {}
+    forms: dict[str, dict[str, Any]] = {}
     for form, columns in FORMS.items():
         judged = replace(votes, differences=_unseen(odds, folds, columns))
         losses[form] = np.logaddexp(0, -judged.differences)

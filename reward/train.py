@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -29,10 +29,9 @@ from reward.config import RewardConfig
 from reward.ensemble import Ensemble
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
 from reward.examples import Example, PreferenceData, count_pairs, require_learnable
-from reward.losses import bradley_terry_loss
+from reward.gradients import Scores, backward
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
-from reward.plackett_luce import ranking_loss
 
 _WARM_UP = 0.1  # share of all steps
 #: Share of the progress bar that training takes; the report at the end has the rest.
@@ -133,57 +132,6 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     if step < warm_up:
         return peak * (step + 1) / warm_up
     return peak * (steps - step) / (steps - warm_up + 1)
-
-
-class Scores(Protocol):
-    """What a gradient is carried back through: a reward model, or an ensemble's member."""
-
-    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """[B] scores of token id sequences; gradients flow."""
-
-
-def backward(model: Scores, batch: Microbatch, encoder: Encoder,
-             examples: dict[int, Example], weight: float,
-             margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
-    """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
-
-    The loss is Σ wᵢ lossᵢ / `weight`, with the whole step's weight, so that microbatches add up to
-    what one big batch gives. Where the responses come in several parts, scores are computed once
-    without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
-    "Scaling deep contrastive learning batch size under memory limited setup").
-    """
-    parts = [[encoder.ids(examples[i], i) for i in part] for part in batch.parts]
-    if len(parts) == 1:
-        loss, differences = _loss(model.scores_of(parts[0]), batch, weight,
-                                  margin_per_strength, rankings)
-        torch.autograd.backward(loss)
-        return loss.item(), differences.detach()
-    with torch.no_grad():
-        scores = torch.cat([model.scores_of(part) for part in parts])
-    scores.requires_grad_()
-    loss, differences = _loss(scores, batch, weight, margin_per_strength, rankings)
-    torch.autograd.backward(loss)
-    assert scores.grad is not None
-    gradients = torch.split(scores.grad, [len(part) for part in parts])
-    for part, gradient in zip(parts, gradients, strict=True):
-        torch.autograd.backward(model.scores_of(part), gradient)
-    return loss.item(), differences.detach()
-
-
-def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float,
-          rankings: str) -> tuple[Tensor, Tensor]:
-    """The loss of [B] scores, in the order of the batch's parts, and [P] differences."""
-    row = {i: n for n, i in enumerate(i for part in batch.parts for i in part)}
-    device = scores.device
-    chosen = torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)
-    rejected = torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)
-    strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
-    weights = torch.tensor([p.weight for p in batch.pairs], device=device)
-    differences = scores[chosen] - scores[rejected]
-    if rankings == "plackett-luce":
-        return ranking_loss(scores, batch.pairs, row) / weight, differences
-    losses = bradley_terry_loss(differences, strengths, margin)
-    return (weights * losses).sum() / weight, differences
 
 
 def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig,

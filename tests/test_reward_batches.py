@@ -19,9 +19,10 @@ from reward import model as reward_model
 from reward.batches import Encoder, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
+from reward.gradients import backward
 from reward.model import RewardModel
 from reward.passes import Size, by_length, parts_within
-from reward.train import backward, train
+from reward.train import train
 
 
 def rankings(prompts: int, responses: int, seed: int = 0) -> list[Example]:

@@ -355,3 +355,16 @@ def test_what_was_loaded_before_under_the_name_makes_room(backbone: Backbone,
     load_scorer(backbone, tmp_path / "three", "reward-before")
     forget(backbone, "reward")
     assert sorted(backbone.adapters) == [f"reward-before-{n}" for n in range(3)]
+
+
+@pytest.mark.parametrize("block", [0, 2])
+def test_gradients_add_up_whatever_fits_in_memory(tmp_path: Path, block: int) -> None:
+    """One forward pass a step, or a pass for every few tokens, a prompt's responses torn apart."""
+    data, losses = good_wins(12), []
+    for tokens in (4096, 24):
+        progress = Recorder()
+        learned(tiny_backbone(tmp_path / str(tokens), layers=4), data,
+                replace(QUICK, epochs=1, members=2, shared_blocks=block, microbatch_tokens=tokens,
+                        learning_rate=1e-4), progress=progress)
+        losses.append([(step["loss"], step["gradient_norm"]) for step in progress.steps.values()])
+    assert np.array(losses[1]) == pytest.approx(np.array(losses[0]), rel=1e-3)

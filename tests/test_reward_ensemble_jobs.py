@@ -72,6 +72,9 @@ def test_one_job_makes_one_version_that_everything_takes(
         assert again["ensemble"]["rules"][rule]["score"]["value"] == pytest.approx(
             made["ensemble"]["rules"][rule]["score"]["value"], abs=1e-4)
 
+    file = ask(capsys, "eval-reward", *at, "--data", str(tmp_path / "pairs.jsonl"))
+    assert file["ensemble"]["members"] == 3 and file["ensemble"]["spread"]["n"] == 64
+
     # a file's rows: mean and spread are those of the members that lie there
     rows = [{"prompt": "tell me about the cat", "response": text} for text in ("yes cat", "no no")]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

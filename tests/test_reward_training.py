@@ -14,7 +14,7 @@ from backbone.model import Backbone
 from data.errors import BadInput, PrefloopError
 from data.progress import Stopped
 from data.records import Message
-from reward import train as training
+from reward import gradients
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.model import RewardModel
@@ -230,13 +230,13 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_names_its_step(tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = training.bradley_terry_loss, []
+    original, calls = gradients.bradley_terry_loss, []
 
     def broken(differences: torch.Tensor, *rest: Any) -> torch.Tensor:
         calls.append(1)
         return original(differences * (float("nan") if len(calls) > 2 else 1.0), *rest)
 
-    monkeypatch.setattr(training, "bradley_terry_loss", broken)
+    monkeypatch.setattr(gradients, "bradley_terry_loss", broken)
     with pytest.raises(PrefloopError, match=r"step 3: the loss is not a number"):
         run(tiny_backbone(tmp_path), good_wins(20))
 

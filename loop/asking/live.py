@@ -199,7 +199,8 @@ def variances_of(model: InstantModel, tasks: Sequence[AskedTask]) -> dict[int, f
 
     import numpy as np
 
-    rows, found = model.features.rows, {}
+    rows = model.features.rows
+    found: dict[int, float] = {}
     for start in range(0, len(tasks), _AT_ONCE):
         part = tasks[start:start + _AT_ONCE]
         pairs = [(place, rows[a], rows[b]) for place, task in enumerate(part)

@@ -1,0 +1,65 @@
+"""A microbatch's loss, and its gradient carried back through a reward model, whole or in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from reward.batches import Encoder, Microbatch
+from reward.examples import Example
+from reward.losses import bradley_terry_loss
+from reward.plackett_luce import ranking_loss
+
+
+class Scores(Protocol):
+    """What a gradient is carried back through: a reward model, or an ensemble's member."""
+
+    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """[B] scores of token id sequences; gradients flow."""
+
+
+def backward(model: Scores, batch: Microbatch, encoder: Encoder,
+             examples: dict[int, Example], weight: float,
+             margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
+    """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
+
+    The loss is Σ wᵢ lossᵢ / `weight`, with the whole step's weight, so that microbatches add up to
+    what one big batch gives. Where the responses come in several parts, scores are computed once
+    without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
+    "Scaling deep contrastive learning batch size under memory limited setup").
+    """
+    parts = [[encoder.ids(examples[i], i) for i in part] for part in batch.parts]
+    if len(parts) == 1:
+        loss, differences = _loss(model.scores_of(parts[0]), batch, weight,
+                                  margin_per_strength, rankings)
+        torch.autograd.backward(loss)
+        return loss.item(), differences.detach()
+    with torch.no_grad():
+        scores = torch.cat([model.scores_of(part) for part in parts])
+    scores.requires_grad_()
+    loss, differences = _loss(scores, batch, weight, margin_per_strength, rankings)
+    torch.autograd.backward(loss)
+    assert scores.grad is not None
+    gradients = torch.split(scores.grad, [len(part) for part in parts])
+    for part, gradient in zip(parts, gradients, strict=True):
+        torch.autograd.backward(model.scores_of(part), gradient)
+    return loss.item(), differences.detach()
+
+
+def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float,
+          rankings: str) -> tuple[Tensor, Tensor]:
+    """The loss of [B] scores, in the order of the batch's parts, and [P] differences."""
+    row = {i: n for n, i in enumerate(i for part in batch.parts for i in part)}
+    device = scores.device
+    chosen = torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)
+    rejected = torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)
+    strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
+    weights = torch.tensor([p.weight for p in batch.pairs], device=device)
+    differences = scores[chosen] - scores[rejected]
+    if rankings == "plackett-luce":
+        return ranking_loss(scores, batch.pairs, row) / weight, differences
+    losses = bradley_terry_loss(differences, strengths, margin)
+    return (weights * losses).sum() / weight, differences
