@@ -28,7 +28,7 @@ def runs_flat(backbone: Backbone) -> bool:
     """Whether `last_states` and `states_at` can run the backbone's decoder."""
     trunk: Any = backbone.trunk
     return (type(trunk).__name__ in _KNOWN and backbone.device.type == "cpu"
-            and trunk.config.hidden_act == "silu"
+            and not backbone.is_cut_up and trunk.config.hidden_act == "silu"
             and all(_plain(module) for layer in trunk.layers for module in _linears(layer)))
 
 

@@ -22,6 +22,7 @@ from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
 from backbone.fused import fuse_lora
 from backbone.packing import Packed
+from backbone.sharding import cut_up, is_cut_up
 from backbone.text import Batch
 
 #: No adapter is ever called this: what the checkpoint last ran with is not known.
@@ -44,7 +45,11 @@ class Backbone:
         self.device = device
         self.dtype = dtype
         self.tokenizer = load_tokenizer(checkpoint, chat_template)
-        self.language_model = load_model(checkpoint, device, dtype)
+        self.is_cut_up = is_cut_up()
+        """Whether this process holds but a part of every layer."""
+        self.language_model = (
+            cut_up(load_model(checkpoint, torch.device("cpu"), dtype), device) if self.is_cut_up
+            else load_model(checkpoint, device, dtype))
         self.trunk: nn.Module = self.language_model.get_decoder()
         self._peft: PeftModel | None = None
         self._running_with: str | None = UNKNOWN

@@ -78,8 +78,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     """
     if not prompts:
         raise PrefloopError("PPO needs training prompts, and the workspace has none")
-    if config.batch_size < share.count:
-        raise BadInput(f"--batch-size: {share.count} processes cannot share {config.batch_size} "
+    if config.batch_size < share.parts:
+        raise BadInput(f"--batch-size: {share.parts} processes cannot share {config.batch_size} "
                        "responses")
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
@@ -99,7 +99,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             samples = _sample(roles, chosen, config, seed, state.step, share, alive)
             clock.lap("generate")
             read = {}
-            if share.is_first and is_due(state.step, config):
+            if (share.is_first or share.same_work) and is_due(state.step, config):
                 read = _probe(roles, prompts, config, seed, state, alive)
                 clock.lap("probe")
             rollout = judged(chosen, samples, kl_coefficient=state.kl_coefficient)
@@ -144,7 +144,9 @@ def _offer(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed:
     if share.is_first:
         keep(roles.policy, checkpoint, state.step)
     share.wait()
-    return offer(roles.policy, checkpoint, config, [*state.history, _for_alarm(state, last)])
+    offered = offer(roles.policy, checkpoint, config, [*state.history, _for_alarm(state, last)])
+    share.wait()  # all have read it: now the first one may remove what was kept
+    return offered
 
 
 def _begun_with(state: TrainingState, prompts: Sequence[PromptItem]) -> list[PromptItem]:

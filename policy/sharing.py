@@ -1,10 +1,12 @@
-"""One run on several processes: each takes every n-th microbatch, and all of them keep whole models
-that stay equal.
+"""One run on several processes, which take their shares of the work or do all of it together.
 
 Started by `accelerate launch` (or torchrun), which tells a process its place; alone, nothing here
-does anything. Only what differs between processes travels: samples, what the models say of them,
-the adapters' gradients. Deliberately left out: models too large for one device, which FSDP or
-DeepSpeed would cut up.
+does anything. Where each process holds whole models, each takes every n-th microbatch, and what
+differs travels: samples, what the models say of them, the adapters' gradients. Where the launcher
+asks for FSDP, the checkpoints' layers are cut up between the processes (`backbone/sharding.py`);
+then all of them do the same work at the same time, and the first one's results count, so that no
+rounding can drive them apart. Deliberately left out: both at once, and DeepSpeed, whose engine
+wants a loop of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from torch import Tensor, distributed, nn
 
+from backbone.sharding import is_cut_up
+
 T = TypeVar("T")
 
 
@@ -26,27 +30,37 @@ class Share:
 
     rank: int = 0
     count: int = 1
+    same_work: bool = False
+    """Whether every process does all of the work, each on a part of every layer."""
 
     @classmethod
     def of_this_process(cls, device: torch.device) -> Share:
         """As the launcher says; joins the others (by gloo on a CPU, NCCL on GPUs)."""
         state = PartialState(cpu=device.type == "cpu")
-        return cls(state.process_index, state.num_processes)
+        return cls(state.process_index, state.num_processes,
+                   state.num_processes > 1 and is_cut_up())
 
     @property
     def is_first(self) -> bool:
         """Whether it is this process that writes checkpoints and reports."""
         return self.rank == 0
 
+    @property
+    def parts(self) -> int:
+        """In how many parts the work is shared out."""
+        return 1 if self.same_work else self.count
+
     def mine(self, work: Iterable[T]) -> list[T]:
-        """Every n-th piece of work."""
-        return list(work)[self.rank::self.count]
+        """Every n-th piece of work, or all of it."""
+        return list(work) if self.same_work else list(work)[self.rank::self.count]
 
     def gather(self, parts: Sequence[T]) -> list[T]:
         """What all processes made of their pieces (`mine`), in the order of the whole work."""
         if self.count == 1:
             return list(parts)
         everybody = self.everybody(list(parts))
+        if self.same_work:
+            return everybody[0]
         total = sum(map(len, everybody))
         return [everybody[place % self.count][place // self.count] for place in range(total)]
 
@@ -58,19 +72,28 @@ class Share:
         distributed.all_gather_object(found, value)
         return found
 
+    def total(self, value: float) -> float:
+        """The sum of what each process's share came to."""
+        found = self.everybody(value)
+        return found[0] if self.same_work else sum(found)
+
     def add_up(self, *tensors: Tensor | None) -> None:
-        """Sum tensors over the processes, in place."""
+        """Sum tensors over the processes' shares, in place."""
         for tensor in tensors:
-            if self.count > 1 and tensor is not None:
+            if self.count == 1 or tensor is None:
+                continue
+            if self.same_work:
+                distributed.broadcast(tensor, 0)
+            else:
                 distributed.all_reduce(tensor)
 
     def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Sum gradients over the processes; a process without work has none, which counts as 0."""
+        """Sum gradients over the processes' shares; who had no work has none, which counts as 0."""
         if self.count == 1:
             return
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten()
                           for p in parameters])
-        distributed.all_reduce(flat)
+        self.add_up(flat)
         start = 0
         for parameter in parameters:
             size = parameter.numel()

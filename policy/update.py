@@ -90,14 +90,14 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
     figures.tokens += float(tokens)
     share.add_up_gradients(roles.policy_parameters)
     share.add_up_gradients(roles.value_parameters)
-    return sum(share.everybody(moved))
+    return share.total(moved)
 
 
 def _of_all(figures: UpdateFigures, share: Share) -> UpdateFigures:
     """The figures over the microbatches of all processes."""
     if share.count > 1:
         for name in SUMS:
-            setattr(figures, name, sum(share.everybody(getattr(figures, name))))
+            setattr(figures, name, share.total(getattr(figures, name)))
         figures.ratio_gap = max(share.everybody(figures.ratio_gap))
     return figures
 

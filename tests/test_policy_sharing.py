@@ -110,7 +110,9 @@ def test_work_is_shared_out_and_put_together_again() -> None:
     assert alone.gather(alone.mine(work)) == work and alone.is_first
     tensor = torch.ones(2)
     alone.add_up(tensor, None)
-    assert tensor.tolist() == [1, 1] and alone.everybody(3) == [3]
+    assert tensor.tolist() == [1, 1] and alone.everybody(3) == [3] and alone.total(3) == 3
+    same = Share(1, 3, same_work=True)
+    assert same.mine(work) == work and same.parts == 1 and not same.is_first
 
 
 def test_more_processes_than_responses_are_refused(tmp_path: Path) -> None:

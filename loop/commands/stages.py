@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -20,6 +21,7 @@ from reward.config import RewardConfig
 if TYPE_CHECKING:
     from data.records import Job
     from data.store import Store
+    from loop.context import Handlers
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class StageCommand(Common):
     """A command whose work is a job of the kind `kind`."""
 
     kind: ClassVar[str]
+    is_shared: ClassVar[bool] = False
+    """Whether several processes of a launcher can do the job together."""
 
     resume: Annotated[int | None, arg(metavar="JOB")] = None
     """Go on with this job, which was stopped or killed, from its last checkpoint; its config is
@@ -39,13 +43,26 @@ class StageCommand(Common):
         return cls(**{"config": settings.section(section)} if section else {})
 
     def run(self) -> None:
+        """See the job through, in this process or together with others that a launcher started."""
+        from loop.stages.handlers import HANDLERS
+
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            self.see_through(HANDLERS)
+            return
+        if not self.is_shared:
+            raise BadInput(f"`prefloop {self.kind}` runs in one process: start it without "
+                           "`accelerate launch`; only `prefloop ppo` shares its work")
+        from loop.together import run_together
+
+        run_together(self)
+
+    def see_through(self, handlers: Handlers) -> None:
         """Queue the job (or take up the one to resume), see it through, show its result."""
         from loop.runs import result_of, run_or_follow
-        from loop.stages.handlers import HANDLERS
 
         store = self.store()
         job = self._again(store) if self.resume else self._queued(store)
-        result = result_of(run_or_follow(store, self.workspace, job, HANDLERS))
+        result = result_of(run_or_follow(store, self.workspace, job, handlers))
         self.finish(store, result)
         self.show(result, lambda: self.present(result))
 
@@ -172,6 +189,7 @@ class Ppo(ImproveCommand):
     """Improve a policy version against a reward model by PPO into a new version."""
 
     kind: ClassVar[str] = "ppo"
+    is_shared: ClassVar[bool] = True
     config: OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
 
 

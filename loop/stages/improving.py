@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from data.records import PolicyVersion, RewardModel
     from policy.config import BestOfNConfig, PPOConfig
     from policy.rollout import PromptItem
+    from policy.sharing import Share
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,18 @@ class Improvement:
     prompts: list[PromptItem]
 
 
-def improve_with_ppo(context: JobContext) -> dict[str, Any]:
-    """Improve a policy version against a reward model with PPO."""
+def improve_with_ppo(context: JobContext, share: Share | None = None) -> dict[str, Any]:
+    """Improve a policy version against a reward model with PPO.
+
+    Of several processes each calls it with its share, and the first one records what came of it.
+    """
     config = context.settings.ppo
 
     def learn(given: Improvement) -> dict[str, Any]:
         from loop.models import reward_backbone
         from policy.ppo import train
         from policy.roles import Roles, load_value
+        from policy.sharing import ALONE
 
         models, obeyed = context.settings.models, given.obeyed
         mean, spread = obeyed.scale(given.judge)
@@ -49,9 +54,9 @@ def improve_with_ppo(context: JobContext) -> dict[str, Any]:
         with judges_of(context, given.judge, config.judges) as judges:
             return train(roles, given.prompts, obeyed.score, config, context.seed,
                          context.progress, context.checkpoints, mean, spread, judges,
-                         spread=obeyed.spread if obeyed.is_ensemble else None)
+                         share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None)
 
-    return _improve(context, "ppo", config, learn)
+    return _improve(context, "ppo", config, learn, share is None or share.is_first)
 
 
 def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
@@ -68,8 +73,12 @@ def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
 
 
 def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig,
-             learn: Callable[[Improvement], dict[str, Any]]) -> dict[str, Any]:
-    """Load the parent and the judge, let the policy learn, keep what it became."""
+             learn: Callable[[Improvement], dict[str, Any]],
+             records: bool = True) -> dict[str, Any]:
+    """Load the parent and the judge, let the policy learn, keep what it became.
+
+    `records` is off in processes that only help.
+    """
     from loop.models import policy_backbone
     from loop.stages.rewarding import load_reward_model
     from policy.roles import load_policy
@@ -87,9 +96,12 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
     reference = load_policy(backbone, models, versions.folder(parent),
                             versions.folder(versions.reference), context.seed)
     model = load_reward_model(context.settings, context.workspace, judge)
-    context.enter_stage("improving")
+    if records:
+        context.enter_stage("improving")
     figures = learn(Improvement(backbone, reference, judge, Obeyed(model, config),
                                 _training_prompts(context, backbone, config.max_new_tokens)))
+    if not records:
+        return figures
     return _keep_policy(context, method, parent.id, judge,
                         {**figures, "gate": forced} if forced else figures)
 

@@ -1,0 +1,95 @@
+"""PPO as one job of several processes, which `accelerate launch` or torchrun has started.
+
+The first process is the command as ever: it queues the job, runs it, keeps its progress and records
+what came of it. The others wait until it begins, then do their part of the training, and write
+nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from backbone.device import choose_device, choose_dtype
+from data.errors import PrefloopError
+from data.progress import Silent, Stopped
+from loop.context import JobContext
+from loop.kinds import resolve
+from loop.lock import is_locked
+from loop.settings import Settings, read_settings
+from loop.stages.handlers import HANDLERS
+from loop.stages.improving import improve_with_ppo
+from policy.sharing import Share
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+if TYPE_CHECKING:
+    from loop.commands.stages import StageCommand
+
+
+def run_together(command: StageCommand) -> None:
+    """Do a PPO command with the other processes; returns in each when its part is done.
+
+    Raises:
+        PrefloopError: a worker has the workspace, and would run the job by itself.
+    """
+    settings = read_settings(command.workspace)
+    share = Share.of_this_process(choose_device(settings.models.device))
+    precision = _common_precision(settings, share)
+    if share.is_first:
+        _lead(command, share, precision)
+    else:
+        _help(command, share, precision)
+
+
+def _lead(command: StageCommand, share: Share, precision: Precision) -> None:
+    begun = False
+
+    def ppo(context: JobContext) -> dict[str, Any]:
+        nonlocal begun
+        begun = True
+        share.everybody(context.job.id)
+        return improve_with_ppo(_with_precision(context, precision), share)
+
+    try:
+        if is_locked(command.workspace):
+            raise PrefloopError(f"{command.workspace} has a worker, which would run the job in one "
+                                "process: end `prefloop up` first, or start without "
+                                "`accelerate launch`")
+        command.see_through({**HANDLERS, "ppo": ppo})
+    finally:
+        if not begun:
+            share.everybody(None)  # the others need not wait
+
+
+def _help(command: StageCommand, share: Share, precision: Precision) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
+        signal.signal(number, signal.SIG_IGN)
+    job_id = share.everybody(None)[0]
+    if job_id is None:
+        return
+    store = command.store()
+    job = store.jobs.get(job_id)
+    resolved = resolve(job.kind, job.config, read_settings(command.workspace))
+    context = JobContext(store, command.workspace, job, resolved.seed, Silent(), resolved.settings,
+                         resolved.options)
+    with suppress(Stopped):
+        improve_with_ppo(_with_precision(context, precision), share)
+
+
+def _common_precision(settings: Settings, share: Share) -> Precision:
+    """What is measured (`auto`) may come out differently in each process; they must agree."""
+    models = settings.models
+    if models.precision != "auto":
+        return models.precision
+    quick = choose_dtype("auto", choose_device(models.device)) == torch.bfloat16
+    return "bf16" if all(share.everybody(quick)) else "fp32"
+
+
+def _with_precision(context: JobContext, precision: Precision) -> JobContext:
+    models = dataclasses.replace(context.settings.models, precision=precision)
+    return dataclasses.replace(context, settings=context.settings.with_section("models", models))
