@@ -29,7 +29,8 @@ def require(store: Store, token: str | None, permission: Permission) -> Labeler:
     if labeler is None:
         raise NotAllowed("your session has ended: ask for a new sign-in link")
     if not permits(labeler, permission):
-        raise NotAllowed(f"a {labeler.role} may not do this")
+        article = "an" if labeler.role[0] in "aeiou" else "a"
+        raise NotAllowed(f"{article} {labeler.role} may not do this")
     return labeler
 
 
@@ -139,6 +140,9 @@ def start_job(store: Store, token: str | None, kind: str,
     """
     me = require(store, token, "rounds")
     known = {entry["kind"]: entry for entry in store.setting("job_kinds", [])}
+    if not known:
+        raise BadInput("job: no worker has run over this workspace yet, so nothing would do it: "
+                       "start one with `prefloop up` or `prefloop worker`")
     if kind not in known:
         raise BadInput(f"job: {kind!r} is none of {', '.join(known) or 'the known kinds'}")
     strangers = set(config or {}) - {field["name"] for field in known[kind]["fields"]}

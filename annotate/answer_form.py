@@ -42,37 +42,44 @@ def answer_input(key: str, shown: Sequence[int], strengths: bool) -> Answer | No
     `strengths` asks a pair by how much the winner is better; otherwise it is plainly better.
     """
     if len(shown) == 2:
-        return _pair(key, shown, strengths)
-    choices = list(range(1, len(shown) + 1))
-    ranks = [st.segmented_control(f"Rank of {letter(position)}", choices,
-                                  key=f"{key}-rank-{position}")
-             for position in range(len(shown))]
-    bad = st.checkbox("All bad", key=f"{key}-bad")
-    if bad:
-        return Answer((tuple(shown),), 0, "both_bad")
-    if not all(ranks):
-        return None
-    groups = [tuple(response for response, given in zip(shown, ranks, strict=True)
-                    if given == rank) for rank in choices]
-    ranking = tuple(group for group in groups if group)
-    return Answer(ranking, 0 if len(ranking) == 1 else PLAIN_STRENGTH)
+        chosen = st.segmented_control("Right answer", ("A better", _TIE, "B better", _BAD),
+                                      key=f"{key}-choice")
+        if strengths and chosen not in (None, _TIE, _BAD):
+            st.segmented_control(
+                "By how much", [level for level in STRENGTHS if level], default=PLAIN_STRENGTH,
+                format_func=lambda level: STRENGTHS[level].removesuffix(" better").capitalize(),
+                key=f"{key}-strength", required=True)
+    else:
+        for position in range(len(shown)):
+            st.segmented_control(f"Rank of {letter(position)}", range(1, len(shown) + 1),
+                                 key=f"{key}-rank-{position}")
+        st.checkbox("All bad", key=f"{key}-bad")
+    return answer_given(key, shown, strengths)
 
 
-def _pair(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
-    chosen = st.segmented_control("Right answer", ("A better", _TIE, "B better", _BAD),
-                                  key=f"{key}-choice")
+def answer_given(key: str, shown: Sequence[int], strengths: bool) -> Answer | None:
+    """What the widgets of that key say now; None while something is left open.
+
+    For callbacks, which must ask at the press: what the page last drew may be older than a choice
+    that was made in the moment before.
+    """
+    state = st.session_state
+    if len(shown) > 2:
+        ranks = [int(state.get(f"{key}-rank-{position}") or 0) for position in range(len(shown))]
+        if state.get(f"{key}-bad"):
+            return Answer((tuple(shown),), 0, "both_bad")
+        if not all(ranks):
+            return None
+        ranking = tuple(tuple(response for response, given in zip(shown, ranks, strict=True)
+                              if given == rank) for rank in sorted(set(ranks)))
+        return Answer(ranking, 0 if len(ranking) == 1 else PLAIN_STRENGTH)
+    chosen = state.get(f"{key}-choice")
     if chosen is None:
         return None
     if chosen in (_TIE, _BAD):
         return Answer((tuple(shown),), 0, "ranked" if chosen == _TIE else "both_bad")
-    strength = PLAIN_STRENGTH
-    if strengths:
-        strength = st.segmented_control(
-            "By how much", [level for level in STRENGTHS if level], default=PLAIN_STRENGTH,
-            format_func=lambda level: STRENGTHS[level].removesuffix(" better").capitalize(),
-            key=f"{key}-strength", required=True) or PLAIN_STRENGTH
-    better = shown[0] if chosen == "A better" else shown[1]
-    worse = shown[1] if chosen == "A better" else shown[0]
+    strength = (state.get(f"{key}-strength") or PLAIN_STRENGTH) if strengths else PLAIN_STRENGTH
+    better, worse = shown if chosen == "A better" else (shown[1], shown[0])
     return Answer(((better,), (worse,)), strength)
 
 

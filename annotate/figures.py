@@ -92,19 +92,21 @@ class Linked:
     address: str
 
 
+def cell_html(what: str | Linked) -> str:
+    """A plain text, or one that leads somewhere."""
+    if isinstance(what, str):
+        return html.escape(reveal(what))
+    return f'<a href="{html.escape(what.address)}" target="_self">{cell_html(what.text)}</a>'
+
+
 def table_html(head: Sequence[str], rows: Iterable[Sequence[str | Linked]],
                numbers: Iterable[int] = ()) -> str:
     """A small table of plain texts; the columns in `numbers` are set to the right."""
     right = set(numbers)
 
-    def shown(what: str | Linked) -> str:
-        if isinstance(what, str):
-            return html.escape(reveal(what))
-        return f'<a href="{html.escape(what.address)}" target="_self">{shown(what.text)}</a>'
-
     def cell(tag: str, column: int, what: str | Linked) -> str:
         kind = ' class="pf-number"' if column in right else ""
-        return f"<{tag}{kind}>{shown(what)}</{tag}>"
+        return f"<{tag}{kind}>{cell_html(what)}</{tag}>"
 
     def line(tag: str, texts: Sequence[str | Linked]) -> str:
         return f"<tr>{''.join(cell(tag, i, text) for i, text in enumerate(texts))}</tr>"

@@ -21,9 +21,11 @@ def say(text: str) -> None:
     st.session_state[_KEY] = text
 
 
-def show() -> None:
-    """Show the notice that was left, once."""
+def show(*, wherever: bool = False) -> None:
+    """Show the notice that was left, once; `wherever` a long page is scrolled to."""
     if text := st.session_state.pop(_KEY, None):
+        if wherever:
+            st.toast(as_label(text))
         with st.container(key="notice"):
             (st.error if text.startswith("NOT") else st.success)(as_label(text))
 

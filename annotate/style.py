@@ -7,7 +7,7 @@ STYLE = """<style>
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] p {
   opacity: 1; color: light-dark(#5b6064, #a9aeb2) }
 [data-testid=stWidgetLabel] p { color: light-dark(#23282c, #e4e6e8) }
-[data-testid^=stBaseButton-primary] { color: light-dark(#fff, #10161a) !important }
+[data-testid^=stBaseButton-primary]:not(:disabled) { color: light-dark(#fff, #10161a) !important }
 .pf-text { line-height: 1.6; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: 1rem }
 .pf-text > :first-child { margin-top: 0 } .pf-text > :last-child { margin-bottom: 0 }
 .pf-text h1, .pf-text h2, .pf-text h3, .pf-text h4, .pf-text h5, .pf-text h6 {
@@ -61,6 +61,8 @@ STYLE = """<style>
     linear-gradient(to right, var(--shade), transparent) left / .8rem 100% scroll,
     linear-gradient(to left, var(--shade), transparent) right / .8rem 100% scroll;
   background-repeat: no-repeat }
+.pf-table a, .pf-link a, .pf-about a { color: inherit; text-decoration: underline }
+.pf-about { font-size: .85rem; opacity: .75 }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }

@@ -222,7 +222,8 @@ class Comparisons:
         """
         values = {"moment": moment, "me": labeler_id}
         found = {row["labeler_id"]: row["n"] for row in self._database.rows("""
-            SELECT l.id AS labeler_id, count(*) AS n FROM labelers l JOIN comparisons c
+            SELECT l.id AS labeler_id, count(*) AS n FROM labelers l
+            CROSS JOIN comparisons c INDEXED BY first_answers
             ON c.labeler_id = l.id AND c.created_at >= :moment AND c.revision = 1
             WHERE :me IS NULL OR l.id = :me GROUP BY l.id""", values)}
         for row in self._database.rows("""
@@ -241,6 +242,21 @@ class Comparisons:
                 GROUP BY c.labeler_id""", values):
             found[row["labeler_id"]] -= row["n"]
         return found
+
+    def hidden(self, labeler_id: int, round_id: int) -> tuple[int, int]:
+        """How many hidden known answers a labeler has given since a round was opened, and how many
+        hidden repeats of the round; what stands, without practice."""
+        values = {"me": labeler_id, "round": round_id}
+        gold = self._database.value("""
+            SELECT count(*) FROM known_answers k JOIN current_comparisons c
+            ON c.task_id = k.task_id AND c.labeler_id = :me
+            WHERE NOT k.practice AND c.created_at >=
+                (SELECT created_at FROM rounds WHERE id = :round)""", values)
+        repeats = self._database.value("""
+            SELECT count(*) FROM tasks t CROSS JOIN current_comparisons c
+            ON c.task_id = t.id AND c.labeler_id = :me
+            WHERE t.only_for = :me AND t.round_id = :round AND t.purpose = 'repeat'""", values)
+        return int(gold), int(repeats)
 
     def of_task(self, task_id: int) -> list[Comparison]:
         """Everybody's answers to one task that stand, oldest first, decisions included."""

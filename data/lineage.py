@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from data.blindness import hidden_from
 from data.errors import BadInput
 from data.lineage_groups import Group, Groups, Link
+from data.records import Task
 from data.store import Store
 
 
@@ -80,8 +81,7 @@ class _Cards(Groups):
         responses = self.responses("SELECT response_id FROM task_responses WHERE task_id = :id",
                                    thing)
         known = self._store.known.get(thing)
-        facts = [("Purpose", task.purpose), ("Labels", str(self._store.database.value(
-            "SELECT labels || ' of ' || wanted FROM tasks WHERE id = ?", [thing])))]
+        facts = [("Purpose", task.purpose), ("Labels", self._labels(task))]
         if known is not None:
             facts.append(("Known answer", "practice" if known.practice else "hidden gold"))
         came = [self.prompts("SELECT prompt_id FROM tasks WHERE id = :id", thing), responses,
@@ -94,6 +94,13 @@ class _Cards(Groups):
                self.tasks("SELECT id FROM tasks WHERE repeat_of = :id", thing, "Repeats"),
                *self.learned("c.task_id = :id", thing)]
         return f"Task {thing}", facts, came, led
+
+    def _labels(self, task: Task) -> str:
+        """Answers given blind and wanted; a decision takes nobody's place."""
+        given = [c.id for c in self._store.comparisons.of_task(task.id)]
+        decided = sum(self._store.decisions.get(i) is not None for i in given)
+        words = f"{len(given) - decided} of {task.wanted}"
+        return f"{words}, and a decision" if decided else words
 
     def prompt(self, thing: int) -> _Parts:
         """A conversation so far."""

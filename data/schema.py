@@ -345,6 +345,7 @@ END;
 CREATE INDEX first_answers ON comparisons(labeler_id, created_at) WHERE revision = 1;
 CREATE INDEX changed_answers ON comparisons(created_at) WHERE revision > 1;
 CREATE INDEX decisions_by_time ON decisions(created_at);
+CREATE INDEX tasks_of_one ON tasks(only_for, round_id) WHERE only_for IS NOT NULL;
 """
 
 # How uncertain the instant model is of each open task, for leads. A table of its own: whoever reads

@@ -213,6 +213,9 @@ def test_an_unknown_job_or_field_is_refused(store: Store) -> None:
         actions.start_job(store, token, "format-disk", {})
     with pytest.raises(BadInput, match="no field 'path'"):
         actions.start_job(store, token, "ppo", {"path": "/etc/passwd"})
+    store.put_setting("job_kinds", [])
+    with pytest.raises(BadInput, match="no worker has run"):
+        actions.start_job(store, token, "ppo", {})
     assert store.jobs.all() == []
 
 

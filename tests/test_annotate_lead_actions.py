@@ -73,7 +73,7 @@ def test_only_who_may_can_and_a_trace_is_left(store: Store, name: str, role: str
         entry, = store.audit.entries()
         assert entry.labeler_id == me.id
     else:
-        with pytest.raises(NotAllowed, match=f"a {role} may not"):
+        with pytest.raises(NotAllowed, match=f"an? {role} may not"):
             act(store, token)
         assert everything(store) == before
 
@@ -141,9 +141,12 @@ def test_a_decision_names_whom_it_overrides(store: Store) -> None:
         task = store.assignments.assign(1, who.id).task
         store.comparisons.submit(who.id, task, best_first(order), who.name)
     told = store.assignments.order_for(store.tasks.get(1), me.id)
+    asked = store.questions.change(Question(scores=True)), store.questions.write_guidelines("Fair.")
     decision = lead_actions.decide(store, token, 1, Answer(((1,), (2,)), 4), "key", "So.")
     assert [store.comparisons.get(i).labeler_id for i in decision.overrides] == [cy.id]
-    assert store.comparisons.get(decision.comparison_id).shown == told
+    stored = store.comparisons.get(decision.comparison_id)
+    assert stored.shown == told
+    assert (stored.answer.question_version, stored.answer.guidelines_version) == asked
     assert {p.comparison_id for p in store.comparisons.preferences()} == {decision.comparison_id}
 
 

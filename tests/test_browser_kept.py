@@ -193,6 +193,30 @@ def test_a_disabled_account_is_told_and_its_answer_waits(
     assert stored(server, me)[0].answer.rationale == "carefully argued"
 
 
+def test_a_lost_connection_is_said_and_a_page_left_meanwhile_does_not_break(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(4)
+    me, one = newcomer()
+    page = one.page
+    sides(page)
+    one.context.set_offline(True)
+    key(page, "1")
+    key(page, "2")
+    expect(page.locator(".pf-note")).to_contain_text("No connection to the server")
+    expect(page.locator(".pf-unsaved")).to_contain_text("2 answers not saved yet")
+    key(page, "u")
+    expect(page.locator(".pf-unsaved")).to_contain_text("3 changes not saved yet")
+    page.get_by_role("link", name="My answers").click()
+    one.context.set_offline(False)
+    expect(page.get_by_role("heading", name="My answers")).to_be_visible(timeout=LONG)
+    page.wait_for_timeout(1500)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert "encountered an error" not in page.locator("body").inner_text()
+    page.get_by_role("link", name="Label", exact=True).click()
+    expect(page.get_by_text("you 1")).to_be_visible(timeout=LONG)
+    assert [c.answer.strength for c in stored(server, me)] == [4] and outbox(page) == 0
+
+
 def test_a_full_disk_is_said_and_the_answer_comes_again(
         server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(2)

@@ -111,6 +111,35 @@ def test_hidden_gold_gives_no_feedback_and_looks_like_any_other(world: World, me
     assert after["last"] is not None
 
 
+def test_no_figure_tells_a_hidden_question_from_another(world: World, me: Person) -> None:
+    """Not even who watches the figures after each answer learns which ones were measured."""
+    store = world.store
+    pairs(world, 9)
+    for number in range(3):
+        ids = world.task((f"right {number}", f"wrong {number}"), prompt=f"gold {number}",
+                         wanted=1).response_ids
+        store.known.add(store.responses.get(ids)[0].prompt_id, ids, Answer(((ids[0],), (ids[1],))))
+    store.assignments.set_rules(AssignmentRules(gold_share=0.3, repeat_share=0.3))
+    mine = me.desk()
+    view = mine.view()
+    for number in range(14):
+        before = view["progress"]
+        if number == 10:  # any answer of the first ones again, as a repeat is
+            again = store.comparisons.current(labeler_id=me.labeler.id)[0].task_id
+            task = store.tasks.get(again)
+            repeat = store.tasks.add(task.prompt_id, task.response_ids, round_id=task.round_id,
+                                     purpose="repeat", repeat_of=again, only_for=me.labeler.id)
+            store.assignments.assign(repeat, me.labeler.id)
+        view = send(mine, entry(view["question"]))
+        assert view["progress"] == {**before, **{name: before[name] + 1
+                                                 for name in ("given", "mine", "today")}}
+        if view["question"] is None:
+            break
+    purposes = {store.tasks.get(c.task_id).purpose
+                for c in store.comparisons.current(labeler_id=me.labeler.id)}
+    assert purposes == {"train", "gold", "repeat"}
+
+
 def test_progress_and_the_reason_for_nothing(world: World, me: Person) -> None:
     assert me.desk().view()["nothing"]["title"] == "Round 0 has no pairs yet"
     world.task(wanted=1)

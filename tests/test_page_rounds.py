@@ -53,5 +53,6 @@ def test_the_win_rate_follows_answers_revisions_and_decisions(server: Server,
                     text = tab.text()
                     assert all(words in text for words in shown), text
                     assert "Lea" not in text and not tab.all("exception")
+                    assert f'href="/browse?policy={turn.policy_version_id}"' in text
 
     run(main())

@@ -72,7 +72,7 @@ def test_a_page_opens_by_its_address_only_for_who_may_see_it(
                 by_hash.received.clear()
                 await by_hash.rerun(page=path)
                 for tab in (by_name, by_hash):
-                    assert (f"a {role} may not do this" in tab.text()) is refused, (role, path)
+                    assert (f" {role} may not do this" in tab.text()) is refused, (role, path)
                     assert not tab.all("exception"), tab.text()
                     if role == "labeler":
                         assert not [secret for secret in SECRETS if secret in told(tab)]

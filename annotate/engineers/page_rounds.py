@@ -10,6 +10,8 @@ import streamlit as st
 
 from annotate.figures import (
     NOTHING,
+    Linked,
+    cell_html,
     estimate_of,
     facts_html,
     is_share,
@@ -49,14 +51,15 @@ def _rounds(labeler: Labeler) -> None:
             _round(turn)
     st.markdown("#### Policy versions")
     st.html(table_html(("Name", "Method", "From", "Reward model", "Made"), [
-        (v.name, v.method, _policy_name(v.parent_id), _reward_name(v.reward_model_id),
+        (_policy(v.id), v.method, _policy(v.parent_id), _reward(v.reward_model_id),
          moment(v.created_at)) for v in reversed(store().versions.policies())]))
     models = store().versions.reward_models()
     if models:
         st.markdown("#### Reward models")
         st.html(table_html(("Name", "Held-out accuracy", "Its baselines", "Made"), [
             _reward_row(m) for m in reversed(models)]))
-        st.caption("The Reward model page has the whole report on each.")
+        st.html('<p class="pf-about">The <a href="/reward" target="_self">Reward model</a> page '
+                "has the whole report on each.</p>")
 
 
 def _round(turn: Round) -> None:
@@ -104,23 +107,27 @@ def _lineage(policy: PolicyVersion) -> None:
     step: PolicyVersion | None = policy
     while step is not None:
         reward = "" if step.reward_model_id is None else \
-            f" by {step.method} against reward model {_reward_name(step.reward_model_id)}"
+            f" by {html.escape(step.method)} against reward model " \
+            f"{cell_html(_reward(step.reward_model_id))}"
         parent = None if step.parent_id is None else store().versions.policy(step.parent_id)
-        lines.append(f"{step.name}{f', from {parent.name}' if parent else ' (reference)'}{reward}")
+        origin = f", from {cell_html(_policy(parent.id))}" if parent else " (reference)"
+        lines.append(f"<li>{cell_html(_policy(step.id))}{origin}{reward}</li>")
         step = parent
     behind = _labelers_behind(store(), str(store().database.path), policy.id)
-    kinds = {person.name: name_of(person) for person in store().people.all()}
-    people = ", ".join(f"{kinds[name]} ({n:,} comparisons)" for name, n in behind.items())
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    people = {person.name: person for person in store().people.all()}
+    links = ", ".join(
+        cell_html(Linked(name_of(people[name]), f"/browse?labeler={people[name].id}"))
+        + f" ({n:,} comparisons)" for name, n in behind.items())
     with st.expander("Where this policy comes from", key=f"lineage-{policy.id}"):
-        st.html(f"<ul>{items}</ul><p>Labelers behind it: {html.escape(people) or 'none'}</p>")
+        st.html(f'<div class="pf-link"><ul>{"".join(lines)}</ul>'
+                f"<p>Labelers behind it: {links or 'none'}</p></div>")
 
 
-def _reward_row(model: RewardModel) -> tuple[str, str, str, str]:
+def _reward_row(model: RewardModel) -> tuple[str | Linked, ...]:
     report = latest_report(store(), model).metrics
     standing = {"beats": "beaten", "fails": "not beaten", "too few": "too few pairs to tell",
                 "unknown": "not measured"}[judge(report).standing]
-    return model.name, _accuracy(report), standing, moment(model.created_at)
+    return _reward(model.id), _accuracy(report), standing, moment(model.created_at)
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:
@@ -132,9 +139,13 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     return NOTHING
 
 
-def _policy_name(version_id: int | None) -> str:
-    return NOTHING if version_id is None else store().versions.policy(version_id).name
+def _policy(version_id: int | None) -> str | Linked:
+    """A policy version's name, which leads to what it came from and what came of it."""
+    return NOTHING if version_id is None else Linked(
+        store().versions.policy(version_id).name, f"/browse?policy={version_id}")
 
 
-def _reward_name(version_id: int | None) -> str:
-    return NOTHING if version_id is None else store().versions.reward_model(version_id).name
+def _reward(version_id: int | None) -> str | Linked:
+    """The same of a reward model version."""
+    return NOTHING if version_id is None else Linked(
+        store().versions.reward_model(version_id).name, f"/browse?reward_model={version_id}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -32,8 +31,6 @@ from data.store import Store
 AHEAD = 2
 #: So many acts of a page are looked at in one message, and remembered afterwards.
 MOST_ENTRIES = 50
-#: Today's answers are counted anew so often; in between, this tab's own are added.
-COUNT_AGAIN_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +54,6 @@ class Desk:
     acks: dict[str, dict[str, Any]] = field(default_factory=dict)
     _labeler_id: int | None = None
     _secret: bytes = b""
-    _today: tuple[float, int] = (float("-inf"), 0)
 
     def receive(self, message: object) -> None:
         """Act on what the page sent: its acts in their order, each once, each acknowledged.
@@ -108,7 +104,6 @@ class Desk:
         me = actions.require(self.store, self.token(), "answer")
         if me.id != self._labeler_id:
             self.handed, self.acks = [], {}
-            self._today = (float("-inf"), 0)
             self._secret, self._labeler_id = secret_of(self.store, me.id), me.id
         return me
 
@@ -149,7 +144,6 @@ class Desk:
         answer = answer_of(entry, asked, self._longest(me, task_id))
         actions.submit(self.store, self.token(), task_id, answer, key)
         self._put_away(task_id)
-        self._count(1)
         return {"words": f"Saved: {in_words(answer, assignment.shown)}.",
                 "feedback": self._feedback(assignment, answer)}
 
@@ -168,13 +162,10 @@ class Desk:
               entry: Mapping[str, Any]) -> dict[str, Any]:
         if self._is_practice(task_id):
             raise BadInput("practice cannot be taken back")
-        was_open = showing.is_open(self.store, task_id, me.id)
         actions.take_back(self.store, self.token(), task_id, key,
                           skipped=entry.get("of") == "skip")
         if not showing.is_open(self.store, task_id, me.id):
             return {"words": "Taken back, and answered again since."}
-        if not was_open:
-            self._count(-1)
         self._put_away(task_id)
         self._hand(self._assignment(me, task_id), first=True)
         for later in self.handed[1:]:
@@ -241,12 +232,5 @@ class Desk:
 
     def _progress(self, me: Labeler) -> dict[str, Any]:
         """Of the open round, whatever round the question is of: hidden tasks have none."""
-        found = showing.progress(self.store, me.id)
-        counted_at, today = self._today
-        if monotonic() - counted_at > COUNT_AGAIN_SECONDS:
-            today = self.store.comparisons.given_since(now()[:10], me.id).get(me.id, 0)
-            self._today = (monotonic(), today)
-        return {**found, "today": today}
-
-    def _count(self, more: int) -> None:
-        self._today = (self._today[0], self._today[1] + more)
+        today = self.store.comparisons.given_since(now()[:10], me.id)
+        return {**showing.progress(self.store, me.id), "today": today.get(me.id, 0)}

@@ -37,5 +37,6 @@ def _desk() -> Desk:
 
 
 def _received() -> None:
-    message = st.session_state[component.KEY]
+    # Gone where the page was left in the same moment; what it sent stays in its outbox.
+    message = st.session_state.get(component.KEY, {})
     _desk().receive(message.get("send") if hasattr(message, "get") else None)

@@ -43,15 +43,21 @@ def ask(store: Store) -> dict[str, Any]:
 
 
 def progress(store: Store, labeler_id: int) -> dict[str, Any]:
-    """How far the open round is, and one's own part; never a rate, which would push to hurry."""
+    """How far the open round is, and one's own part; never a rate, which would push to hurry.
+
+    One's own hidden known answers and repeats count as any other answer, or the figures would stand
+    still after these alone and give them away. So `given` is ahead by them until the round is full.
+    """
     goal = store.assignments.rules().daily_goal
     current = store.rounds.current()
     if current is None:
         return {"round": None, "given": 0, "wanted": 0, "goal": goal,
                 "mine": store.comparisons.count(labeler_id)}
     given, wanted = store.tasks.progress(current.id)
-    return {"round": current.number, "given": given, "wanted": wanted, "goal": goal,
-            "mine": store.comparisons.count(labeler_id, current.id)}
+    gold, repeats = store.comparisons.hidden(labeler_id, current.id)
+    return {"round": current.number, "given": min(given + gold + repeats, wanted),
+            "wanted": wanted, "goal": goal,
+            "mine": store.comparisons.count(labeler_id, current.id) + gold}
 
 
 def is_open(store: Store, task_id: int, labeler_id: int) -> bool:

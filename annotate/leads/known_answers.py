@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
-from annotate.answer_form import answer_input, in_letters, show_task
+from annotate.answer_form import answer_given, answer_input, in_letters, show_task
 from annotate.figures import as_label, moment, share, short
 from annotate.leads import lead_actions
 from annotate.notices import failing_as, say
 from annotate.session import store, token
+from data.errors import BadInput
 from data.measures.quality import gold_accuracy
-from data.records import Answer, KnownAnswer, Labeler
+from data.records import KnownAnswer, Labeler
 from data.search import Filters, find
 
 __all__ = ["show"]
@@ -49,13 +51,13 @@ def _add(labeler: Labeler) -> None:
     # In the order of storing, one policy's would always come first.
     shown = store().assignments.order_for(task, labeler.id)
     show_task(store().prompts.get(task.prompt_id), shown)
-    answer = answer_input(f"known-{chosen}", shown, strengths=False)
+    answer = answer_input(_answer_key(chosen), shown, strengths=False)
     use = st.radio("Use", list(_USES), format_func=_USES.__getitem__, key="known-use")
     st.text_area("Explanation" + (" (shown after the answer)" if use == "practice" else
                                   " (for leads; optional)"),
                  key=f"known-why-{chosen}", max_chars=LONGEST_EXPLANATION, height=90)
     st.button("Add known answer", type="primary", disabled=answer is None, on_click=_save,
-              args=(chosen, answer, use == "practice", f"known-why-{chosen}"))
+              args=(chosen, shown))
 
 
 def _title(task_id: int) -> str:
@@ -64,10 +66,19 @@ def _title(task_id: int) -> str:
     return f"Task {task_id} · {len(task.response_ids)} responses · {short(prompt.text)}"
 
 
-def _save(task_id: int, answer: Answer, practice: bool, key: str) -> None:
+def _answer_key(task_id: int) -> str:
+    return f"known-{task_id}"
+
+
+def _save(task_id: int, shown: Sequence[int]) -> None:
+    practice = st.session_state.get("known-use") == "practice"
     with failing_as("added"):
-        new = lead_actions.add_known_answer(store(), token(), task_id, answer, practice,
-                                            str(st.session_state.get(key) or ""))
+        answer = answer_given(_answer_key(task_id), shown, strengths=False)
+        if answer is None:
+            raise BadInput("choose the right answer first")
+        new = lead_actions.add_known_answer(
+            store(), token(), task_id, answer, practice,
+            str(st.session_state.get(f"known-why-{task_id}") or ""))
         say(f"Added: task {new} has a known answer now"
             + (" and is practised." if practice else " and is hidden among the others."))
         st.session_state.pop("known-task", None)

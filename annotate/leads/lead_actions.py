@@ -7,7 +7,7 @@ entry in the audit log that stands or falls with the change.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from annotate.actions import require
 from data.assignments import AssignmentRules
@@ -89,6 +89,9 @@ def decide(store: Store, token: str | None, task_id: int, answer: Answer, submis
            note: str = "") -> Decision:
     """Record a lead's last word on a task that labelers disagree on; see `Decisions.decide`."""
     me = require(store, token, "settings")
+    guidelines = store.questions.guidelines()
+    answer = replace(answer, question_version=store.questions.current()[0],
+                     guidelines_version=None if guidelines is None else guidelines.version)
     with store.database.write():
         decision = store.decisions.decide(me.id, task_id, answer, submission_key, note)
         store.audit.record(me.id, "decide", f"task {task_id}", comparison=decision.comparison_id,

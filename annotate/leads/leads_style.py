@@ -7,7 +7,7 @@ STYLE = """<style>
 .pf-alarm li > span { opacity: .75; font-size: .85em; white-space: nowrap }
 .pf-calm { border-left: 4px solid #4c9a6a; padding: .5rem .9rem; border-radius: .4rem;
   background: color-mix(in srgb, #4c9a6a 9%, transparent) }
-.pf-alarm a, .pf-table a, .pf-link a { color: inherit; text-decoration: underline }
+.pf-alarm a { color: inherit; text-decoration: underline }
 .pf-mark { display: inline-block; margin-left: .35rem; padding: 0 .4rem; border-radius: .8rem;
   font-size: .75rem; color: #fff; background: #b93632; white-space: nowrap }
 .pf-compact { font-size: .9rem }
@@ -28,5 +28,4 @@ STYLE = """<style>
 }
 [data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
   color: light-dark(#1f4f66, #a9d4e8) }
-.pf-about { font-size: .85rem; opacity: .75 }
 </style>"""

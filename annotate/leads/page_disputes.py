@@ -13,7 +13,7 @@ from uuid import uuid4
 import streamlit as st
 
 from annotate import notices
-from annotate.answer_form import answer_input, in_letters, show_task, turns_html
+from annotate.answer_form import answer_given, answer_input, in_letters, show_task, turns_html
 from annotate.choices import letter
 from annotate.figures import as_label, duration, moment, name_of, short, table_html
 from annotate.leads import lead_actions
@@ -24,6 +24,7 @@ from annotate.permissions import permits
 from annotate.session import guarded, store, token
 from data.activity import latest_answer
 from data.disputes import Dispute, disputes
+from data.errors import BadInput
 from data.measures.quality import seconds_of
 from data.records import Answer, Comparison, Decision, Labeler, Round, Task
 
@@ -143,19 +144,26 @@ def _decided(decision: Decision, shown: tuple[int, ...]) -> None:
 
 def _decide(task: Task, shown: tuple[int, ...], again: bool) -> None:
     st.markdown("**Decide anew**" if again else "**Decide**")
-    answer = answer_input(f"decide-{task.id}", shown, strengths=True)
+    answer = answer_input(_answer_key(task.id), shown, strengths=True)
     st.text_area("Note", key=f"decide-note-{task.id}", max_chars=LONGEST_NOTE, height=70,
                  placeholder="Why (optional)")
     st.button("Record decision", type="primary", key=f"decide-save-{task.id}",
-              disabled=answer is None, on_click=_save, args=(task.id, answer),
+              disabled=answer is None, on_click=_save, args=(task.id, shown),
               help="From then on this answer alone stands for the task in training and in "
                    "exports of preferences. Everybody's answers stay, and still count as theirs "
                    "in agreement; an answer that you gave yourself becomes this one.")
 
 
-def _save(task_id: int, answer: Answer) -> None:
+def _answer_key(task_id: int) -> str:
+    return f"decide-{task_id}"
+
+
+def _save(task_id: int, shown: tuple[int, ...]) -> None:
     note = str(st.session_state.get(f"decide-note-{task_id}") or "")
     with failing_as("decided"):
+        answer = answer_given(_answer_key(task_id), shown, strengths=True)
+        if answer is None:
+            raise BadInput("choose an answer first")
         decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note)
         _disputes.clear()
         over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))

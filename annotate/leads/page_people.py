@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.figures import NOTHING, moment, table_html
+from annotate.figures import NOTHING, as_label, moment, table_html
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
@@ -27,7 +27,7 @@ def page(labeler: Labeler) -> None:
     """Everybody, and what can be done about them."""
     st.html(STYLE)
     st.subheader("People")
-    notices.show()
+    notices.show(wherever=True)
     _links()
     with st.form("add-person", clear_on_submit=True):
         name, role, button = st.columns([3, 3, 1], vertical_alignment="bottom")
@@ -79,8 +79,15 @@ def _access(person: Labeler, labeler: Labeler) -> None:
     link, access, role, change = st.columns([2, 2, 3, 2], vertical_alignment="bottom")
     link.button("New sign-in link", width="stretch", on_click=_link, args=(person,),
                 disabled=person.disabled)
-    access.button("Enable" if person.disabled else "Disable", width="stretch",
-                  on_click=_set_disabled, args=(person, not person.disabled), disabled=own)
+    if person.disabled or own:
+        access.button("Enable" if person.disabled else "Disable", width="stretch",
+                      on_click=_set_disabled, args=(person, False), disabled=own)
+    else:
+        with access.popover("Disable", width="stretch", key=f"disable-{person.id}"):
+            st.text("They are signed out everywhere and cannot come back until somebody enables "
+                    "them. Their answers stay.")
+            st.button(f"Disable {as_label(person.name)}", key=f"disable-now-{person.id}",
+                      type="primary", on_click=_set_disabled, args=(person, True))
     role.selectbox("Role", ROLES, ROLES.index(person.role), key=f"role-{person.id}",
                    format_func=_ROLE_HELP.__getitem__, disabled=own)
     change.button("Change role", width="stretch", on_click=_change_role, args=(person,),

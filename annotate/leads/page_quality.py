@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import streamlit as st
 
-from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, table_html, time
+from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, time
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_charts import PUBLISHED, over_time
 from annotate.leads.quality_report import Report, reports
@@ -18,6 +18,7 @@ from data.measures.alarms import COUNTED
 from data.measures.breakdowns import Breakdown
 from data.measures.quality import Figures
 from data.records import STRENGTHS, Labeler, Round
+from data.visible import reveal
 
 REFRESH_SECONDS = 15
 #: So many rounds, or tags, have a row in the plot.
@@ -115,7 +116,7 @@ def _facts(report: Report, turn: Round | None) -> None:
     facts += [("Agreement of two labelers", *share(report.agreement)),
               ("Krippendorff's alpha", *number(report.alpha)),
               ("Same again on repeats", *share(report.self_agreement)),
-              ("Known answers right", *share(report.gold)),
+              ("Known answers right", *_in_all_rounds(share(report.gold))),
               ("Shown first (A) wins", *share(report.left)),
               ("Longer one wins", *share(report.longer)),
               ("Median time per task", *time(report.seconds))]
@@ -170,6 +171,11 @@ def _by_labeler(report: Report, people: Mapping[int, Labeler]) -> None:
             f'<tr><td><a href="/browse?of={who}" target="_self">{escape(name_of(people[who]))}'
             f'</a>{mark}</td><td class="pf-number">{own.answers:,}</td>{cells}'
             f"{_cell(*time(own.seconds))}</tr>")
+    _compact(head, rows)
+
+
+def _compact(head: Sequence[str], rows: Sequence[str]) -> None:
+    """A table of ready rows, whose figures have their n and interval below them."""
     titles = "".join(f"<th>{title}</th>" for title in head)
     st.html(f'<div class="pf-scroll" tabindex="0"><table class="pf-table pf-compact"><thead><tr>'
             f"{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
@@ -217,12 +223,14 @@ def _by_tag(report: Report) -> None:
     if not report.by_tag:
         return
     st.markdown("#### By tag of the prompt")
-    st.html(table_html(("Tag", "Labels", "Agreement", "over", "Alpha", "A wins", "Longer wins"),
-                       [(tag, f"{group.answers:,}", *share(group.agreement), _number(group),
-                         share(group.left)[0], share(group.longer)[0])
-                        for tag, group in _by_size(report)], numbers=(1, 4, 5, 6)))
+    rows = [f'<tr><td>{escape(reveal(tag))}</td><td class="pf-number">{group.answers:,}</td>'
+            f"{_cell(*share(group.agreement))}{_cell(*number(group.alpha))}"
+            f"{_cell(*share(group.left))}{_cell(*share(group.longer))}</tr>"
+            for tag, group in _by_size(report)]
+    _compact(("Tag", "Labels", "Agreement", "Alpha", "A wins", "Longer wins"), rows)
 
 
-def _number(group: Breakdown) -> str:
-    value, more = number(group.alpha)
-    return value if value == NOTHING else f"{value} ({more})"
+def _in_all_rounds(shown: tuple[str, str]) -> tuple[str, str]:
+    """Known answers are of no round."""
+    value, more = shown
+    return value, more if value == NOTHING else f"{more}, in all rounds"

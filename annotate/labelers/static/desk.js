@@ -70,6 +70,7 @@ class Desk {
         this.actedAt = event.timeStamp;
         pressKey(this, event);
       }, true],
+      [document, "pointermove", () => this.parts.root.classList.remove("pf-fresh")],
       [window, "beforeunload", (event) => { if (this.outbox?.size) event.preventDefault(); }],
       [window, "pagehide", () => this.keep(true)],
       [window, "online", () => this.send()],
@@ -201,6 +202,8 @@ class Desk {
     const { parts } = this;
     parts.note.hidden = true;
     parts.root.classList.remove("pf-empty-desk");
+    // The pointer rests where it pressed; no answer of this question is to look chosen for that.
+    parts.root.classList.add("pf-fresh");
     parts.conversation.replaceChildren(prepared.conversation);
     this.responses.show(prepared.texts, this.ask, this.draft);
     parts.reason.value = this.draft.reason;
@@ -255,8 +258,9 @@ class Desk {
     const { parts } = this;
     this.item = null;
     this.mode.reset();
-    const { title, text, share } = this.data?.nothing
-      ?? { title: "One moment", text: "The next question is on its way.", share: null };
+    const nothing = this.nothing();
+    const { title, text, share = null } = nothing;
+    this.nothingLook = JSON.stringify(nothing);
     parts.note.hidden = false;
     parts.note.replaceChildren(make("h2", {}, title), ...(share === null ? [] : [
       make("div", { class: "pf-track" }, make("div", { style: `width: ${100 * share}%` }))]),
@@ -268,6 +272,19 @@ class Desk {
     parts.practice.hidden = true;
     parts.root.classList.add("pf-empty-desk");
     this.drawAnswers();
+  }
+
+  /** Why there is no question. */
+  nothing() {
+    if (this.notices.trouble) {
+      return { title: "You cannot go on just now", text: "Why, stands below." };
+    }
+    if (this.notices.late) {
+      return { title: "No connection to the server", text: "What you did is kept in this browser "
+        + "and sent by itself when the connection is back. The next question comes then." };
+    }
+    return this.data?.nothing
+      ?? { title: "One moment", text: "The next question is on its way." };
   }
 
   drawAsk() {
@@ -293,7 +310,9 @@ class Desk {
 
   /** What is kept and what is not, and what can be pressed now. */
   drawState() {
-    this.notices.draw(this.outbox?.size ?? 0, this.corner?.kept);
+    this.notices.draw(this.outbox?.size ?? 0, this.corner?.kept, () =>
+      (this.outbox.entries().every((entry) => entry.do === "answer") ? "answer" : "change"));
+    if (!this.item && JSON.stringify(this.nothing()) !== this.nothingLook) this.showNothing();
     this.drawAnswers();
   }
 

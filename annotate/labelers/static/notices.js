@@ -21,14 +21,20 @@ export class Notices {
       typed: entry.do === "answer" ? [entry.reason, entry.rewrite?.text].filter(Boolean) : [] });
   }
 
-  /** `size` acts wait in the outbox; `kept` is false where closing the page would lose them. */
-  draw(size = this.size, kept = true) {
+  /** Whether the server has not been heard for so long that the labeler should know. */
+  get late() {
+    return this.size > 0 && performance.now() - this.emptyAt > LATE_MS;
+  }
+
+  /** `size` acts wait in the outbox; `kept` is false where closing the page would lose them;
+   *  `named` says what they are (an undo is no answer). */
+  draw(size = this.size, kept = true, named = () => "answer") {
     const { parts } = this;
     this.size = size;
     if (!size) this.emptyAt = performance.now();
-    const late = size && performance.now() - this.emptyAt > LATE_MS;
+    const { late } = this;
     parts.unsaved.hidden = !late;
-    const words = late ? `${size} answer${size > 1 ? "s" : ""} not saved yet, trying again`
+    const words = late ? `${size} ${named()}${size > 1 ? "s" : ""} not saved yet, trying again`
       + (kept ? "" : " (this browser cannot keep them: do not close the page)") : "";
     if (parts.unsaved.textContent !== words) parts.unsaved.textContent = words;
     const trouble = !this.trouble ? [] : [{ words: size
