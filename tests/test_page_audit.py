@@ -25,6 +25,8 @@ from data.sessions import SessionRules
     ({"from_task": 7, "practice": True}, "copy of task 7, for practice"),
     ({"from_task": 7, "practice": False}, "copy of task 7, hidden"),
     ({"email": ""}, "no address any more"),
+    ({"rows": 52, "filtered_by": {"text": "knots", "labeler_id": 3}},
+     "52 rows, text knots and labeler 3"),
     ({"rows": 12000}, "12,000 rows"), ({"sessions": 1}, "1 browser"),
     ({"last_from": "10.0.0.1", "failures": 2}, "last from 10.0.0.1, 2 failed tries"),
     ({"never_heard_of": [True, "x"]}, "never heard of yes / x"),

@@ -180,6 +180,7 @@ def test_a_file_holds_what_is_filtered(browsed: tuple[World, Labeler, str], kind
     assert len(rows) == len(records) + 1
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
     assert downloads.made(world.store, kind, Filters(text="nowhere"), token, "csv") == b""
+    assert world.store.audit.entries()[0].details == {"rows": 0, "filtered_by": {"text": "nowhere"}}
     entry = world.store.audit.entries()[-1]
     assert (entry.labeler_id, entry.action, entry.details) == (
         lead.id, "download", {"rows": len(records)})

@@ -81,6 +81,8 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "email": lambda value: value or "no address any more",
     "sessions": _counted("browser"), "rows": _counted("row"), "kind": lambda value: str(value),
     "characters": _counted("character"), "failures": _counted("failed try", "failed tries"),
+    "filtered_by": lambda value: " and ".join(
+        f"{name.removesuffix('_id')} {_plain(wanted)}" for name, wanted in value.items()),
     "comparison": _titled("decision"), "overrides": _overridden,
     "from_task": _titled("copy of task"), "practice": _practice,
     "gold_share": _share("hidden known answers"), "repeat_share": _share("hidden repeats"),

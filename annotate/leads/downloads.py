@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from data.blindness import hidden_from
 from data.exchange.export_files import WRITERS, Record
 from data.exchange.export_records import SOURCES
 from data.plain_json import to_json
-from data.search import Filters, find
+from data.search import HEEDED, Filters, find
 from data.store import Store
 
 #: A larger file is for `prefloop export`, which need not hold it in the server's memory.
@@ -54,7 +55,9 @@ def made(store: Store, kind: str, filters: Filters, token: str | None, form: str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
         rows = WRITERS[form](path, records(store, kind, ids, me.id))
-        lead_actions.note_download(store, token, f"{kind} as {form}", rows)
+        heeded = {name: value for name, value in asdict(filters).items()
+                  if value and name in HEEDED[kind]}
+        lead_actions.note_download(store, token, f"{kind} as {form}", rows, heeded)
         return path.read_bytes()
 
 

@@ -6,8 +6,9 @@ entry in the audit log that stands or falls with the change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from annotate.actions import require
 from data.assignments import AssignmentRules
@@ -138,11 +139,13 @@ def change_role(store: Store, token: str | None, labeler_id: int, role: str) -> 
         store.audit.record(me.id, "change role", person.name, before=person.role, after=role)
 
 
-def note_download(store: Store, token: str | None, subject: str, rows: int) -> None:
+def note_download(store: Store, token: str | None, subject: str, rows: int,
+                  filters: Mapping[str, Any] | None = None) -> None:
     """Leave a trace of who took which answers with them."""
     me = require(store, token, "quality")
     try:
-        store.audit.record(me.id, "download", subject, rows=rows)
+        store.audit.record(me.id, "download", subject, rows=rows,
+                           **({"filtered_by": dict(filters)} if filters else {}))
     except PrefloopError:
         # A full disk must not keep people from taking their data out.
         return
