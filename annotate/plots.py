@@ -16,7 +16,7 @@ import streamlit as st
 from data.measures.statistics import Estimate
 
 CALM, ALARM, BAND = "#3d8aae", "#d9534f", "rgba(128,128,128,0.22)"
-_ROW, _FRAME = 30, 84
+_ROW, _FRAME = 30, 96
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
         "hovertemplate": "%{y}: %{x:.0f} % (%{customdata[1]:.0f}–%{customdata[2]:.0f} %, "
                          "n = %{customdata[0]:,})<extra></extra>"}],
         "layout": {"height": _FRAME + _ROW * len(known), "showlegend": False, "dragmode": False,
-                   "margin": {"l": 8, "r": 8, "t": 28 if bands else 8, "b": 30},
+                   "margin": {"l": 8, "r": 8, "t": 40 if bands else 8, "b": 30},
                    "shapes": shapes,
                    "annotations": [_note(i, *band) for i, band in enumerate(bands)],
                    "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %", "nticks": 7},
@@ -75,11 +75,12 @@ def _band(start: float, end: float) -> dict[str, Any]:
 
 
 def _note(place: int, name: str, start: float, end: float) -> dict[str, Any]:
-    """The band's name above it: the first to its left, so that two do not meet."""
+    """The band's name above it: the first to its left, so that two do not meet; each part of it on
+    a line of its own, for narrow pages."""
     left = place == 0
     return {"x": end if left else start, "xanchor": "right" if left else "left", "y": 1,
-            "yref": "paper", "yanchor": "bottom", "text": name, "showarrow": False,
-            "font": {"size": 11}}
+            "yref": "paper", "yanchor": "bottom", "text": name.replace(", ", ",<br>"),
+            "showarrow": False, "align": "left", "font": {"size": 11}}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
