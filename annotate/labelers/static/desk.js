@@ -7,6 +7,7 @@ import { Clock } from "./clock.js";
 import { make } from "./inert.js";
 import { pressKey } from "./keys.js";
 import { drawFeedback, drawProgress, skeleton } from "./layout.js";
+import { lookAfterNextPage } from "./leaving.js";
 import { Mode } from "./modes.js";
 import { Notices } from "./notices.js";
 import { Corner, draftOf, Drafts, Outbox, RETRY_MS, taskOf } from "./outbox.js";
@@ -87,6 +88,7 @@ class Desk {
     this.clock.stop();
     for (const [target, ...rest] of this.listeners) target.removeEventListener(...rest);
     this.parts.root.remove();
+    if (this.outbox?.size) lookAfterNextPage();
   }
 
   /** Below the app's own header, which is as high as it is. */
