@@ -96,6 +96,8 @@ def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, newcomer: Ne
     assert new.practice and winner.text.replace("**", "") == left
     assert new.explanation == "It answers what was asked."
     page.get_by_text(re.compile("^Practice · Question 42")).click()
+    expect(page.get_by_text("has a known answer now")).to_have_count(0)  # and all below moves up
+    settled(page)
     page.get_by_role("button", name="Retire").click()
     expect(page.get_by_text("is handed out no more")).to_be_visible()
     assert {k.task_id for k in known.all()} == before
