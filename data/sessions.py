@@ -65,6 +65,8 @@ class Session:
 
     created_at: str
     seen_at: str
+    is_this: bool = False
+    """Whether it is the session of the token that was asked with."""
 
 
 class Sessions:
@@ -126,13 +128,15 @@ class Sessions:
                             "AND ended_at IS NULL", [now(), labeler_id])
         return ended
 
-    def of(self, labeler_id: int) -> list[Session]:
-        """Where a person is signed in, newest first."""
+    def of(self, labeler_id: int, token: str = "") -> list[Session]:
+        """Where a person is signed in, newest first; `token` tells which of them is here."""
         rules = self.rules()
         rows = self._database.rows(
-            "SELECT created_at AS started_at, seen_at, expires_at FROM sessions "
-            "WHERE labeler_id = ? AND ended_at IS NULL ORDER BY created_at DESC", [labeler_id])
-        return [Session(row["started_at"], row["seen_at"]) for row in rows if _lives(row, rules)]
+            "SELECT created_at AS started_at, seen_at, expires_at, token_hash = ? AS is_this "
+            "FROM sessions WHERE labeler_id = ? AND ended_at IS NULL ORDER BY created_at DESC",
+            [hashed(token), labeler_id])
+        return [Session(row["started_at"], row["seen_at"], bool(row["is_this"]))
+                for row in rows if _lives(row, rules)]
 
 
 def _rules(value: str | None) -> SessionRules:

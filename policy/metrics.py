@@ -5,6 +5,7 @@ Names are the Jobs page's titles; docs/policy.md says how to read them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,3 +97,17 @@ def _sampling_gaps(rollout: Rollout, samples: Sequence[Sample]) -> Tensor:
     for row, sample in enumerate(samples):
         sampled[row, :len(sample.logprobs)] = torch.tensor(sample.logprobs)
     return (sampled - rollout.logprobs).abs() * rollout.mask
+
+
+class Clock:
+    """Seconds by phase of one step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Note the time since the last lap under `seconds_PHASE`."""
+        now = time.perf_counter()
+        self.seconds[f"seconds_{phase}"] = now - self._start
+        self._start = now

@@ -8,7 +8,6 @@ where prompts, scores or reports come from.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,7 +24,7 @@ from data.progress import Progress, Stopped
 from policy.alarm import SIGNALS, check
 from policy.config import PPOConfig
 from policy.losses import adapted_kl_coefficient
-from policy.metrics import UpdateFigures, step_metrics
+from policy.metrics import Clock, UpdateFigures, step_metrics
 from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
@@ -90,7 +89,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)
-            clock = _Clock()
+            clock = Clock()
             if share.is_first and is_kept(state.step, config):
                 keep(roles.policy, checkpoint, state.step)
             # 1. prompts, 2. responses, 3. what the models say of them, 4. updates
@@ -286,17 +285,3 @@ def _resume(roles: Roles, optimizers: dict[str, torch.optim.Optimizer],
     roles.value.load_adapter_state(VALUE, part("value"))
     roles.value_head.load_state_dict(part("head"))
     return TrainingState(**state)
-
-
-class _Clock:
-    """Seconds by phase of one step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._start = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Note the time since the last lap under `seconds_PHASE`."""
-        now = time.perf_counter()
-        self.seconds[f"seconds_{phase}"] = now - self._start
-        self._start = now

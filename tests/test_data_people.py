@@ -97,6 +97,16 @@ def test_sessions_end_after_their_time_and_without_use(store: Store) -> None:
             SessionRules(**wrong)
 
 
+def test_one_of_several_sessions_is_this_one(store: Store) -> None:
+    ann, tokens = store.people.add("Ann"), []
+    for _ in range(3):
+        tokens.append(store.people.redeem(store.people.create_code(ann.id)) or "")
+    for number, token in enumerate(reversed(tokens)):
+        assert [s.is_this for s in store.people.sessions.of(ann.id, token)] == [
+            place == number for place in range(3)]
+    assert not any(s.is_this for s in store.people.sessions.of(ann.id))
+
+
 def test_use_is_written_once_a_minute_and_never_after_the_end(store: Store) -> None:
     ann = store.people.add("Ann")
     token = store.people.redeem(store.people.create_code(ann.id))

@@ -48,15 +48,16 @@ def keys_of(question: Question) -> list[tuple[str, str]]:
 
 def _sessions(labeler: Labeler) -> None:
     """Where this person is signed in; one place of many may be a computer that is not theirs."""
-    open_sessions = store().people.sessions.of(labeler.id)
+    open_sessions = store().people.sessions.of(labeler.id, token() or "")
     rules = store().people.sessions.rules()
     places = len(open_sessions)
     st.html(f"<p>You are signed in {'here only' if places < 2 else f'in {places} browsers'}. "
             f"This ends after {rules.lifetime_days} days, or {_hours(rules.idle_hours)} without "
             "use.</p>")
     if places > 1:
-        st.html(table_html(("Signed in", "Last used"), [
-            (moment(session.created_at), moment(session.seen_at)) for session in open_sessions]))
+        st.html(table_html(("Signed in", "Last used", ""), [
+            (moment(session.created_at), moment(session.seen_at),
+             "this browser" if session.is_this else "") for session in open_sessions]))
     with st.container(horizontal=True, gap="small"):
         st.button("Sign out", on_click=_leave)
         if places > 1:

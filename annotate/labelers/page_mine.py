@@ -60,7 +60,8 @@ def _entry(comparison: Comparison) -> None:
     prompt = store().prompts.get(task.prompt_id)
     verdict = in_words(comparison.answer, comparison.shown)
     revised = f" · revision {comparison.revision}" if comparison.revision > 1 else ""
-    title = f"{as_label(verdict)} · {as_label(short(prompt.text))}"
+    title = (f"{as_label(verdict)} · {as_label(short(prompt.text))} "
+             f":gray[· {comparison.created_at[:10]}]")
     with st.expander(title, key=f"mine-{comparison.id}", on_change="rerun") as entry:
         if entry.open:
             st.caption(f"{moment(comparison.created_at)}{revised}")
