@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from data.measures.significance import Counts, binomial, counts_of, fisher, holm
+from data.measures.significance import Counts, binomial, counts_of, fisher, holm, information
 
 
 def hypergeometric(ours: Counts, theirs: Counts) -> dict[int, Fraction]:
@@ -25,21 +25,33 @@ def test_fishers_tea() -> None:
     assert found.few == pytest.approx(69 / 70)
 
 
-@pytest.mark.parametrize("strata", [
-    [(Counts(7, 9), Counts(5, 20))],
-    [(Counts(0, 5), Counts(3, 3)), (Counts(2, 2), Counts(4, 9))],
-    [(Counts(4, 6), Counts(10, 12)), (Counts(1, 3), Counts(2, 2)), (Counts(3, 8), Counts(6, 7))],
+@pytest.mark.parametrize(("strata", "weights"), [
+    ([(Counts(7, 9), Counts(5, 20))], (1,)),
+    ([(Counts(0, 5), Counts(3, 3)), (Counts(2, 2), Counts(4, 9))], (1, 1)),
+    ([(Counts(4, 6), Counts(10, 12)), (Counts(1, 3), Counts(2, 2)), (Counts(3, 8), Counts(6, 7))],
+     (2, 1, 1)),
+    # 14 of 20, 19 of 20 and all of 40: twice the log-odds is 1.6, 5.1 and, but for its end, 8.8
+    ([(Counts(2, 5), Counts(12, 15)), (Counts(3, 4), Counts(16, 16)),
+      (Counts(4, 4), Counts(36, 36))], (2, 5, 8)),
 ])
-def test_fisher_over_strata_is_the_sum_over_all_tables(
-        strata: list[tuple[Counts, Counts]]) -> None:
-    seen = sum(ours.successes for ours, _ in strata)
+def test_fisher_over_strata_is_the_weighted_sum_over_all_tables(
+        strata: list[tuple[Counts, Counts]], weights: tuple[int, ...]) -> None:
+    assert tuple(information(*stratum) for stratum in strata) == weights
+    seen = sum(w * ours.successes for w, (ours, _) in zip(weights, strata, strict=True))
     few = many = Fraction(0)
     for tables in product(*(hypergeometric(*stratum).items() for stratum in strata)):
         chance = math.prod((p for _, p in tables), start=Fraction(1))
-        few += chance if sum(k for k, _ in tables) <= seen else 0
-        many += chance if sum(k for k, _ in tables) >= seen else 0
+        said = sum(w * k for w, (k, _) in zip(weights, tables, strict=True))
+        few += chance if said <= seen else 0
+        many += chance if said >= seen else 0
     found = fisher(strata)
     assert (found.few, found.many) == pytest.approx((float(few), float(many)))
+
+
+def test_coins_outcomes_weigh_alike_for_a_crew_and_its_mirror_image() -> None:
+    assert information(Counts(30, 40), Counts(45, 60)) == 2  # 2 log 3 = 2.2
+    assert information(Counts(10, 40), Counts(15, 60)) == 2
+    assert information(Counts(20, 40), Counts(30, 60)) == 1  # never nothing
 
 
 def test_an_empty_side_says_nothing() -> None:

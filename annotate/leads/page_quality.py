@@ -88,8 +88,11 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
 def _alarms(report: Report, people: Mapping[int, Labeler]) -> None:
     """Who clicks through, with the evidence: the first thing on the page."""
     if not report.alarms:
+        hidden = "" if report.gold or report.self_agreement else (
+            " Hidden known answers and repeats would find careless people sooner: their shares are "
+            "in Settings, under Assignment.")
         st.html('<div class="pf-calm">Nobody stands out as clicking through. In a careful crew, '
-                "a name appears here by chance in at most 1 round of 20.</div>")
+                f"a name appears here by chance in at most 1 round of 20.{hidden}</div>")
         return
     parts = []
     for who in dict.fromkeys(alarm.labeler_id for alarm in report.alarms):
@@ -114,7 +117,7 @@ def _facts(report: Report, turn: Round | None) -> None:
     else:
         facts.append(("Answers", f"{report.answers:,}", "in all rounds"))
     facts += [("Agreement of two labelers", *share(report.agreement)),
-              ("Krippendorff's alpha", *number(report.alpha)),
+              ("Krippendorff's alpha", *_explained(number(report.alpha))),
               ("Same again on repeats", *share(report.self_agreement)),
               ("Known answers right", *_in_all_rounds(share(report.gold))),
               ("Shown first (A) wins", *share(report.left)),
@@ -172,6 +175,8 @@ def _by_labeler(report: Report, people: Mapping[int, Labeler]) -> None:
             f'</a>{mark}</td><td class="pf-number">{own.answers:,}</td>{cells}'
             f"{_cell(*time(own.seconds))}</tr>")
     _compact(head, rows)
+    st.caption("Labels are those of the rounds shown, without hidden known answers. A name leads "
+               "to everything that the person has answered.")
 
 
 def _compact(head: Sequence[str], rows: Sequence[str]) -> None:
@@ -228,6 +233,11 @@ def _by_tag(report: Report) -> None:
             f"{_cell(*share(group.left))}{_cell(*share(group.longer))}</tr>"
             for tag, group in _by_size(report)]
     _compact(("Tag", "Labels", "Agreement", "Alpha", "A wins", "Longer wins"), rows)
+
+
+def _explained(shown: tuple[str, str]) -> tuple[str, str]:
+    value, more = shown
+    return value, more if value == NOTHING else f"{more}; 0 is chance, 1 perfect"
 
 
 def _in_all_rounds(shown: tuple[str, str]) -> tuple[str, str]:

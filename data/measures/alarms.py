@@ -2,10 +2,10 @@
 
 An alarm asks two things of a labeler's share of something, both against the rest of the crew: that
 chance alone would hardly give it (exact tests, corrected by Holm for all labelers and checks
-together, so that at least 95 of 100 careful crews raise no alarm at all), and that it lies nearer
-to a careless person's share than to the crew's. The second matters with many answers, where any
-harmless difference between two people is significant. What the whole crew does, such as preferring
-the longer response, is nobody's alarm.
+together, so that at least 95 of 100 careful crews raise no alarm at all), and that it lies far on
+the way from the crew's share to a careless person's. The second matters with many answers, where
+any harmless difference between two people is significant. What the whole crew does, such as
+preferring the longer response, is nobody's alarm.
 
 Who raises an alarm is crew no longer, and everybody is tested again against those who are left,
 until nobody new is found: a labeler who clicks at random spoils the others' agreement. In a careful
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.measures.checks import Check, Measure, Side, checks_of
-from data.measures.significance import Counts, Tails, binomial, fisher, holm
+from data.measures.significance import Counts, Tails, binomial, fisher, holm, information
 from data.measures.statistics import CONFIDENCE, Estimate
 from data.measures.votes import Gold, Repeat
 from data.records import Comparison
@@ -84,8 +84,8 @@ class _Finding:
     """Of every measure with outcomes: the labeler's, the crew's."""
     chance: float
     """The p-value of this test alone."""
-    nearer: bool
-    """Whether the share is nearer to a careless person's than to the crew's."""
+    far: bool
+    """Whether the share is far on the way from the crew's to a careless person's."""
 
     def alarm(self, p: float) -> Alarm:
         _, own, others = self.sides[0]
@@ -109,7 +109,7 @@ def _alarms(checks: Sequence[Check], labelers: set[int], crew: set[int]) -> list
     corrected = holm([finding.chance for finding in found],
                      [finding.check.weight for finding in found])
     return [finding.alarm(p) for finding, p in zip(found, corrected, strict=True)
-            if finding.nearer and p <= 1 - CONFIDENCE]
+            if finding.far and p <= 1 - CONFIDENCE]
 
 
 def _test(check: Check, labeler: int,
@@ -123,17 +123,19 @@ def _test(check: Check, labeler: int,
     total = Counts(sum(c.successes for c in ours), sum(c.n for c in ours))
     if total.n == 0:
         return None
-    chances, expected = [], check.harmless or 0.0
+    chances, share, expected = [], total.successes / total.n, check.harmless or 0.0
     if compared:
         chances.append(_tail(fisher((own.counts, crew.counts) for _, own, crew in sides), check))
-        # The crew's share, had it as many outcomes of each measure as the labeler.
-        expected = sum(own.counts.n * float(crew.values.mean())
-                       for _, own, crew in sides) / total.n
+        # Outcomes weigh as in the test; the crew had as many of each measure as the labeler.
+        weights = [own.counts.n * information(own.counts, crew.counts) for _, own, crew in sides]
+        share = sum(weight * own.counts.successes / own.counts.n
+                    for weight, (_, own, _) in zip(weights, sides, strict=True)) / sum(weights)
+        expected = sum(weight * float(crew.values.mean())
+                       for weight, (_, _, crew) in zip(weights, sides, strict=True)) / sum(weights)
     if check.harmless is not None:
         chances.append(_tail(binomial(total, check.harmless), check))
-    share, middle = total.successes / total.n, (expected + check.careless) / 2
-    return _Finding(labeler, check, sides, max(chances),
-                    share > middle if check.careless == 1 else share < middle)
+    way = (share - expected) / (check.careless - expected) if check.careless != expected else 0.0
+    return _Finding(labeler, check, sides, max(chances), way > check.far)
 
 
 def _tail(tails: Tails, check: Check) -> float:

@@ -83,6 +83,8 @@ class Check:
     careless: float
     harmless: float | None = None
     """A share that is no carelessness whatever the crew's, where there is one."""
+    far: float = 0.5
+    """How far on the way from the crew's share to the careless one harmless differences end."""
     weight: float = 1.0
     """Its share in the risk of a false alarm."""
     detail: Callable[[int], str] | None = None
@@ -114,8 +116,9 @@ def checks_of(answers: Sequence[Comparison], lengths: Mapping[int, int],
                                             lengths)),
         # A coin names the same winner as anybody, or as itself, half of the time. Hardest to tell
         # from bad luck, so this check gets as much of the risk as all others together: they have
-        # it easy, since who always does one thing does it far more often than chance.
-        Check("random", (others, known, again), careless=0.5, weight=8),
+        # it easy, since who always does one thing does it far more often than chance. A third
+        # of the way is somebody who tosses a coin for every third answer.
+        Check("random", (others, known, again), careless=0.5, far=1 / 3, weight=8),
         Check("inconsistent", (again,), careless=0.5),
         Check("gold", (known,), careless=0.5),
     ]

@@ -63,10 +63,12 @@ def binomial(counts: Counts, share: float) -> Tails:
 def fisher(strata: Iterable[tuple[Counts, Counts]]) -> Tails:
     """Whether ours succeed less or more often than theirs: each stratum is (ours, theirs).
 
-    Fisher's exact test; over several strata, the sum of our successes given every stratum's
-    margins (the exact Cochran–Mantel–Haenszel test; Agresti 2002, section 6.7.1).
+    Fisher's exact test; over several strata, the weighted sum of our successes given every
+    stratum's margins (with equal weights the exact Cochran–Mantel–Haenszel test; Agresti 2002,
+    section 6.7.1). The weights are `information`'s: a miss where hardly anybody misses says more
+    than one where many do. They depend on the margins alone, so the test stays exact.
     """
-    chances, successes = np.ones(1), 0
+    chances, seen = np.ones(1), 0
     for ours, theirs in strata:
         total, won = ours.n + theirs.n, ours.successes + theirs.successes
         fewest = max(0, won - theirs.n)
@@ -74,9 +76,23 @@ def fisher(strata: Iterable[tuple[Counts, Counts]]) -> Tails:
         # Hypergeometric: C(won, k) · C(lost, ours.n − k) / C(total, ours.n)
         logs = (_log_choose(won, k) + _log_choose(total - won, ours.n - k)
                 - _log_choose(total, np.array([ours.n])))
-        chances = np.convolve(chances, np.exp(logs))
-        successes += ours.successes - fewest
-    return _tails(chances, successes)
+        weight = information(ours, theirs)
+        spread = np.zeros(weight * (len(k) - 1) + 1)
+        spread[::weight] = np.exp(logs)
+        chances = np.convolve(chances, spread)
+        seen += weight * (ours.successes - fewest)
+    return _tails(chances, seen)
+
+
+def information(ours: Counts, theirs: Counts) -> int:
+    """How much one outcome tells a crew from people who toss coins, in half nats, 1 to 8.
+
+    The log-odds of success of everybody together, which by the lemma of Neyman and Pearson is the
+    weight of a success in the best test of that share against one half.
+    """
+    won, total = ours.successes + theirs.successes, ours.n + theirs.n
+    odds = (won + 0.5) / (total - won + 0.5)
+    return min(8, max(1, round(2 * abs(math.log(odds)))))
 
 
 def holm(chances: Sequence[float], weights: Sequence[float]) -> list[float]:
