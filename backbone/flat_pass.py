@@ -58,18 +58,35 @@ def _before_last(backbone: Backbone, flat: Flat,
     """[T, d] what the last layer is given, and the rotations (cosines and sines)."""
     backbone.switch_to(adapter)  # peft lets gradients into the current adapter alone
     trunk: Any = backbone.trunk
-    hidden: Tensor = trunk.embed_tokens(flat.ids)
-    cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], flat.positions[None]))
+    hidden, rotation = start(trunk, flat.ids, flat.positions)
     for layer in trunk.layers[:-1]:
-        hidden = _layer(layer, adapter, hidden, (cosines, sines), flat.tiles)
+        hidden = _layer(layer, adapter, hidden, rotation, flat.tiles)
+    return hidden, rotation
+
+
+def start(trunk: Any, ids: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """[T, d] what the first layer is given for token ids [T], and the rotations (cosines, sines)
+    of their positions [T]."""
+    hidden: Tensor = trunk.embed_tokens(ids)
+    cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], positions[None]))
     return hidden, (cosines, sines)
 
 
 def _layer(layer: Any, adapter: str | None, hidden: Tensor, rotation: tuple[Tensor, Tensor],
            tiles: Sequence[Tile], rows: Tensor | None = None) -> Tensor:
     """[T, d] what follows [T, d] in one layer; with rows [R] only those, as [R, d]."""
-    own, norm, second = layer.self_attn, layer.input_layernorm, layer.post_attention_layernorm
-    q, k, v, o, gate, up, down = (_product(module, adapter) for module in _linears(layer))
+    seen = attention(*before_attention(layer, adapter, hidden, rotation, rows), tiles,
+                     layer.self_attn.head_dim)
+    return after_attention(layer, adapter, hidden if rows is None else hidden[rows], seen)
+
+
+def before_attention(layer: Any, adapter: str | None, hidden: Tensor,
+                     rotation: tuple[Tensor, Tensor],
+                     rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """[T, heads · size] queries (with rows [R] only theirs), [T, key heads · size] keys, values;
+    queries and keys turned to their positions."""
+    norm = layer.input_layernorm
+    q, k, v = (_product(module, adapter) for module in _linears(layer)[:3])
     if rows is None:
         rotated = rotation
         queries, keys, values = normed_products(
@@ -77,11 +94,16 @@ def _layer(layer: Any, adapter: str | None, hidden: Tensor, rotation: tuple[Tens
     else:
         rotated = (rotation[0][rows], rotation[1][rows])
         keys, values = normed_products(hidden, norm.weight, norm.variance_epsilon, [k, v])
-        hidden = hidden[rows]
-        (queries,) = normed_products(hidden, norm.weight, norm.variance_epsilon, [q])
-    queries, keys = _rotate(queries, *rotated), _rotate(keys, *rotation)
-    hidden = hidden + product(attention(queries, keys, values, tiles, own.head_dim), o)
-    opened, raised = normed_products(hidden, second.weight, second.variance_epsilon, [gate, up])
+        (queries,) = normed_products(hidden[rows], norm.weight, norm.variance_epsilon, [q])
+    return _rotate(queries, *rotated), _rotate(keys, *rotation), values
+
+
+def after_attention(layer: Any, adapter: str | None, hidden: Tensor, seen: Tensor) -> Tensor:
+    """[T, d] what follows of a layer's input [T, d] and what attention saw, [T, heads · size]."""
+    norm = layer.post_attention_layernorm
+    o, gate, up, down = (_product(module, adapter) for module in _linears(layer)[3:])
+    hidden = hidden + product(seen, o)
+    opened, raised = normed_products(hidden, norm.weight, norm.variance_epsilon, [gate, up])
     return hidden + gated_product(opened, raised, down)
 
 

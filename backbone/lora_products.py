@@ -81,7 +81,9 @@ def _forward(inputs: Tensor, scales: Sequence[float],
     for weight, b, part, scale in zip(tensors[::3], tensors[2::3], _split(small, tensors), scales,
                                       strict=True):
         part *= scale
-        outputs.append(linear(inputs, weight).addmm_(part, b.to(inputs.dtype).t()))
+        output = linear(inputs, weight)
+        # Without an adapter there is nothing to add, and calling for nothing costs too.
+        outputs.append(output.addmm_(part, b.to(inputs.dtype).t()) if part.shape[1] else output)
     return outputs, small
 
 

@@ -14,10 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from backbone.decoding import decode
 from backbone.model import Backbone
-from backbone.text import pad
 
 FinishReason = Literal["eos", "stop", "length"]
 
@@ -55,21 +54,15 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
         check: called now and then; may raise to stop the work.
     """
     longest = draws.shape[1]
-    batch = pad(prompts, backbone.pad_id, backbone.device, left=True)
     uniforms = torch.from_numpy(draws).to(backbone.device)
-    mask = torch.nn.functional.pad(batch.mask, (0, longest), value=1)
-    positions = batch.positions[:, -1:]
-    width = batch.ids.shape[1]
     rows = torch.arange(len(prompts), device=backbone.device)  # which prompt a row belongs to
     partial = [_Partial(backbone, stop) for _ in prompts]
-    backbone.switch_to(adapter)
-    backbone.choose_attention(len(prompts), width + longest)
-    cache = DynamicCache(config=backbone.language_model.config)
-    hidden = _forward(backbone, batch.ids, batch.mask, batch.positions, cache)
+    decoding = decode(backbone, adapter, prompts, longest)
     for step in range(longest):
         if step % 8 == 0:
             check()
-        tokens, logprobs = _draw(backbone.logits(hidden[:, -1]) / temperature, uniforms[rows, step])
+        tokens, logprobs = _draw(backbone.logits(decoding.states).div_(temperature),
+                                 uniforms[rows, step])
         for row, token, logprob in zip(rows.tolist(), tokens.tolist(), logprobs.tolist(),
                                        strict=True):
             partial[row].add(token, logprob)
@@ -78,11 +71,9 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
         if step == longest - 1 or not going.any():
             break
         if (~going).float().mean() >= COMPACT_SHARE:
-            cache.batch_select_indices(going.nonzero().squeeze(1))
+            decoding.keep(going.nonzero().squeeze(1))
             rows, tokens = rows[going], tokens[going]
-            positions, mask = positions[going], mask[going]
-        positions = positions + 1
-        hidden = _forward(backbone, tokens[:, None], mask[:, :width + step + 1], positions, cache)
+        decoding.feed(tokens)
     return [row.sample() for row in partial]
 
 
@@ -96,23 +87,14 @@ def replay(backbone: Backbone, stop: Sequence[str], ids: Sequence[int],
     return partial.sample()
 
 
-def _forward(backbone: Backbone, ids: Tensor, mask: Tensor, positions: Tensor,
-             cache: DynamicCache) -> Tensor:
-    with backbone.autocast():
-        output = backbone.trunk(input_ids=ids, attention_mask=mask, position_ids=positions,
-                                past_key_values=cache, use_cache=True)
-    hidden: Tensor = output.last_hidden_state
-    return hidden
-
-
 def _draw(scores: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """A token a row by inverting the cumulative distribution, and its log-probability."""
-    logprobs = scores.log_softmax(-1)
-    cumulative = logprobs.exp().cumsum(-1)
+    probabilities = scores.softmax(-1)
+    cumulative = probabilities.cumsum(-1)
     # Strictly above: a token without probability is never drawn.
     targets = (uniforms * (1 - 1e-6))[:, None] * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, targets, right=True).clamp_max(scores.shape[-1] - 1)
-    return tokens.squeeze(1), logprobs.gather(1, tokens).squeeze(1)
+    return tokens.squeeze(1), probabilities.gather(1, tokens).squeeze(1).log()
 
 
 class _Partial:
