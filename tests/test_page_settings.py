@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 
 from annotate.figures import as_label
-from annotate.leads import page_settings
+from annotate.leads import guidelines
 from data.store import Store
 
 HOSTILE = "![x](http://evil.test/x) **bold** :material/delete:"
@@ -26,8 +26,8 @@ def test_who_wrote_the_guidelines_is_no_markdown(store: Store,
         labels.append(label)
         return nullcontext(SimpleNamespace(open=False))
 
-    monkeypatch.setattr(page_settings, "store", lambda: store)
+    monkeypatch.setattr(guidelines, "store", lambda: store)
     monkeypatch.setattr(st, "expander", expander)
     for old in store.questions.all_guidelines():
-        page_settings._version(old, current=1)
+        guidelines._version(old, current=1)
     assert len(labels) == 1 and as_label(lead.name) in labels[0] and lead.name not in labels[0]

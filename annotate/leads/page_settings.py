@@ -5,14 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.figures import as_label, moment
-from annotate.leads import known_answers, lead_actions
+from annotate.leads import guidelines, known_answers, lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
-from annotate.rendering import to_html
 from annotate.session import guarded, store, token
 from data.assignments import AssignmentRules
-from data.questions import LONGEST_GUIDELINES, Guidelines, Question
+from data.questions import Question
 from data.records import Labeler
 from data.sessions import SessionRules
 
@@ -25,7 +23,7 @@ def page(labeler: Labeler) -> None:
     st.html(STYLE)
     st.subheader("Settings")
     notices.show()
-    sections = {"Question": _question, "Guidelines": _guidelines, "Assignment": _assignment,
+    sections = {"Question": _question, "Guidelines": guidelines.show, "Assignment": _assignment,
                 "Known answers": lambda: known_answers.show(labeler), "Signing in": _sign_in}
     chosen = st.segmented_control("Section", list(sections), default="Question", required=True,
                                   key="settings-section", label_visibility="collapsed",
@@ -65,55 +63,6 @@ def _save_question() -> None:
         version = lead_actions.change_question(store(), token(), Question(
             scale=str(state["question-scale"]), flags=flags, **switches))
         say(f"Saved: version {version} of the question is in force.")
-
-
-def _guidelines() -> None:
-    current = store().questions.guidelines()
-    st.caption("Shown beside each task, as Markdown. Say what better means here, and what to do "
-               "in doubt. Each answer keeps the version that it was given under.")
-    version = current.version if current else 0
-    write, preview = st.columns(2, gap="medium")
-    with write:
-        text = st.text_area("Guidelines (Markdown)", current.text if current else "",
-                            height=420, max_chars=LONGEST_GUIDELINES,
-                            key=f"guidelines-{version}") or ""
-        st.button("Save guidelines", type="primary", on_click=_save_guidelines,
-                  args=(f"guidelines-{version}",))
-    with preview:
-        st.html('<div style="font-size: .875rem">Preview</div>')
-        with st.container(border=True):
-            st.html(f'<div class="pf-text" dir="auto">{to_html(text)}</div>' if text.strip()
-                    else '<p class="pf-empty">Nothing written yet.</p>')
-    if current:
-        st.markdown("#### Versions")
-        for old in store().questions.all_guidelines():
-            _version(old, current.version)
-
-
-def _version(old: Guidelines, current: int) -> None:
-    who = "" if old.created_by is None else f" · {store().people.get(old.created_by).name}"
-    title = f"Version {old.version} · {moment(old.created_at)}{who}"
-    with st.expander(as_label(title + (" · in force" if old.version == current else "")),
-                     key=f"guidelines-version-{old.version}", on_change="rerun") as fold:
-        if fold.open:
-            st.html(f'<div class="pf-text" dir="auto">{to_html(old.text)}</div>')
-            if old.version != current:
-                st.button("Put in force again", key=f"guidelines-again-{old.version}",
-                          on_click=_put_guidelines, args=(old.text,))
-
-
-def _save_guidelines(key: str) -> None:
-    text = str(st.session_state.get(key) or "")
-    if text.strip():
-        _put_guidelines(text)
-    else:
-        say("NOT saved: the guidelines are empty.")
-
-
-def _put_guidelines(text: str) -> None:
-    with failing_as("saved"):
-        version = lead_actions.write_guidelines(store(), token(), text)
-        say(f"Saved: version {version} of the guidelines is in force.")
 
 
 def _assignment() -> None:
