@@ -1,0 +1,78 @@
+"""How many answers each labeler has given: read from kept counts."""
+
+from __future__ import annotations
+
+from data.database import Database
+
+
+class AnswerCounts:
+    """The counting half of `data.comparisons.Comparisons`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def count(self, labeler_id: int, round_id: int | None = None, *,
+              decisions: bool = False) -> int:
+        """How many standing answers a labeler has given (in a round).
+
+        As in `current`, without `decisions` only those given blind.
+        """
+        return int(self._database.value(
+            "SELECT coalesce(sum(answers - iif(:all, 0, decisions)), 0) FROM answer_counts "
+            "WHERE labeler_id = :me AND (:round IS NULL OR round_id = :round)",
+            {"me": labeler_id, "round": round_id, "all": decisions}))
+
+    def by_labeler(self, round_id: int) -> dict[int, int]:
+        """How many standing blind answers of a round each labeler has given, by labeler id."""
+        return {row["labeler_id"]: row["n"] for row in self._database.rows(
+            "SELECT labeler_id, answers - decisions AS n FROM answer_counts "
+            "WHERE round_id = ? AND answers <> decisions ORDER BY labeler_id", [round_id])}
+
+    def latest(self, round_id: int) -> int:
+        """A number that grows with every answer to a round's tasks, revisions and decisions too."""
+        return int(self._database.value(
+            "SELECT coalesce(max(latest), 0) FROM answer_counts WHERE round_id = ?", [round_id]))
+
+    def given_since(self, moment: str, labeler_id: int | None = None) -> dict[int, int]:
+        """How many tasks each labeler (or one) has first answered since then, by labeler id.
+
+        An answer that was changed counts once, at its first time; one that was taken back, or has
+        become a decision, does not. `moment` is ISO 8601, UTC.
+        """
+        values = {"moment": moment, "me": labeler_id}
+        found = {row["labeler_id"]: row["n"] for row in self._database.rows("""
+            SELECT l.id AS labeler_id, count(*) AS n FROM labelers l
+            CROSS JOIN comparisons c INDEXED BY first_answers
+            ON c.labeler_id = l.id AND c.created_at >= :moment AND c.revision = 1
+            WHERE :me IS NULL OR l.id = :me GROUP BY l.id""", values)}
+        for row in self._database.rows("""
+                WITH changed AS (
+                    SELECT id FROM comparisons WHERE revision > 1 AND created_at >= :moment
+                    UNION SELECT comparison_id FROM decisions WHERE created_at >= :moment)
+                SELECT c.labeler_id, count(*) AS n FROM changed CROSS JOIN comparisons c
+                ON c.id = changed.id CROSS JOIN comparisons earliest
+                ON earliest.task_id = c.task_id AND earliest.labeler_id = c.labeler_id
+                AND earliest.revision = 1 AND earliest.created_at >= :moment
+                WHERE (:me IS NULL OR c.labeler_id = :me) AND NOT EXISTS (
+                    SELECT 1 FROM comparisons later WHERE later.task_id = c.task_id
+                    AND later.labeler_id = c.labeler_id AND later.revision > c.revision)
+                AND (c.verdict = 'withdrawn' OR EXISTS (
+                    SELECT 1 FROM decisions d WHERE d.comparison_id = c.id))
+                GROUP BY c.labeler_id""", values):
+            found[row["labeler_id"]] -= row["n"]
+        return found
+
+    def hidden(self, labeler_id: int, round_id: int) -> tuple[int, int]:
+        """How many hidden known answers a labeler has given since a round was opened, and how many
+        hidden repeats of the round; what stands, without practice."""
+        values = {"me": labeler_id, "round": round_id}
+        gold = self._database.value("""
+            SELECT count(*) FROM known_answers k JOIN current_comparisons c
+            ON c.task_id = k.task_id AND c.labeler_id = :me
+            WHERE NOT k.practice AND c.created_at >=
+                (SELECT created_at FROM rounds WHERE id = :round)""", values)
+        repeats = self._database.value("""
+            SELECT count(*) FROM tasks t CROSS JOIN current_comparisons c
+            ON c.task_id = t.id AND c.labeler_id = :me
+            WHERE t.only_for = :me AND t.round_id = :round AND t.purpose = 'repeat'""", values)
+        return int(gold), int(repeats)
