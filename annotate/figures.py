@@ -118,8 +118,10 @@ def table_html(head: Sequence[str], rows: Iterable[Sequence[str | Linked]],
 
 
 def name_of(labeler: Labeler) -> str:
-    """A labeler's name, marked unless a person."""
-    return labeler.name if labeler.kind == "human" else f"{labeler.name} ({labeler.kind})"
+    """A labeler's name, marked unless a person, and where their answers are set aside."""
+    marks = ([] if labeler.kind == "human" else [labeler.kind]) + (
+        [] if labeler.set_aside_at is None else ["set aside"])
+    return f"{labeler.name} ({', '.join(marks)})" if marks else labeler.name
 
 
 def moment(iso: str | None) -> str:

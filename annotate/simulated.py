@@ -50,7 +50,8 @@ PREFERENCES: Mapping[str, Callable[[str], float]] = {
 
 
 def ensure_labelers(store: Store, count: int, preference: str, noise: float) -> list[Labeler]:
-    """`count` enabled simulated labelers of exactly this preference and noise, made if missing.
+    """`count` simulated labelers of exactly this preference and noise, made if missing; who is
+    disabled or set aside is none of them.
 
     A changed noise gives new labelers rather than changing what the old ones' answers meant.
 
@@ -64,7 +65,8 @@ def ensure_labelers(store: Store, count: int, preference: str, noise: float) -> 
     with store.database.write():
         everybody = store.people.all()
         same = [labeler for labeler in everybody if labeler.kind == "simulated"
-                and labeler.config == config and not labeler.disabled]
+                and labeler.config == config and not labeler.disabled
+                and labeler.set_aside_at is None]
         taken, number = {labeler.name for labeler in everybody}, 0
         while len(same) < count:
             number += 1
@@ -119,7 +121,8 @@ def answer_open_tasks(store: Store, labelers: Sequence[Labeler], seed: int,
     progress = progress or Silent()
     total = store.tasks.labels_missing()
     total = total if limit is None else min(limit, total)
-    given = {a.id: len(store.comparisons.current(labeler_id=a.id)) for a in labelers}
+    given = {a.id: len(store.comparisons.current(labeler_id=a.id, set_aside=True))
+             for a in labelers}
     waiting, done = list(labelers), 0
     while waiting and (limit is None or done < limit):
         labeler = min(waiting, key=lambda each: given[each.id])

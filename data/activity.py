@@ -34,5 +34,7 @@ def activity(store: Store) -> dict[int, Activity]:
 
 
 def latest_answer(store: Store) -> int:
-    """A number that grows with every answer, revision and decision: what figures depend on."""
-    return int(store.database.value("SELECT coalesce(max(id), 0) FROM comparisons"))
+    """A number that grows with every answer, revision and decision, and whenever anybody's answers
+    are set aside or count again: what figures depend on."""
+    return int(store.database.value(
+        "SELECT coalesce(max(id), 0) + (SELECT n FROM counting_changes) FROM comparisons"))

@@ -1,4 +1,4 @@
-"""How many answers each labeler has given: read from kept counts."""
+"""How many answers each labeler has given, whether or not they count: read from kept counts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ class AnswerCounts:
             "WHERE round_id = ? AND answers <> decisions ORDER BY labeler_id", [round_id])}
 
     def latest(self, round_id: int) -> int:
-        """A number that grows with every answer to a round's tasks, revisions and decisions too."""
+        """A number that grows with every answer to a round's tasks, revisions and decisions too,
+        and whenever anybody's answers are set aside or count again."""
         return int(self._database.value(
-            "SELECT coalesce(max(latest), 0) FROM answer_counts WHERE round_id = ?", [round_id]))
+            "SELECT coalesce(max(latest), 0) + (SELECT n FROM counting_changes) "
+            "FROM answer_counts WHERE round_id = ?", [round_id]))
 
     def given_since(self, moment: str, labeler_id: int | None = None) -> dict[int, int]:
         """How many tasks each labeler (or one) has first answered since then, by labeler id.

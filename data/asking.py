@@ -66,14 +66,16 @@ class Asking:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def moment(self) -> tuple[int, int, int]:
-        """A stamp that changes with every answer, new task and closed round; cheap to ask for."""
+    def moment(self) -> tuple[int, int, int, int]:
+        """A stamp that changes with every answer, new task, closed round, and change of whose
+        answers count; cheap to ask for."""
         row = self._database.row(
             "SELECT coalesce((SELECT max(id) FROM comparisons), 0) AS answers, "
             "coalesce((SELECT max(id) FROM tasks), 0) AS tasks, "
-            "(SELECT count(*) FROM rounds WHERE closed_at IS NOT NULL) AS closed")
+            "(SELECT count(*) FROM rounds WHERE closed_at IS NOT NULL) AS closed, "
+            "(SELECT n FROM counting_changes) AS changes")
         assert row is not None  # an aggregate always has a row
-        return row["answers"], row["tasks"], row["closed"]
+        return row["answers"], row["tasks"], row["closed"], row["changes"]
 
     def tasks(self) -> list[AskedTask]:
         """Every ordinary task of the open rounds that is open or was put in order, by id."""
@@ -91,14 +93,14 @@ class Asking:
             ORDER BY t.id""")]
 
     def pairs(self) -> list[AskedPair]:
-        """The pairs of all answers that teach or measure, in the order in which they came."""
+        """The pairs of all answers that count, in the order in which they came."""
         return [AskedPair(row["comparison_id"], row["prompt_id"], row["chosen_id"],
                           row["rejected_id"], row["strength"] == 0, row["split"] == "held_out",
                           row["chosen_by"])
                 for row in self._database.rows("""
             SELECT f.comparison_id, f.prompt_id, f.chosen_id, f.rejected_id, f.strength, p.split,
                 t.chosen_by
-            FROM current_preferences f JOIN prompts p ON p.id = f.prompt_id
+            FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
             JOIN tasks t ON t.id = f.task_id ORDER BY f.comparison_id, f.id""")]
 
     def responses(self) -> list[int]:

@@ -72,12 +72,17 @@ def check_answer(answer: Answer, task: Task) -> None:
         raise BadInput(f"rationale: at most {LONGEST_RATIONALE} characters")
 
 
+def _view(set_aside: bool) -> str:
+    return "current_comparisons" if set_aside else "counted_comparisons"
+
+
 def _clipped(seconds: float | None) -> float | None:
     return None if seconds is None else min(max(seconds, 0.0), LONGEST_SECONDS)
 
 
 class Comparisons(AnswerCounts):
-    """The labels. How many somebody has given is inherited."""
+    """The labels. Which of them count (nobody's who is set aside) is said by the views `counted_*`
+    alone; how many somebody has given is inherited."""
 
     def submit(self, labeler_id: int, task: Task, answer: Answer, submission_key: str,
                replaces: int | None = None, *, decision: bool = False) -> Comparison:
@@ -145,7 +150,7 @@ class Comparisons(AnswerCounts):
                     "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
                     "text": answer.rewrite.text.strip(), "created_at": now()})
             db.conn.execute(
-                "UPDATE tasks SET labels = (SELECT count(*) FROM current_comparisons c "
+                "UPDATE tasks SET labels = (SELECT count(*) FROM counted_comparisons c "
                 "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])
             return self.get(comparison_id)
 
@@ -174,14 +179,15 @@ class Comparisons(AnswerCounts):
         return comparison_of(row)
 
     def current(self, *, round_id: int | None = None, labeler_id: int | None = None,
-                purpose: str | None = None, decisions: bool = False) -> list[Comparison]:
+                purpose: str | None = None, decisions: bool = False,
+                set_aside: bool = False) -> list[Comparison]:
         """The answers that stand (of a round, a labeler, a purpose), oldest first.
 
         Without `decisions` only what was answered blind: a lead decides with the others' answers
-        in view, which is nothing to measure agreement by.
+        in view, which is nothing to measure agreement by. Without `set_aside` only what counts.
         """
-        return [comparison_of(row) for row in self._database.rows("""
-            SELECT c.* FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
+        return [comparison_of(row) for row in self._database.rows(f"""
+            SELECT c.* FROM {_view(set_aside)} c JOIN tasks t ON t.id = c.task_id
             WHERE (:round IS NULL OR t.round_id = :round)
             AND (:labeler IS NULL OR c.labeler_id = :labeler)
             AND (:purpose IS NULL OR t.purpose = :purpose)
@@ -190,10 +196,11 @@ class Comparisons(AnswerCounts):
             {"round": round_id, "labeler": labeler_id, "purpose": purpose,
              "decisions": decisions})]
 
-    def of_task(self, task_id: int) -> list[Comparison]:
-        """Everybody's answers to one task that stand, oldest first, decisions included."""
+    def of_task(self, task_id: int, *, set_aside: bool = False) -> list[Comparison]:
+        """Everybody's answers to one task that count (or, with `set_aside`, that stand), oldest
+        first, decisions included."""
         return [comparison_of(row) for row in self._database.rows(
-            "SELECT * FROM current_comparisons WHERE task_id = ? ORDER BY id", [task_id])]
+            f"SELECT * FROM {_view(set_aside)} WHERE task_id = ? ORDER BY id", [task_id])]
 
     def rewrite_of(self, comparison_id: int) -> Rewrite | None:
         """The rewrite that came with a comparison, if one did."""
@@ -209,13 +216,13 @@ class Comparisons(AnswerCounts):
 
     def preferences(self, split: str | None = None,
                     round_id: int | None = None) -> list[Preference]:
-        """The training pairs of the answers that stand (on prompts of a split, of a round)."""
+        """The training pairs of the answers that count (on prompts of a split, of a round)."""
         values: dict[str, Any] = {"split": split, "round": round_id}
         return [Preference(row["id"], row["comparison_id"], row["task_id"], row["prompt_id"],
                            row["labeler_id"], row["chosen_id"], row["rejected_id"],
                            row["strength"])
                 for row in self._database.rows("""
-            SELECT f.* FROM current_preferences f JOIN prompts p ON p.id = f.prompt_id
+            SELECT f.* FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
             JOIN tasks t ON t.id = f.task_id
             WHERE (:split IS NULL OR p.split = :split)
             AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]

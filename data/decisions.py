@@ -55,7 +55,7 @@ class Decisions:
             known = self.get(stored.id)
             if known is not None:
                 return known
-            others = [c for c in self._comparisons.of_task(task_id)
+            others = [c for c in self._comparisons.of_task(task_id, set_aside=True)
                       if c.labeler_id != labeler_id and _outcomes(c.answer) != _outcomes(answer)]
             self._database.insert("decisions", {
                 "comparison_id": stored.id, "task_id": task_id,
@@ -73,7 +73,7 @@ class Decisions:
         return None if row is None else _decision(row)
 
     def of_task(self, task_id: int) -> Decision | None:
-        """The decision that stands for a task: the newest."""
-        row = self._database.row("SELECT * FROM current_decisions WHERE task_id = ? "
+        """The decision that stands for a task: the newest of those that count."""
+        row = self._database.row("SELECT * FROM counted_decisions WHERE task_id = ? "
                                  "ORDER BY comparison_id DESC LIMIT 1", [task_id])
         return None if row is None else _decision(row)

@@ -1,6 +1,7 @@
 """The tasks on which labelers disagree most, for a lead to decide.
 
-Only what was answered blind counts: a decision is no further witness. Tasks with a known answer
+Only what was answered blind counts, and not what was set aside: a decision is no further witness.
+Tasks with a known answer
 and repeats (one labeler's own) are no disputes.
 """
 
@@ -68,7 +69,7 @@ def entropy(shares: Iterable[float]) -> float:
 # Pairs are entered by response id, so sides are undone. A task needs two answers to be disputed,
 # and `labels` (which counts them) is cheap to ask first.
 _BLIND = """
-    FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
+    FROM tasks t JOIN counted_comparisons c ON c.task_id = t.id
     WHERE t.labels > 1 AND t.purpose IN ('train', 'evaluate')
     AND (:round IS NULL OR t.round_id = :round)
     AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"""
@@ -81,5 +82,5 @@ _VOTES = f"""
     FROM preferences f WHERE f.comparison_id IN (SELECT c.id {_BLIND})"""
 _COUNTS = f"""
     SELECT c.task_id, count(*) AS answers, EXISTS (
-        SELECT 1 FROM current_decisions d WHERE d.task_id = c.task_id) AS decided
+        SELECT 1 FROM counted_decisions d WHERE d.task_id = c.task_id) AS decided
     {_BLIND} GROUP BY c.task_id"""

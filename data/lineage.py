@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from data.blindness import hidden_from
 from data.errors import BadInput
 from data.lineage_groups import Group, Groups, Link
+from data.people import state_of
 from data.records import Task
 from data.store import Store
 
@@ -161,8 +162,7 @@ class _Cards(Groups):
     def labeler(self, thing: int) -> _Parts:
         """Somebody who answers."""
         person = self._store.people.get(thing)
-        facts = [("Kind", person.kind), ("Role", person.role),
-                 ("State", "disabled" if person.disabled else "active")]
+        facts = [("Kind", person.kind), ("Role", person.role), ("State", state_of(person))]
         led = [self.answers("SELECT id FROM current_comparisons WHERE labeler_id = :id", thing),
                *self.learned("c.labeler_id = :id", thing)]
         return person.name, facts, [], led

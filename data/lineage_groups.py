@@ -19,6 +19,8 @@ MOST_LINKS = 12
 #: Of so many responses, the newest, it is asked whether they are hidden.
 _LOOKED_AT = 20 * MOST_LINKS
 _SHORT = 80
+#: Of a labeler, who may have been set aside since a model learned from them.
+_NAME = "l.name || iif(l.set_aside_at IS NULL, '', ', set aside')"
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ class Groups:
     def labelers(self, ids: str, thing: int) -> Group:
         """Who answers."""
         return _group("Labelers", "labeler", self._rows(
-            f"SELECT id, name AS label FROM labelers WHERE id IN ({ids}) ORDER BY id", thing))
+            f"SELECT l.id, {_NAME} AS label FROM labelers l WHERE l.id IN ({ids}) ORDER BY l.id",
+            thing))
 
     def labelers_counted(self, comparisons: str, thing: int) -> Group:
         """Whose comparisons those are, and how many of each, most first."""
         return _group("Labelers (comparisons)", "labeler", self._rows(f"""
-            SELECT l.id, l.name || ' (' || count(*) || ')' AS label FROM comparisons c
+            SELECT l.id, {_NAME} || ' (' || count(*) || ')' AS label FROM comparisons c
             JOIN labelers l ON l.id = c.labeler_id WHERE c.id IN ({comparisons})
             GROUP BY l.id ORDER BY count(*) DESC""", thing))
 
@@ -125,8 +128,10 @@ class Groups:
     def labelers_behind(self, thing: int) -> Group:
         """The labelers of every comparison that a policy version goes back to."""
         behind = self._store.versions.labelers_behind(thing)
-        links = tuple(Link("labeler", self._store.people.named(name).id, f"{name} ({n:,})")
-                      for name, n in behind.items())
+        people = {name: self._store.people.named(name) for name in behind}
+        links = tuple(Link("labeler", people[name].id, name + (
+            "" if people[name].set_aside_at is None else ", set aside") + f" ({n:,})")
+            for name, n in behind.items())
         return Group("Labelers behind it (comparisons)", links[:MOST_LINKS], len(links))
 
     def _rows(self, sql: str, thing: int) -> list[Row]:

@@ -24,7 +24,13 @@ _DOMAINS = "sign_in_domains"
 
 def _labeler(row: sqlite3.Row) -> Labeler:
     return Labeler(row["id"], row["name"], row["kind"], row["role"], bool(row["disabled"]),
-                   json.loads(row["config"]), row["created_at"])
+                   json.loads(row["config"]), row["created_at"], row["set_aside_at"])
+
+
+def state_of(labeler: Labeler) -> str:
+    """Whether they may come in, and whether their answers count, in a word or two."""
+    access = "disabled" if labeler.disabled else "active"
+    return access if labeler.set_aside_at is None else f"{access}, set aside"
 
 
 class People:
@@ -84,6 +90,18 @@ class People:
                             [int(disabled), labeler_id])
             if disabled:
                 self.sessions.end_all(labeler_id)
+
+    def set_aside(self, labeler_id: int, aside: bool) -> bool:
+        """Let a labeler's answers, also those to come, count no longer, or all of them count again.
+
+        No answer is touched: `counted_comparisons` leaves out whoever is set aside, and the tasks
+        that they answered have a label less in the same moment. Returns whether that is a change.
+        """
+        self.get(labeler_id)
+        with self._database.write() as db:
+            return db.conn.execute(
+                "UPDATE labelers SET set_aside_at = ? WHERE id = ? AND (set_aside_at IS NULL) = ?",
+                [now() if aside else None, labeler_id, int(aside)]).rowcount > 0
 
     def set_role(self, labeler_id: int, role: str) -> None:
         """Change what a person may do, from their next click on.

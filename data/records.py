@@ -41,6 +41,8 @@ class Labeler:
     disabled: bool
     config: dict[str, Any]
     created_at: str
+    set_aside_at: str | None = None
+    """Since when their answers, kept as they are, do not count; None: they do."""
 
 
 @dataclass(frozen=True)
@@ -223,10 +225,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One labeler's answer to one task, one revision of it, with the order it was shown in.
-
-    `shown` is empty where the order is not known: in imported preferences.
-    """
+    """One revision of one labeler's answer to one task. `shown` is the order of display, empty
+    where that is not known: in imported preferences."""
 
     id: int
     task_id: int

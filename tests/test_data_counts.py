@@ -18,7 +18,8 @@ from data.schema import migrations
 from data.store import Store
 
 PEOPLE = 2
-_STEPS = st.lists(st.tuples(st.sampled_from(("task", "answer", "revise", "undo", "want", "decide")),
+_STEPS = st.lists(st.tuples(st.sampled_from(("task", "answer", "revise", "undo", "want", "decide",
+                                             "aside")),
                             st.integers(0, 5), st.integers(0, PEOPLE - 1)), max_size=30)
 
 
@@ -36,6 +37,19 @@ def counted_anew(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...
                 "LEFT JOIN decisions d ON d.comparison_id = c.id GROUP BY 1, 2")})
 
 
+def labels_anew(store: Store) -> dict[int, int]:
+    """How many answers to each task count, asked of the people and not of a view."""
+    aside = {person.id for person in store.people.all() if person.set_aside_at is not None}
+    return {task: sum(one.labeler_id not in aside
+                      for one in store.comparisons.of_task(task, set_aside=True))
+            for task in kept_labels(store)}
+
+
+def kept_labels(store: Store) -> dict[int, int]:
+    """The same as the tasks have it."""
+    return {row["id"]: row["labels"] for row in store.database.rows("SELECT * FROM tasks")}
+
+
 def kept(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
     """The same from the tables of counts."""
     return ({tuple(row) for row in store.database.rows("SELECT * FROM round_progress")},
@@ -47,6 +61,9 @@ def step(world: World, what: str, which: int, who: int) -> None:
     """One thing that happens to a workspace; what is not possible just now does not."""
     tasks = world.store.tasks.of_round(world.round.id)
     me = world.store.people.all()[who].id
+    if what == "aside":
+        world.store.people.set_aside(me, which % 2 == 0)
+        return
     if what == "task" or not tasks:
         world.task(purpose=("train", "gold", "evaluate")[which % 3], wanted=1 + which % 2)
         return
@@ -86,11 +103,13 @@ def test_counts_follow_every_change(steps: list[tuple[str, int, int]]) -> None:
         for one in steps:
             step(world, *one)
             assert kept(world.store) == counted_anew(world.store)
+            assert kept_labels(world.store) == labels_anew(world.store)
         for person in world.store.people.all():
             for decisions in (False, True):
                 assert world.store.comparisons.count(person.id, decisions=decisions) == len(
-                    world.store.comparisons.current(labeler_id=person.id, decisions=decisions))
-        blind = Counter(one.labeler_id for one in world.store.comparisons.current())
+                    world.store.comparisons.current(labeler_id=person.id, decisions=decisions,
+                                                    set_aside=True))
+        blind = Counter(one.labeler_id for one in world.store.comparisons.current(set_aside=True))
         assert world.store.comparisons.by_labeler(world.round.id) == blind
         assert +Counter(world.store.comparisons.given_since("2020")) == blind
 

@@ -84,10 +84,12 @@ _ANSWERS = """
             ORDER BY position)) AS responses
     FROM temp.staged_answers a JOIN temp.staged_tasks k ON k.n = a.task
     JOIN tasks t ON t.id = k.task_id ORDER BY a.n"""
+# New tasks have counted all their answers, which is wrong where an annotator is set aside.
 _RECOUNT = """
-    UPDATE tasks SET labels = (SELECT count(*) FROM current_comparisons c
+    UPDATE tasks SET labels = (SELECT count(*) FROM counted_comparisons c
         WHERE c.task_id = tasks.id)
-    WHERE id IN (SELECT task_id FROM temp.staged_tasks WHERE NOT fresh)"""
+    WHERE id IN (SELECT task_id FROM temp.staged_tasks WHERE NOT fresh OR EXISTS (
+        SELECT 1 FROM labelers l WHERE l.set_aside_at IS NOT NULL))"""
 
 
 class Staging:

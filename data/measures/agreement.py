@@ -135,7 +135,7 @@ def win_rate(store: Store, round_id: int,
     for row in store.database.rows("""
             SELECT t.prompt_id, f.strength, l.kind, chosen.policy_version_id AS winner,
                 rejected.policy_version_id AS loser
-            FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
+            FROM tasks t JOIN counted_comparisons c ON c.task_id = t.id
             JOIN labelers l ON l.id = c.labeler_id
             JOIN preferences f ON f.comparison_id = c.id
             JOIN responses chosen ON chosen.id = f.chosen_id
