@@ -31,6 +31,7 @@ ACTIONS: dict[str, tuple[str, Act]] = {
     "decide": ("settings", lambda s, t: lead_actions.decide(s, t, 1, best_first((1, 2)), "key")),
     "add_labelers": ("people", lambda s, t: lead_actions.add_labelers(s, t, ["Eve"], "lead")),
     "change_role": ("people", lambda s, t: lead_actions.change_role(s, t, 1, "engineer")),
+    "set_aside": ("people", lambda s, t: lead_actions.set_aside(s, t, 1, True)),
     "note_download": ("quality", lambda s, t: lead_actions.note_download(s, t, "answers", 3)),
 }
 
@@ -52,6 +53,7 @@ def everything(store: Store) -> list[tuple[str, int]]:
               "questions", "guidelines", "known_answers", "audit", "settings")
     return [(table, store.database.value(f"SELECT count(*) FROM {table}")) for table in tables] + [
         ("leads", store.database.value("SELECT count(*) FROM labelers WHERE role = 'lead'")),
+        ("aside", store.database.value("SELECT count(set_aside_at) FROM labelers")),
         ("retired", store.database.value("SELECT count(*) FROM known_answers WHERE retired"))]
 
 
@@ -109,8 +111,15 @@ def test_what_changes_nothing_leaves_no_trace(store: Store) -> None:
         lead_actions.write_guidelines(store, token, "Be kind")
         lead_actions.set_rules(store, token, AssignmentRules(daily_goal=7))
         lead_actions.change_role(store, token, 1, "engineer")
+        lead_actions.set_aside(store, token, 1, True)
+    since = store.people.get(1).set_aside_at
+    lead_actions.set_aside(store, token, 1, True)
+    assert store.people.get(1).set_aside_at == since
+    for _ in range(2):
+        lead_actions.set_aside(store, token, 1, False)
     assert sorted(entry.action for entry in store.audit.entries()) == [
-        "change assignment", "change question", "change role", "write guidelines"]
+        "change assignment", "change question", "change role", "count answers again",
+        "set answers aside", "write guidelines"]
 
 
 def test_a_known_answer_is_a_copy_with_the_right_answer(store: Store) -> None:
@@ -179,6 +188,19 @@ def test_nobody_changes_their_own_role(store: Store) -> None:
     with pytest.raises(BadInput, match="king"):
         lead_actions.change_role(store, token, 1, "king")
     assert store.people.get(me.id).role == "lead"
+
+
+def test_nobody_sets_their_own_answers_aside_or_counts_them_again(store: Store) -> None:
+    me, token = signed_in(store, "me", "lead")
+    _, other = signed_in(store, "other", "lead")
+    with pytest.raises(BadInput, match="another lead"):
+        lead_actions.set_aside(store, token, me.id, True)
+    lead_actions.set_aside(store, other, me.id, True)
+    with pytest.raises(BadInput, match="another lead"):
+        lead_actions.set_aside(store, token, me.id, False)
+    assert store.people.get(me.id).set_aside_at is not None
+    with pytest.raises(NotFound):
+        lead_actions.set_aside(store, token, 999, True)
 
 
 def test_a_full_disk_does_not_keep_people_from_their_data(

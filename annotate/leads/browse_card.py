@@ -100,7 +100,7 @@ def _task(thing: int, labeler: Labeler) -> None:
     show_task(store().prompts.get(task.prompt_id), order)
     _hidden(task.response_ids, labeler)
     _uncertainty(thing, len(order))
-    answers = store().comparisons.of_task(thing)
+    answers = store().comparisons.of_task(thing, set_aside=True)
     if answers:
         st.html(table_html(("Who", "Says", "Reason", "Time", "When"), [
             (who_said(c), in_letters(c.answer, order),

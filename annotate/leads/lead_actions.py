@@ -1,4 +1,5 @@
-"""What leads write: the question, the guidelines, known answers, decisions, people's roles.
+"""What leads write: the question, the guidelines, known answers, decisions, people's roles, whose
+answers count.
 
 As in `annotate.actions`, each takes the session's token and checks who that is, and leaves an
 entry in the audit log that stands or falls with the change.
@@ -137,6 +138,21 @@ def change_role(store: Store, token: str | None, labeler_id: int, role: str) -> 
             return
         store.people.set_role(labeler_id, role)
         store.audit.record(me.id, "change role", person.name, before=person.role, after=role)
+
+
+def set_aside(store: Store, token: str | None, labeler_id: int, aside: bool) -> None:
+    """Let all answers of a labeler count no longer, or again; see `People.set_aside`.
+
+    Raises:
+        BadInput: they are one's own.
+    """
+    me = require(store, token, "people")
+    if labeler_id == me.id:
+        raise BadInput("your own answers are for another lead to set aside, or to count again")
+    with store.database.write():
+        if store.people.set_aside(labeler_id, aside):
+            store.audit.record(me.id, "set answers aside" if aside else "count answers again",
+                               store.people.get(labeler_id).name)
 
 
 def note_download(store: Store, token: str | None, subject: str, rows: int,

@@ -1,4 +1,5 @@
-"""The leads' page of people: add them, give them links, see how far they are, change or disable."""
+"""The leads' page of people: add them, give them links, see how far they are, change or disable
+them, set their answers aside."""
 
 from __future__ import annotations
 
@@ -7,19 +8,28 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.figures import NOTHING, as_label, moment, table_html
+from annotate.figures import NOTHING, as_label, moment, name_of, table_html
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.activity import Activity, activity
-from data.people import CODE_LIFETIME, LONGEST_NAME
+from data.people import CODE_LIFETIME, LONGEST_NAME, state_of
 from data.records import ROLES, Labeler
 
 _ROLE_HELP = {"labeler": "labeler: answers",
               "lead": "lead: everything, people included",
               "engineer": "engineer: answers, quality, rounds and jobs"}
 _LINKS = "people-links"
+_ASIDE = """\
+All their answers, also those still to come, count no more: reward models do not learn from them \
+and are not tested on them, and win rates, the crew's figures on Quality and Disputes leave them \
+out. Tasks of the open round that they answered want a label more.
+
+Nothing is deleted. The answers stay in Browse and in exports, marked, and count again when you \
+say so. Reward models that have learned from them already stay as they are: train a new one.
+
+They are not told and can go on answering, unless you disable them too."""
 
 
 @guarded("people")
@@ -40,12 +50,18 @@ def page(labeler: Labeler) -> None:
             _several()
     everybody = store().people.all()
     _table(everybody)
-    humans = {p.id: p for p in everybody if p.kind == "human"}
-    st.markdown("#### Links and access")
-    chosen = st.selectbox("Person", list(humans), format_func=lambda i: humans[i].name,
+    # People first: nobody else can come in, but whoever answers can be set aside.
+    choices = {p.id: p for p in sorted(everybody, key=lambda p: p.kind != "human")}
+    st.markdown("#### Links, access and answers")
+    asked = st.query_params.get("person", "")
+    if asked.isdecimal() and int(asked) in choices and "person-chosen" not in st.session_state:
+        st.session_state["person-chosen"] = int(asked)
+    chosen = st.selectbox("Person", list(choices), format_func=lambda i: name_of(choices[i]),
                           key="person-chosen")
-    if chosen is not None:
-        _access(humans[chosen], labeler)
+    if chosen is not None and choices[chosen].kind == "human":
+        _access(choices[chosen], labeler)
+    elif chosen is not None:
+        _counting(choices[chosen], own=False)
 
 
 def _several() -> None:
@@ -60,7 +76,7 @@ def _table(everybody: list[Labeler]) -> None:
     found, goal = activity(store()), store().assignments.rules().daily_goal
     st.html(table_html(
         ("Name", "Role", "Kind", "State", "Answers", "This round", "Today", "Last seen", "Since"),
-        [(p.name, p.role, p.kind, "disabled" if p.disabled else "active",
+        [(p.name, p.role, p.kind, state_of(p),
           *_progress(found.get(p.id, Activity()), goal), moment(p.created_at))
          for p in everybody], numbers=(4, 5, 6)))
     st.caption("Today by UTC, changed answers counted once. Leads' decisions are not counted."
@@ -76,7 +92,7 @@ def _progress(of: Activity, goal: int) -> tuple[str, str, str, str]:
 def _access(person: Labeler, labeler: Labeler) -> None:
     """A link, a role, an address, the way out; one's own role and access are others' to change."""
     own = person.id == labeler.id
-    link, access, role, change = st.columns([2, 2, 3, 2], vertical_alignment="bottom")
+    link, access, counting = st.columns(3, vertical_alignment="bottom")
     link.button("New sign-in link", width="stretch", on_click=_link, args=(person,),
                 disabled=person.disabled)
     if person.disabled or own:
@@ -88,6 +104,9 @@ def _access(person: Labeler, labeler: Labeler) -> None:
                     "them. Their answers stay.")
             st.button(f"Disable {as_label(person.name)}", key=f"disable-now-{person.id}",
                       type="primary", on_click=_set_disabled, args=(person, True))
+    with counting:
+        _counting(person, own)
+    role, change = st.columns([7, 2], vertical_alignment="bottom")
     role.selectbox("Role", ROLES, ROLES.index(person.role), key=f"role-{person.id}",
                    format_func=_ROLE_HELP.__getitem__, disabled=own)
     change.button("Change role", width="stretch", on_click=_change_role, args=(person,),
@@ -97,6 +116,19 @@ def _access(person: Labeler, labeler: Labeler) -> None:
                      str(person.config.get("email", "")), key=f"email-{person.id}",
                      placeholder="None")
     save.button("Save address", width="stretch", on_click=_set_email, args=(person,))
+
+
+def _counting(person: Labeler, own: bool) -> None:
+    """Whether their answers count; setting them aside says first what comes of it."""
+    if person.set_aside_at is not None or own:
+        st.button("Set answers aside" if person.set_aside_at is None else "Count answers again",
+                  width="stretch", on_click=_set_aside, args=(person, False), disabled=own)
+        return
+    with st.popover("Set answers aside", width="stretch", key=f"aside-{person.id}"):
+        st.text(_ASIDE)
+        st.button(f"Set aside the answers of {as_label(person.name)}",
+                  key=f"aside-now-{person.id}", type="primary", on_click=_set_aside,
+                  args=(person, True))
 
 
 def _links() -> None:
@@ -150,6 +182,13 @@ def _set_disabled(person: Labeler, disabled: bool) -> None:
         actions.set_disabled(store(), token(), person.id, disabled)
         say(f"{person.name} is disabled and signed out." if disabled
             else f"{person.name} is enabled.")
+
+
+def _set_aside(person: Labeler, aside: bool) -> None:
+    with failing_as("changed"):
+        lead_actions.set_aside(store(), token(), person.id, aside)
+        say(f"The answers of {person.name} are set aside." if aside
+            else f"The answers of {person.name} count again.")
 
 
 def _change_role(person: Labeler) -> None:

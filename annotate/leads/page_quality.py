@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from annotate.figures import NOTHING, facts_html, moment, name_of, number, share, time
+from annotate.figures import NOTHING, as_label, facts_html, moment, name_of, number, share, time
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_charts import PUBLISHED, over_time
 from annotate.leads.quality_report import Report, reports
@@ -59,15 +59,18 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
     people = {person.id: person for person in store().people.all()}
     with st.spinner("Counting", show_time=True):
         report = reports.get(store(), turn.id if turn else None, kinds)
-    if not report.answers:
+    if not report.people:
         st.write("No answer has been given yet" + (f" in round {turn.number}." if turn else "."))
         return
     _alarms(report, people)
     _facts(report, turn)
     st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
-    others = sorted({people[i].kind for i in report.people} - {"human"})
+    others = sorted({people[i].kind for i in report.people.keys() - report.set_aside} - {"human"})
     if others:
         st.caption(f"Includes answers that are not from people: {', '.join(others)}.")
+    if report.set_aside:
+        st.caption(as_label("Set aside, and in no figure but their own: " + ", ".join(
+            people[i].name for i in sorted(report.set_aside)) + "."))
     left, right = st.columns(2, gap="medium")
     with left:
         _reliability(report, people)
@@ -192,12 +195,13 @@ def _cell(value: str, more: str) -> str:
 
 
 def _worst_first(report: Report) -> list[tuple[int, Figures]]:
-    """Labelers with their figures: who stands out, then the least reliable."""
+    """Labelers with their figures: who stands out, the least reliable, last who is set aside."""
     alarming = {alarm.labeler_id for alarm in report.alarms}
 
-    def order(entry: tuple[int, Figures]) -> tuple[bool, float]:
-        reliability = entry[1].reliability
-        return entry[0] not in alarming, reliability.value if reliability else 2.0
+    def order(entry: tuple[int, Figures]) -> tuple[bool, bool, float]:
+        who, reliability = entry[0], entry[1].reliability
+        return (who in report.set_aside, who not in alarming,
+                reliability.value if reliability else 2.0)
 
     return sorted(report.people.items(), key=order)
 

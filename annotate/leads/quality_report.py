@@ -64,6 +64,8 @@ class Report:
     by_round: dict[int, Breakdown]
     """By round number, in the report of all rounds."""
     people: dict[int, Figures]
+    set_aside: frozenset[int]
+    """Those of the people who count in no figure but their own, and raise no alarm."""
     alarms: list[Alarm]
     moments: dict[str, int]
     """Answers by ten minutes, as `2026-11-20T17:4`, in UTC."""
@@ -72,12 +74,18 @@ class Report:
 
 def make(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
     """Count everything, now and here."""
-    asked = {person.id for person in store.people.all() if person.kind in kinds}
-    current = [c for c in store.comparisons.current(round_id=round_id) if c.labeler_id in asked]
+    asked = {person.id: person for person in store.people.all() if person.kind in kinds}
+    current = [c for c in store.comparisons.current(round_id=round_id, set_aside=True)
+               if c.labeler_id in asked]
     purposes, rounds = _purposes(store, round_id), _rounds(store, round_id)
     answers = [c for c in current if purposes[c.task_id] in _ASKED]
     gold, repeats = _gold(store, asked), _repeats(store, round_id, answers)
     lengths = _lengths(store, [*answers, *(c for c, _ in gold)])
+    aside = frozenset(i for i, person in asked.items() if person.set_aside_at is not None)
+    people = figures(answers, lengths, repeats, gold, aside)
+    answers = [c for c in answers if c.labeler_id not in aside]
+    gold = [known for known in gold if known[0].labeler_id not in aside]
+    repeats = [pair for pair in repeats if pair[0].labeler_id not in aside]
     blind = [c for c in answers if purposes[c.task_id] != "repeat"]
     tags = _tags(store, round_id)
     return Report(
@@ -87,7 +95,7 @@ def make(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
         None if round_id is None else win_rate(store, round_id, kinds),
         agreement_by_strength(blind), by(blind, lambda c: tags.get(c.task_id, ()), lengths),
         by(blind, lambda c: rounds.get(c.task_id, ()), lengths) if round_id is None else {},
-        figures(answers, lengths, repeats, gold), careless(answers, lengths, repeats, gold),
+        people, aside & people.keys(), careless(answers, lengths, repeats, gold),
         _moments(answers), now())
 
 
@@ -212,7 +220,7 @@ def _tags(store: Store, round_id: int | None) -> dict[int, tuple[str, ...]]:
 def _gold(store: Store, asked: Collection[int]) -> list[Gold]:
     """Every answer to a hidden task with a known answer, whatever the round: they have none."""
     known = {one.task_id: one.answer for one in store.known.all(practice=False)}
-    return [(c, known[c.task_id]) for c in store.comparisons.current(purpose="gold")
+    return [(c, known[c.task_id]) for c in store.comparisons.current(purpose="gold", set_aside=True)
             if c.labeler_id in asked and c.task_id in known]
 
 

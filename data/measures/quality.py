@@ -8,7 +8,7 @@ tests that allow for how many labelers and figures there are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from data.measures.agreement import first_shown_wins, longer_wins, percent_agreement
@@ -42,12 +42,30 @@ class Figures:
 
 
 def figures(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
-            repeats: Iterable[Repeat] = (), gold: Iterable[Gold] = ()) -> dict[int, Figures]:
+            repeats: Iterable[Repeat] = (), gold: Iterable[Gold] = (),
+            aside: Collection[int] = ()) -> dict[int, Figures]:
     """Every labeler's figures, by labeler id.
 
     `lengths` holds the characters of every response (see `Responses.lengths`). The answers in
-    `repeats` and `gold` may be among the comparisons or not.
+    `repeats` and `gold` may be among the comparisons or not. Each labeler in `aside` is held
+    against those who are not, and nobody against them.
     """
+    answers, again, checked = list(comparisons), list(repeats), list(gold)
+
+    def without(left_out: Collection[int]) -> dict[int, Figures]:
+        return _figures((c for c in answers if c.labeler_id not in left_out), lengths,
+                        (r for r in again if r[0].labeler_id not in left_out),
+                        (g for g in checked if g[0].labeler_id not in left_out))
+
+    found = without(aside)
+    for one in {c.labeler_id for c in answers} & set(aside):
+        found[one] = without(set(aside) - {one})[one]
+    return dict(sorted(found.items()))
+
+
+def _figures(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
+             repeats: Iterable[Repeat], gold: Iterable[Gold]) -> dict[int, Figures]:
+    """The figures of labelers who are all held against each other."""
     answers: dict[int, list[Comparison]] = defaultdict(list)
     by_task: dict[int, list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
