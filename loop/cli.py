@@ -39,6 +39,8 @@ COMMANDS = {
     "labeler link": "labelers:LinkLabeler",
     "labeler disable": "labelers:DisableLabeler",
     "labeler enable": "labelers:EnableLabeler",
+    "labeler set-aside": "labelers:SetAsideLabeler",
+    "labeler count-again": "labelers:CountAgainLabeler",
     "demo": "workspaces:Demo",
     "worker": "workspaces:Worker",
 }

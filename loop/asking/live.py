@@ -48,7 +48,7 @@ class Asker:
         self.model: InstantModel | None = None
         self._seen: object = None
         self._files: tuple[str, ...] = ()
-        self._curve_at: tuple[int, int] | None = None
+        self._curve_at: tuple[int, int, int] | None = None
         self._said: str | None = None
 
     def turn(self) -> bool:
@@ -136,22 +136,26 @@ class Asker:
             self.store.asking.put_variances(moved, gone)
 
     def _draw_curve(self, pairs: Sequence[AskedPair]) -> None:
-        """The learning curve, where there are enough new answers for it to differ."""
+        """The learning curve, where there are enough new answers for it to differ, or some answers
+        no longer count, or again."""
         from loop.asking.curve import document
         from reward.instant.model import learnable
 
         assert self.model is not None
-        at = len({p.comparison_id for p in pairs}), self.model.setup.chosen_at
+        at = (len({p.comparison_id for p in pairs}), self.model.setup.chosen_at,
+              self.store.asking.moment()[-1])
         if self._curve_at is None:
             kept = self.store.setting(CURVE) or {}
-            self._curve_at = kept.get("answers", 0), kept.get("chosen_at", 0)
+            self._curve_at = (kept.get("answers", 0), kept.get("chosen_at", 0),
+                              kept.get("counting_changes", 0))
         more = abs(at[0] - self._curve_at[0])
-        if at[1] == self._curve_at[1] and more < max(_CURVE_LEAST,
+        if at[1:] == self._curve_at[1:] and more < max(_CURVE_LEAST,
                                                      _CURVE_SHARE * self._curve_at[0]):
             return
         found = document(self.model, learnable(pairs, self.model.features.rows))
         self.store.put_setting(CURVE, found and {
-            **found, "answers": at[0], "chosen_at": at[1], "at": now()})
+            **found, "answers": at[0], "chosen_at": at[1], "counting_changes": at[2],
+            "at": now()})
         self._curve_at = at
 
     def _say(self, line: str) -> None:

@@ -48,12 +48,16 @@ class ListLabelers(Common):
 
     def run(self) -> None:
         """Read the store."""
+        from data.people import state_of
+
         store = self.store()
-        entries = [_entry(store, labeler) for labeler in store.people.all()]
+        people = store.people.all()
+        entries = [_entry(store, labeler) for labeler in people]
         self.show({"labelers": entries}, lambda: print_table(
             "Labelers", ["name", "kind", "role", "state", "answers"],
-            [[e["name"], e["kind"], e["role"], "disabled" if e["disabled"] else "active",
-              e["answers"]] for e in entries]) if entries else print("nobody yet"))
+            [[e["name"], e["kind"], e["role"], state_of(person), e["answers"]]
+             for person, e in zip(people, entries, strict=True)])
+            if entries else print("nobody yet"))
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,30 @@ class EnableLabeler(Common):
         _set_disabled(self, self.name, False)
 
 
+@dataclass(frozen=True)
+class SetAsideLabeler(Common):
+    """Let a labeler's answers, of any kind, count no more; they are kept."""
+
+    name: Positional[str]
+    """Their name."""
+
+    def run(self) -> None:
+        """Set them aside."""
+        _set_aside(self, self.name, True)
+
+
+@dataclass(frozen=True)
+class CountAgainLabeler(Common):
+    """Let the answers of a labeler who was set aside count again."""
+
+    name: Positional[str]
+    """Their name."""
+
+    def run(self) -> None:
+        """Count them again."""
+        _set_aside(self, self.name, False)
+
+
 def link_for(store: Store, labeler: Labeler) -> str:
     """A new link, to the address where the app was last started."""
     from annotate.launch import DEFAULT_HOST, signin_url
@@ -118,7 +146,20 @@ def _set_disabled(command: Common, name: str, disabled: bool) -> None:
                  f"{labeler.name} is {'disabled' if disabled else 'enabled'}")
 
 
+def _set_aside(command: Common, name: str, aside: bool) -> None:
+    store = command.store()
+    labeler = store.people.named(name)
+    with store.database.write():
+        if store.people.set_aside(labeler.id, aside):
+            store.audit.record(None, "set answers aside" if aside else "count answers again",
+                               labeler.name)
+    command.show(_entry(store, store.people.get(labeler.id)),
+                 f"the answers of {labeler.name} " + (
+                     "are set aside; reward models that have learned from them stay as they are"
+                     if aside else "count again"))
+
+
 def _entry(store: Store, labeler: Labeler) -> dict[str, Any]:
     return {"id": labeler.id, "name": labeler.name, "kind": labeler.kind, "role": labeler.role,
-            "disabled": labeler.disabled,
+            "disabled": labeler.disabled, "set_aside": labeler.set_aside_at is not None,
             "answers": store.comparisons.count(labeler.id)}
