@@ -68,8 +68,9 @@ def test_preferences_are_trls_conversational_form(world: World, tmp_path: Path) 
         "prompt": [{"role": "user", "content": "What is 1 + 1?"}],
         "chosen": [{"role": "assistant", "content": "two\nlines"}],
         "rejected": [{"role": "assistant", "content": EVIL}],
-        "strength": 4, "labeler": "Labeler 0", "labeler_kind": "human", "purpose": "train",
-        "split": world.store.prompts.get(1).split, "round": 0, "chosen_policy": "better",
+        "strength": 4, "labeler": "Labeler 0", "labeler_kind": "human",
+        "set_aside": False, "purpose": "train", "split": world.store.prompts.get(1).split,
+        "round": 0, "chosen_policy": "better",
         "rejected_policy": "reference", "prompt_id": 1, "task_id": 1, "comparison_id": 1,
         "chosen_id": 2, "rejected_id": 1}
     assert [row["chosen"][0]["content"] for row in rows[1:]] == ["č", "č", "good"]

@@ -16,6 +16,8 @@ from data.prompts import check_messages, checked_text
 from data.records import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
+#: Why a row that we exported with `set_aside` does not count elsewhere either.
+SET_ASIDE = "an answer that was set aside"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -51,6 +53,11 @@ def prompt_from(values: Mapping[str, Any]) -> list[Message]:
     return _named("prompt", [{"role": "user", "content": prompt}])
 
 
+def is_set_aside(values: Mapping[str, Any]) -> bool:
+    """Whether a row of ours is of a labeler whose answers were set aside, as JSON or a CSV cell."""
+    return str(values.get("set_aside")) in ("True", "true")
+
+
 def tags_from(values: Mapping[str, Any]) -> list[str]:
     """A row's tags: a list of texts (as JSON too), or one text with commas between them."""
     tags = from_cell(values.get("tags"))
@@ -68,8 +75,11 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
 
     Raises:
         BadInput: a field is missing or of the wrong shape.
-        Unusable: the answers are the same, one is empty, or their prompts differ.
+        Unusable: the answers are the same, one is empty, or their prompts differ; or it was set
+            aside where we exported it.
     """
+    if is_set_aside(values):
+        raise Unusable(SET_ASIDE)
     chosen, rejected = (_unpacked(values.get(name)) for name in ("chosen", "rejected"))
     for name, value in (("chosen", chosen), ("rejected", rejected)):
         if value is None:

@@ -58,7 +58,8 @@ _PREFERENCES = """
     SELECT c.*, p.messages, p.split, chosen.text AS chosen_text, rejected.text AS rejected_text,
         coalesce(chosen_by.name, chosen.source) AS chosen_policy,
         coalesce(rejected_by.name, rejected.source) AS rejected_policy,
-        l.name AS labeler, l.kind AS labeler_kind, t.purpose, r.number AS round
+        l.name AS labeler, l.kind AS labeler_kind,
+        l.set_aside_at IS NOT NULL AS set_aside, t.purpose, r.number AS round
     FROM {rows} CROSS JOIN prompts p ON p.id = c.prompt_id
     CROSS JOIN tasks t ON t.id = c.task_id CROSS JOIN labelers l ON l.id = c.labeler_id
     CROSS JOIN responses chosen ON chosen.id = c.chosen_id
@@ -74,7 +75,8 @@ def _preference(row: Row) -> Record:
         "chosen": [{"role": "assistant", "content": row["chosen_text"]}],
         "rejected": [{"role": "assistant", "content": row["rejected_text"]}],
         "strength": row["strength"], "labeler": row["labeler"],
-        "labeler_kind": row["labeler_kind"], "purpose": row["purpose"], "split": row["split"],
+        "labeler_kind": row["labeler_kind"], "set_aside": bool(row["set_aside"]),
+        "purpose": row["purpose"], "split": row["split"],
         "round": row["round"], "chosen_policy": row["chosen_policy"],
         "rejected_policy": row["rejected_policy"], "prompt_id": row["prompt_id"],
         "task_id": row["task_id"], "comparison_id": row["comparison_id"],
@@ -83,7 +85,7 @@ def _preference(row: Row) -> Record:
 
 _COMPARISONS = """
     SELECT c.*, t.purpose, t.prompt_id, p.messages, p.split, l.name AS labeler,
-        l.kind AS labeler_kind, r.number AS round, (
+        l.kind AS labeler_kind, l.set_aside_at IS NOT NULL AS set_aside, r.number AS round, (
             SELECT json_group_array(json_object('id', s.id, 'text', s.text, 'policy',
                 coalesce(v.name, s.source), 'position', tr.position))
             FROM task_responses tr JOIN responses s ON s.id = tr.response_id
@@ -107,7 +109,8 @@ def _comparison(row: Row) -> Record:
         "active_seconds": row["active_seconds"], "revision": row["revision"],
         "question_version": row["question_version"],
         "guidelines_version": row["guidelines_version"], "labeler": row["labeler"],
-        "labeler_kind": row["labeler_kind"], "purpose": row["purpose"], "split": row["split"],
+        "labeler_kind": row["labeler_kind"], "set_aside": bool(row["set_aside"]),
+        "purpose": row["purpose"], "split": row["split"],
         "round": row["round"], "prompt_id": row["prompt_id"], "task_id": row["task_id"],
         "comparison_id": row["id"], "created_at": row["created_at"]}
 
@@ -132,7 +135,8 @@ def _response(row: Row) -> Record:
 
 _DEMONSTRATIONS = """
     SELECT c.*, p.messages, p.split, s.text AS rewritten, coalesce(v.name, s.source) AS policy,
-        l.name AS labeler, l.kind AS labeler_kind, t.purpose, t.id AS task_id, r.number AS round
+        l.name AS labeler, l.kind AS labeler_kind, l.set_aside_at IS NOT NULL AS set_aside,
+        t.purpose, t.id AS task_id, r.number AS round
     FROM {rows} CROSS JOIN comparisons k ON k.id = c.comparison_id
     CROSS JOIN tasks t ON t.id = k.task_id CROSS JOIN prompts p ON p.id = c.prompt_id
     CROSS JOIN responses s ON s.id = c.response_id CROSS JOIN labelers l ON l.id = c.labeler_id
@@ -145,7 +149,8 @@ def _demonstration(row: Row) -> Record:
         "prompt": json.loads(row["messages"]),
         "completion": [{"role": "assistant", "content": row["text"]}],
         "rewritten": row["rewritten"], "policy": row["policy"], "labeler": row["labeler"],
-        "labeler_kind": row["labeler_kind"], "purpose": row["purpose"], "split": row["split"],
+        "labeler_kind": row["labeler_kind"], "set_aside": bool(row["set_aside"]),
+        "purpose": row["purpose"], "split": row["split"],
         "round": row["round"], "prompt_id": row["prompt_id"], "response_id": row["response_id"],
         "task_id": row["task_id"], "comparison_id": row["comparison_id"],
         "demonstration_id": row["id"], "created_at": row["created_at"]}

@@ -34,7 +34,7 @@ def label_studio_tasks(store: Store, tasks: Iterator[list[Record]]) -> Iterator[
     """
     pairs = store.database.value("""
         SELECT max(position) FROM task_responses WHERE task_id IN (
-            SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
+            SELECT c.task_id FROM counted_comparisons c JOIN tasks t ON t.id = c.task_id
             WHERE t.purpose IN ('train', 'evaluate'))""") == 1
     for answers in tasks:
         first = answers[0]

@@ -42,6 +42,9 @@ class ExportReport:
     """Of preferences."""
     hidden_left_out: int = 0
     """Answers to hidden gold and repeats, which other tools could not tell from the rest."""
+    set_aside: int = 0
+    """Rows of labelers whose answers are set aside. Each says so; other tools, which could not tell
+    them from the rest, do not get them."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,7 +56,9 @@ class ExportReport:
         ties = f"; {self.ties_left_out:,} ties left out" if self.ties_left_out else ""
         hidden = (f"; {self.hidden_left_out:,} answers to gold and repeats left out"
                   if self.hidden_left_out else "")
-        return f"{written} written as {self.format}{ties}{hidden}"
+        aside = "answers set aside left out" if self.format in TOOLS else "of them set aside"
+        return (f"{written} written as {self.format}{ties}{hidden}"
+                + (f"; {self.set_aside:,} {aside}" if self.set_aside else ""))
 
 
 def export(store: Store, path: Path, what: str = "preferences",
@@ -71,10 +76,10 @@ def export(store: Store, path: Path, what: str = "preferences",
     suffix = path.suffix.lower().lstrip(".")
     format = format or suffix
     _check(path, what, format, suffix)
-    ties = hidden = 0
+    ties = hidden = aside = 0
 
     def records() -> Iterator[Record]:
-        nonlocal ties, hidden
+        nonlocal ties, hidden, aside
         source = SOURCES[what]
         for row in source.ordered(store.database, by_task=format in TOOLS):
             if what == "preferences" and row["strength"] == 0:
@@ -82,7 +87,10 @@ def export(store: Store, path: Path, what: str = "preferences",
             elif format in TOOLS and row["purpose"] not in ("train", "evaluate"):
                 hidden += 1
             else:
-                yield source.record(row)
+                record = source.record(row)
+                aside += record.get("set_aside", False)
+                if format not in TOOLS or not record["set_aside"]:
+                    yield record
 
     partial = path.with_name(path.name + ".partial")
     try:
@@ -92,13 +100,14 @@ def export(store: Store, path: Path, what: str = "preferences",
             rows = WRITERS[format](partial, records())
         if rows == 0:
             raise BadInput(f"there are no {what} to export yet"
-                           + (f", only {ties:,} ties" if ties else ""))
+                           + (f", only {ties:,} ties" if ties else "")
+                           + (f", only {aside:,} that are set aside" if aside else ""))
         partial.replace(path)
     except OSError as error:
         raise PrefloopError(f"{path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return ExportReport(what, format, rows, ties, hidden)
+    return ExportReport(what, format, rows, ties, hidden, aside)
 
 
 def _check(path: Path, what: str, format: str, suffix: str) -> None:

@@ -1,6 +1,7 @@
 """Comparisons that a workspace exported, as judgements for another workspace.
 
-Answers to hidden tasks (gold and repeats) only measured their labeler there, and are left out.
+Answers to hidden tasks (gold and repeats) only measured their labeler there, and are left out; so
+is what was set aside there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import from_cell, prompt_from
+from data.exchange.dialogues import SET_ASIDE, from_cell, is_set_aside, prompt_from
 from data.exchange.foreign_fields import as_number
 from data.exchange.judgements import STRENGTH, Judgement, LeftOut
 from data.plain_json import to_json
@@ -35,6 +36,9 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
     purpose = values.get("purpose")
     if purpose not in ("train", "evaluate"):
         yield LeftOut(f"an answer to a task of purpose {purpose}")
+        return
+    if is_set_aside(values):
+        yield LeftOut(SET_ASIDE)
         return
     responses = from_cell(values.get("responses"))
     if not isinstance(responses, list) or not all(
