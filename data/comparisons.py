@@ -72,6 +72,15 @@ def check_answer(answer: Answer, task: Task) -> None:
         raise BadInput(f"rationale: at most {LONGEST_RATIONALE} characters")
 
 
+def _said(answer: Answer, rewrite: Rewrite | None) -> tuple[object, ...]:
+    """All that an answer says, in one form; how long it took is no part of it."""
+    return ([set(group) for group in answer.ranking], answer.strength, answer.verdict,
+            {response: set(flags) for response, flags in answer.flags.items() if flags},
+            answer.scores, answer.rationale.strip(),
+            rewrite and (rewrite.response_id, rewrite.text.strip()),
+            answer.question_version, answer.guidelines_version)
+
+
 def _view(set_aside: bool) -> str:
     return "current_comparisons" if set_aside else "counted_comparisons"
 
@@ -92,8 +101,8 @@ class Comparisons(AnswerCounts):
         as an answer given blind.
 
         Sending the same `submission_key` again (a double click, a retry after a lost connection)
-        returns what was stored the first time. The display order is the assignment's, never the
-        caller's.
+        returns what was stored the first time; a revision that changes nothing is none, and returns
+        what stands. The display order is the assignment's, never the caller's.
 
         Raises:
             BadInput: the answer does not fit the task.
@@ -125,6 +134,9 @@ class Comparisons(AnswerCounts):
                 raise Conflict("this answer was changed meanwhile (in another tab?); reload")
             if not decision and last is not None and self._is_decision(last):
                 raise Conflict("you have decided this task: decide it anew under Disputes")
+            if replaces is not None and last is not None and not decision and _said(
+                    answer, answer.rewrite) == _said(last.answer, self.rewrite_of(last.id)):
+                return last
             comparison_id = self._database.insert("comparisons", {
                 "task_id": task.id, "labeler_id": labeler_id,
                 "revision": 1 if last is None else last.revision + 1,

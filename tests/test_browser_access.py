@@ -76,7 +76,7 @@ def test_every_other_page(server: Server, person: Callable[..., Labeler],
     page.goto(f"{server.url}/answers")
     settled(page)
     page.get_by_text("better · Question").first.click()
-    expect(page.get_by_role("button", name="Change my answer")).to_be_visible()
+    expect(page.get_by_role("button", name="Save the change")).to_be_visible()
     found += violations(page)
     for path in pages():
         page.goto(f"{server.url}/{path}")

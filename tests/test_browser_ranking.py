@@ -220,7 +220,7 @@ def test_scores_flags_and_a_rewrite_by_keys_alone(server: Server, newcomer: Newc
         page.get_by_role("textbox", name="Rewrite").fill("quite another text")
         page.get_by_role("textbox", name="Reason").fill("on second thought")
         page.get_by_role("radio", name="B slightly better").click()
-        page.get_by_role("button", name="Change my answer").click()
+        page.get_by_role("button", name="Save the change").click()
         expect(page.get_by_text("Saved: B slightly better.")).to_be_visible()
         before, after = server.store.comparisons.history(comparison.task_id, me.id)
         assert after.revision == 2 and after.shown == before.shown
@@ -252,7 +252,7 @@ def test_own_answers_are_found_and_changed(server: Server, newcomer: Newcomer,
     search.press("Enter")
     page.get_by_text("B > A > C · Question").click()
     page.get_by_role("radiogroup", name="Rank of C").get_by_role("radio", name="2").click()
-    page.get_by_role("button", name="Change my answer").click()
+    page.get_by_role("button", name="Save the change").click()
     expect(page.get_by_text("Saved: B > A = C.")).to_be_visible()
     before, after = server.store.comparisons.history(stored(server, me)[0].task_id, me.id)
     assert after.revision == 2 and len(after.answer.ranking) == 2

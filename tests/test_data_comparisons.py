@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from data.comparisons import pairs_of
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
-from data.records import Answer
+from data.records import Answer, Rewrite
 
 
 def test_comparisons_cannot_be_changed_or_deleted(world: World) -> None:
@@ -77,10 +78,34 @@ def test_two_tabs_cannot_answer_or_edit_over_each_other(world: World) -> None:
     stored = world.choose(ann, task, 0)
     with pytest.raises(AlreadyAnswered):
         world.store.comparisons.submit(ann.id, task, stored.answer, "second tab")
-    world.store.comparisons.submit(ann.id, task, stored.answer, "edit in one tab", 1)
+    changed = replace(stored.answer, strength=1)
+    world.store.comparisons.submit(ann.id, task, changed, "edit in one tab", 1)
     with pytest.raises(Conflict):
         world.store.comparisons.submit(ann.id, task, stored.answer, "edit in the other", 1)
     assert len(world.store.comparisons.history(task.id, ann.id)) == 2
+
+
+def test_a_revision_that_changes_nothing_is_none(world: World) -> None:
+    (ann,) = world.people(1)
+    task = world.task()
+    one, two = task.response_ids
+    said = Answer(((one,), (two,)), 2, flags={one: ("unsafe", "untrue")}, rationale="so",
+                   seconds=5.0, scores={one: 6, two: 2}, rewrite=Rewrite(one, "Better."))
+    stored = world.answer(ann, task, said)
+    same = replace(said, flags={one: ("untrue", "unsafe"), two: ()}, rationale=" so ",
+                   seconds=60.0, rewrite=Rewrite(one, "Better.\n"))
+    for number, answer in enumerate((said, same)):
+        assert world.store.comparisons.submit(ann.id, task, answer, f"k{number}", 1) == stored
+    for number, change in enumerate((
+            {"ranking": ((two,), (one,))}, {"strength": 3}, {"flags": {one: ("unsafe",)}},
+            {"rationale": "so."}, {"scores": {one: 6, two: 1}}, {"rewrite": None},
+            {"rewrite": Rewrite(two, "Better.")}), 1):
+        changed = replace(said, **change)  # type: ignore[arg-type]
+        assert world.store.comparisons.submit(
+            ann.id, task, changed, f"c{number}", number).revision == number + 1
+        said = changed
+    # A lead who decides what they had answered blind: the same answer, but a decision.
+    assert world.store.decisions.decide(ann.id, task.id, said, "d").comparison_id != stored.id
 
 
 def test_undo_gives_the_task_back_and_takes_the_preference_out(world: World) -> None:

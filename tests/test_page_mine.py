@@ -83,8 +83,8 @@ def test_a_decision_is_shown_and_not_offered_for_change(server: Server, arrive: 
             decided, answer = folded(tab)  # the newest first
             tab.set(decided, True)
             await tab.rerun()
-            assert "Your decision" in tab.text() and "Change my answer" not in tab.text()
+            assert "Your decision" in tab.text() and "Save the change" not in tab.text()
             tab.set(answer, True)
             await tab.rerun()
-            assert tab.text().count("Change my answer") == 1
+            assert tab.text().count("Save the change") == 1
     run(main())

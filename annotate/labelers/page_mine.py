@@ -108,7 +108,7 @@ def _form(comparison: Comparison) -> None:
                      max_chars=LONGEST_RATIONALE, height=80)
     if asked.rewrite:
         _rewrite_fields(comparison)
-    st.form_submit_button("Change my answer", on_click=_revise, args=(comparison,),
+    st.form_submit_button("Save the change", on_click=_revise, args=(comparison,),
                           key=f"change-{comparison.id}")
 
 
@@ -133,9 +133,10 @@ def _choices(comparison: Comparison) -> tuple[Choice, ...]:
 def _revise(comparison: Comparison) -> None:
     with failing_as("saved"):
         answer = _picked(comparison)
-        actions.submit(store(), token(), comparison.task_id, answer, uuid4().hex,
-                       comparison.revision)
-        say(f"Saved: {in_words(answer, comparison.shown)}.")
+        stored = actions.submit(store(), token(), comparison.task_id, answer, uuid4().hex,
+                                comparison.revision)
+        say("Nothing was changed, and nothing saved." if stored.id == comparison.id
+            else f"Saved: {in_words(answer, comparison.shown)}.")
 
 
 def _picked(comparison: Comparison) -> Answer:
