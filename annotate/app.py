@@ -61,7 +61,7 @@ def _signed_out() -> None:
 
 def _signed_out_page() -> None:
     st.html('<div class="pf-note"><h2>You are not signed in</h2>'
-            f"<p>{how_to_sign_in(own_provider())}</p></div>")
+            f"{how_to_sign_in(own_provider())}</div>")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from annotate.actions import require
 from annotate.door.signin import store
 from annotate.launch import cookie_name
 from annotate.permissions import Permission
-from data.errors import PrefloopError
+from data.errors import NotAllowed, PrefloopError
 from data.records import Labeler
 
 P = ParamSpec("P")
@@ -46,5 +46,7 @@ def guarded(permission: Permission) -> Callable[
                 render(require(store(), token(), permission), *args, **kwargs)
             except PrefloopError as error:
                 st.error(str(error))
+                if isinstance(error, NotAllowed) and me() is not None:  # another page is theirs
+                    st.html('<p class="pf-link"><a href="/" target="_self">Go to Label</a></p>')
         return checked
     return decorate

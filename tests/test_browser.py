@@ -37,7 +37,9 @@ def test_a_link_signs_in_once(server: Server, person: Callable[..., Labeler],
         one.page.goto(server.url + path)
         expect(one.page.get_by_text("You are not signed in")).to_be_visible()
         expect(one.page.get_by_text("Page not found")).to_have_count(0)
-    expect(one.page.get_by_text("prefloop labeler add NAME")).to_be_visible()
+    note = one.page.locator(".pf-note")
+    expect(note.locator("p").first).to_have_text(re.compile("^Ask your lead for a new link"))
+    expect(note.locator("p").last).to_contain_text(".venv/bin/prefloop labeler link NAME")
     for _ in range(2):  # a preview of the link does not use it up
         answer = one.page.goto(link)
         assert answer is not None and answer.status == 200

@@ -58,6 +58,8 @@ def test_a_reload_keeps_the_sides_and_hides_who_wrote_what(
         one.page.goto(f"{server.url}/{page}")
         expect(one.page.get_by_text("a labeler may not do this")).to_be_visible()
         assert "secret" not in one.page.content()
+    one.page.get_by_role("link", name="Go to Label").click()
+    assert sides(one.page) == shown
 
 
 def test_a_waiting_labeler_gets_the_first_pair_by_itself(server: Server, newcomer: Newcomer,

@@ -15,20 +15,23 @@ button, .button {{ font: inherit; padding: .6rem 1.2rem; border: 0; border-radiu
   background: #2f6f8f; color: #fff; cursor: pointer; display: inline-block;
   text-decoration: none }}
 code {{ background: color-mix(in srgb, currentColor 10%, transparent); padding: .1em .35em;
-  border-radius: .3em }}</style></head><body><h1>prefloop</h1>{body}</body></html>"""
+  border-radius: .3em }}
+.pf-about {{ margin-top: 2rem; font-size: .875rem; opacity: .8 }}</style></head><body><h1>prefloop</h1>{body}</body></html>"""
 
+#: What a labeler can do stands first; the commands are for whoever has a terminal there.
 HOW_TO_GET_A_LINK = (
-    "Ask your lead for a sign-in link. On the machine itself, <code>prefloop labeler add "
-    "NAME</code> adds a person and prints their link, and <code>prefloop labeler link NAME</code> "
-    "prints a new one.")
+    "<p>Ask your lead for a new link. It opens this page with you signed in.</p>"
+    '<p class="pf-about">Do you run prefloop yourself? In its folder, <code>.venv/bin/prefloop '
+    "labeler link NAME</code> prints a person's link, and <code>.venv/bin/prefloop labeler add "
+    "NAME</code> adds a person first.</p>")
 
 
 def how_to_sign_in(provider: Provider | None = None) -> str:
-    """What somebody can do who is not signed in, as HTML."""
+    """What somebody can do who is not signed in, as HTML paragraphs."""
     if provider is None:
         return HOW_TO_GET_A_LINK
-    return (f'<a href="/signin" target="_self">Sign in with {html.escape(provider.name)}</a>, or '
-            f"with a link: {HOW_TO_GET_A_LINK[:1].lower()}{HOW_TO_GET_A_LINK[1:]}")
+    return (f'<p><a href="/signin" target="_self">Sign in with {html.escape(provider.name)}</a>, '
+            f"or with a link:</p>{HOW_TO_GET_A_LINK}")
 
 
 def link_page(name: str, code: str) -> str:
@@ -46,10 +49,10 @@ def start_page(provider: Provider | None) -> str:
     button = "" if provider is None else (
         f'<p><a class="button" href="/signin/start">Sign in with {html.escape(provider.name)}'
         "</a></p>")
-    return _PAGE.format(body=f"<p><strong>Sign in</strong></p>{button}<p>{HOW_TO_GET_A_LINK}</p>")
+    return _PAGE.format(body=f"<p><strong>Sign in</strong></p>{button}{HOW_TO_GET_A_LINK}")
 
 
 def message_page(title: str, text: str, more: str = "") -> str:
     """A sentence and what to do; only `more` is HTML."""
-    return _PAGE.format(body=(f"<p><strong>{html.escape(title)}</strong> {html.escape(text)}</p>"
-                              + (f"<p>{more}</p>" if more else "")))
+    return _PAGE.format(body=f"<p><strong>{html.escape(title)}</strong> {html.escape(text)}</p>"
+                             f"{more}")
