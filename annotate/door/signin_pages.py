@@ -16,7 +16,8 @@ button, .button {{ font: inherit; padding: .6rem 1.2rem; border: 0; border-radiu
   text-decoration: none }}
 code {{ background: color-mix(in srgb, currentColor 10%, transparent); padding: .1em .35em;
   border-radius: .3em }}
-.pf-about {{ margin-top: 2rem; font-size: .875rem; opacity: .8 }}</style></head><body><h1>prefloop</h1>{body}</body></html>"""
+.pf-about {{ margin-top: 2rem; font-size: .875rem; opacity: .8 }}</style>
+</head><body><h1>prefloop</h1>{body}</body></html>"""
 
 #: What a labeler can do stands first; the commands are for whoever has a terminal there.
 HOW_TO_GET_A_LINK = (
