@@ -11,9 +11,9 @@ from html import escape
 import streamlit as st
 
 from annotate.choices import PLAIN_STRENGTH, in_words, letter
-from annotate.rendering import conversation_html, response_html
+from annotate.rendering import CUT_OFF, conversation_html, response_html
 from annotate.session import store
-from data.records import STRENGTHS, Answer, Prompt
+from data.records import STRENGTHS, Answer, Prompt, Response
 
 _TIE, _BAD = "Tie", "Both bad"
 
@@ -26,8 +26,13 @@ def show_task(prompt: Prompt, shown: Sequence[int]) -> None:
         for position, column in enumerate(st.columns(2, gap="small"), start):
             if position < len(responses):
                 with column, st.container(border=True):
+                    response = responses[position]
                     st.html(f'<div class="pf-letter">{letter(position)}</div>'
-                            f"{response_html(responses[position].text)}")
+                            f"{response_html(response.text)}{_cut_html(response)}")
+
+
+def _cut_html(response: Response) -> str:
+    return f'<p class="pf-cut">{CUT_OFF}</p>' if response.is_cut else ""
 
 
 def in_letters(answer: Answer, shown: Sequence[int]) -> str:

@@ -29,6 +29,8 @@ from data.visible import reveal
 LONGEST_MARKDOWN = 60_000
 #: So many characters above the last message are shown; what is older starts folded.
 LONGEST_OPEN_CONTEXT = 600
+#: Said below a response that did not end by itself: it is not its writer who broke off.
+CUT_OFF = "Cut off here: the length limit was reached"
 
 _TAGS = TAGS | {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li",
          "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "span"}

@@ -36,6 +36,7 @@ STYLE = """<style>
 .pf-conversation summary { cursor: pointer; opacity: .85; font-size: .9rem }
 .pf-role { font-size: .75rem; font-weight: 650; letter-spacing: .04em; opacity: .78 }
 .pf-letter { font-weight: 650; opacity: .85 }
+.pf-cut { font-size: .85rem; opacity: .78; margin: .6rem 0 0 }
 .pf-track { flex: 1; height: .35rem; border-radius: 1rem; overflow: hidden;
   background: color-mix(in srgb, currentColor 12%, transparent) }
 .pf-track > div { height: 100%; border-radius: 1rem; background: #3d8aae }

@@ -114,6 +114,11 @@ class Response:
     source: str
     created_at: str
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended at the length limit, and not by itself; an unknown end is no cut."""
+        return self.finish_reason == "length"
+
 
 @dataclass(frozen=True)
 class NewResponse:

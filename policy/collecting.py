@@ -49,6 +49,8 @@ class Collected:
     tasks: int = 0
     identical: int = 0
     """Prompts whose responses all came out the same: there is nothing to compare."""
+    cut_off: int = 0
+    """Responses that ended at the length limit, and not by themselves."""
 
 
 def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleConfig,
@@ -103,6 +105,7 @@ def collect(store: Store, sampler: Sampler, plan: Plan, round_: Round, config: S
                     have[task.prompt.id, version, index] = response
                     _add_if_whole(store, task, have, done, round_, config, result)
             result.responses = len(have)
+    result.cut_off = sum(response.is_cut for response in have.values())
     return result
 
 

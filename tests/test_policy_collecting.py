@@ -65,7 +65,9 @@ def test_a_first_round_compares_the_reference_with_itself(store: Store,
     assert len(tasks) == done.tasks == 12 - done.identical and done.responses == 36
     assert {t.purpose for t in tasks} == {"train"} and {t.wanted for t in tasks} == {2}
     assert all(len(t.response_ids) == 3 for t in tasks)
-    stored = store.responses.of_round(round_.id)[0]
+    found = store.responses.of_round(round_.id)
+    assert done.cut_off == sum(r.token_ids[-1] not in backbone.end_ids for r in found) > 0
+    stored = found[0]
     assert stored.sampling == {"temperature": 0.7, "max_new_tokens": 8, "stop": []}
     assert stored.token_ids and stored.logprob is not None and stored.seed == 3
 

@@ -35,7 +35,8 @@ def sample(context: JobContext) -> dict[str, Any]:
     context.store.rounds.set_stage(round_.id, "labeling")
     return {"round": round_.number, "responses": collected.responses,
             "tasks": len(context.store.tasks.of_round(round_.id)),
-            "identical": collected.identical, "too_long": len(plan.too_long),
+            "identical": collected.identical, "cut_off": collected.cut_off,
+            "too_long": len(plan.too_long),
             "kl": _kl_of_round(context, round_, adapters), **figures}
 
 
