@@ -250,7 +250,7 @@ def test_the_command_line_leaves_entries_too(tmp_path: Path) -> None:
 
 
 def test_the_account_page_names_the_keys_of_the_labeling_page() -> None:
-    from annotate.door.page_account import keys_of
+    from annotate.keys import keys_of
     from data.questions import Question
 
     full = dict(keys_of(Question(scores=True, rewrite=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from data_world import World
 from desk_world import Person, ack, entry, pairs, send, undo
@@ -25,6 +26,31 @@ def test_the_next_question_is_handed_out_ahead_and_stays(world: World, me: Perso
     assert (after["progress"]["mine"], after["progress"]["today"]) == (1, 1)
 
 
+def test_reloads_show_the_question_that_was_read(world: World, me: Person) -> None:
+    """However many were handed out and left open: undo brings a third."""
+    pairs(world, 5)
+    mine = me.desk()
+    question = mine.view()["question"]
+    send(mine, entry(question))
+    read = send(mine, undo(question))["question"]
+    left_open = [name(read), *(name(each.payload) for each in mine.handed[1:])]
+    assert name(read) == name(question) and len(left_open) == 3
+    for _ in range(4):
+        mine = me.desk()
+        view = mine.view()
+        assert [name(view["question"]), name(view["ahead"])] == left_open[:2]
+    view = send(mine, entry(view["question"]))
+    assert [name(view["question"]), name(view["ahead"])] == left_open[1:]
+    assert view["last"]["id"] == left_open[0]
+    assert name(me.desk().view()["question"]) == left_open[1]
+
+
+def name(question: dict[str, Any]) -> str:
+    """What stays the same when a question is handed out again."""
+    found: str = question["key"].split("-")[0]
+    return found
+
+
 def test_a_view_tells_neither_ids_nor_origin_nor_purpose(world: World, me: Person) -> None:
     store = world.store
     ordinary = world.task(("same one", "same two"), prompt="plain", wanted=3)
@@ -32,12 +58,12 @@ def test_a_view_tells_neither_ids_nor_origin_nor_purpose(world: World, me: Perso
     store.known.add(first.prompt_id, (second.id, first.id), Answer(((second.id,), (first.id,))))
     store.assignments.set_rules(AssignmentRules(gold_share=0.5))
     view = me.desk().view()
-    assert set(view) == {"owner", "question", "ahead", "ask", "progress", "acks", "last", "nothing",
-                         "refused"}
+    assert set(view) == {"owner", "question", "ahead", "ask", "progress", "acks", "last",
+                         "unguided", "nothing", "refused"}
     for shown in (view["question"], view["ahead"]):
         if shown is not None:
             assert set(shown) == {"key", "practice", "conversation", "responses", "before"}
-            assert all(set(response) == {"html", "text"} for response in shown["responses"])
+            assert all(set(response) == {"html", "text", "cut"} for response in shown["responses"])
             assert shown["practice"] is False
     text = json.dumps(view).lower()
     for secret in ("gold", "better\", \"base", "policy", "held_out", "reference", "\"id\""):

@@ -7,11 +7,10 @@ import html
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.choices import choices_for
 from annotate.figures import moment, table_html
+from annotate.keys import keys_of
 from annotate.notices import failing_as
 from annotate.session import guarded, store, token
-from data.questions import Question
 from data.records import Labeler
 
 
@@ -26,24 +25,6 @@ def page(labeler: Labeler) -> None:
     st.markdown("#### Keys")
     st.html(table_html(("Key", "Does"), keys_of(store().questions.current()[1])))
     st.caption("Keys do nothing while you type in a text field.")
-
-
-def keys_of(question: Question) -> list[tuple[str, str]]:
-    """Every key of the labeling page that the question in force gives something to do."""
-    keys = [(choice.key, f"Two responses: {choice.label}") for choice in choices_for(question)]
-    keys += [("1 to 9", "Three responses or more: this one is the next best"),
-             ("Enter", "Three responses or more: save the ranking"),
-             ("X", "Three responses or more: clear the ranking")]
-    keys += [("=", "Three responses or more: tie the last two")] if question.tie else []
-    keys += [("0", "Three responses or more: all bad")] if question.both_bad else []
-    keys += [("F", "Flags of A, then of B, …, each by its number")] if question.flags else []
-    keys += [("P", "Scores of A, then of B, …, each by its number")] if question.scores else []
-    keys += [("R", "Type a reason")] if question.reason else []
-    keys += [("W", "Rewrite the best one")] if question.rewrite else []
-    return [*keys, ("S", "Skip, then a number for the reason"),
-            ("U", "Undo the last answer or skip"), ("G", "Show or hide the guidelines"),
-            ("D", "Show what differs"), ("H", "Show or hide earlier messages"),
-            ("+ and -", "Larger and smaller text"), ("Esc", "Go back")]
 
 
 def _sessions(labeler: Labeler) -> None:

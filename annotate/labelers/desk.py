@@ -78,24 +78,27 @@ class Desk:
         """All that the page shows, for `static/desk.js`.
 
         `question` and `ahead` (each None where there is none), `ask`, `progress`, `acks`, `last`
-        (what Undo would bring back), `nothing` (why there is no question), `owner` (names the
-        labeler's corner of the browser's storage), or `refused` (why nothing can be done).
+        (what Undo would bring back), `unguided` (somebody new has no guidelines to go by),
+        `nothing` (why there is no question), `owner` (names the labeler's corner of the browser's
+        storage), or `refused` (why nothing can be done).
         """
         try:
             me = self._sit_down()
             self._fill()
             questions = [each.payload for each in self.handed[:AHEAD]]
+            asked = showing.ask(self.store)
             return {
                 "owner": owner_of(self._secret),
                 "question": questions[0] if questions else None,
                 "ahead": questions[1] if len(questions) > 1 else None,
-                "ask": showing.ask(self.store), "progress": self._progress(me),
+                "ask": asked, "progress": self._progress(me),
+                "unguided": asked["guidelines"] is None and showing.is_new(self.store, me.id),
                 "acks": list(self.acks.values()), "last": self._last(me),
                 "nothing": None if questions else waiting.why_nothing(self.store, me),
                 "refused": None}
         except PrefloopError as error:
             return {"owner": owner_of(self._secret) if self._secret else None, "question": None,
-                    "ahead": None, "ask": None, "progress": None,
+                    "ahead": None, "ask": None, "progress": None, "unguided": False,
                     "acks": list(self.acks.values()), "last": None, "nothing": None,
                     "refused": str(error)}
 

@@ -5,22 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from annotate.choices import LETTERS, choice_of, choices_for, tiers_of
-from annotate.rendering import conversation_html, to_html
+from annotate.keys import keys_of
+from annotate.labelers import waiting
+from annotate.rendering import CUT_OFF, conversation_html, to_html
 from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
 from data.questions import SCORES
-from data.records import SKIP_REASONS, Assignment
+from data.records import SKIP_REASONS, Assignment, Round
 from data.store import Store
+
+#: So many answers a labeler gives before they are told nothing more of what to do.
+FIRST_ANSWERS = 3
 
 
 def question(store: Store, assignment: Assignment) -> dict[str, Any]:
     """The conversation and the responses in display order, and what was said of it before.
 
-    Each response as sanitised HTML to read, and as plain text to rewrite.
+    Each response as sanitised HTML to read, as plain text to rewrite, and with what is said below
+    it where it was cut off.
     """
     prompt = store.prompts.get(assignment.task.prompt_id)
-    texts = [response.text for response in store.responses.get(assignment.shown)]
     return {"conversation": conversation_html(prompt.messages),
-            "responses": [{"html": to_html(text), "text": text} for text in texts],
+            "responses": [{"html": to_html(response.text), "text": response.text,
+                           "cut": CUT_OFF if response.is_cut else ""}
+                          for response in store.responses.get(assignment.shown)],
             "before": _before(store, assignment)}
 
 
@@ -37,9 +44,14 @@ def ask(store: Store) -> dict[str, Any]:
         "scores": list(SCORES) if asked.scores else [], "reason": asked.reason,
         "rewrite": asked.rewrite, "skip_reasons": list(SKIP_REASONS),
         "longest_reason": LONGEST_RATIONALE, "longest_rewrite": LONGEST_REWRITE,
-        "letters": LETTERS,
+        "letters": LETTERS, "keys": keys_of(asked),
         "guidelines": None if guidelines is None or not guidelines.text.strip() else {
             "version": guidelines.version, "html": to_html(guidelines.text)}}
+
+
+def is_new(store: Store, labeler_id: int) -> bool:
+    """Whether this labeler has given too few answers to know what is wanted."""
+    return store.comparisons.count(labeler_id) < FIRST_ANSWERS
 
 
 def progress(store: Store, labeler_id: int) -> dict[str, Any]:
@@ -47,6 +59,7 @@ def progress(store: Store, labeler_id: int) -> dict[str, Any]:
 
     One's own hidden known answers and repeats count as any other answer, or the figures would stand
     still after these alone and give them away. So `given` is ahead by them until the round is full.
+    While the round's responses are being written, `wanted` grows with them: then it is None.
     """
     goal = store.assignments.rules().daily_goal
     current = store.rounds.current()
@@ -55,9 +68,17 @@ def progress(store: Store, labeler_id: int) -> dict[str, Any]:
                 "mine": store.comparisons.count(labeler_id)}
     given, wanted = store.tasks.progress(current.id)
     gold, repeats = store.comparisons.hidden(labeler_id, current.id)
-    return {"round": current.number, "given": min(given + gold + repeats, wanted),
-            "wanted": wanted, "goal": goal,
+    given += gold + repeats
+    grows = _is_being_sampled(store, current)
+    return {"round": current.number, "given": given if grows else min(given, wanted),
+            "wanted": None if grows else wanted, "goal": goal,
             "mine": store.comparisons.count(labeler_id, current.id) + gold}
+
+
+def _is_being_sampled(store: Store, turn: Round) -> bool:
+    """Whether a job still writes the round's responses; its stage spares most views the look."""
+    job = waiting.sampling(store) if turn.stage == "sampling" else None
+    return job is not None and job.round_id == turn.id
 
 
 def is_open(store: Store, task_id: int, labeler_id: int) -> bool:

@@ -14,10 +14,18 @@ def why_nothing(store: Store, labeler: Labeler) -> dict[str, Any]:
     return {"title": title, "text": text, "share": share}
 
 
+def sampling(store: Store) -> Job | None:
+    """The job that writes responses now, or will when its turn comes."""
+    waiting = [job for status in ("running", "queued") for job in store.jobs.all(status)
+               if job.kind == "sample"]
+    return waiting[0] if waiting else None
+
+
 def _why(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
-    sampling = _sampling(store)
-    if sampling is not None:
-        return _samples_on_their_way(sampling)
+    job = sampling(store)
+    if job is not None:
+        began = store.assignments.last_done(labeler.id) is not None
+        return _samples_on_their_way(job, "next" if began else "first")
     current = store.rounds.current()
     if current is None:
         return ("Nothing to label yet",
@@ -39,19 +47,13 @@ def _why(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
             "other labelers. Thank you!", None)
 
 
-def _sampling(store: Store) -> Job | None:
-    waiting = [job for status in ("running", "queued") for job in store.jobs.all(status)
-               if job.kind == "sample"]
-    return waiting[0] if waiting else None
-
-
-def _samples_on_their_way(job: Job) -> tuple[str, str, float | None]:
+def _samples_on_their_way(job: Job, which: str) -> tuple[str, str, float | None]:
     if job.status == "queued":
         return ("Responses are about to be written",
                 "The job is queued. This page goes on by itself.", 0.0)
     left = "" if not job.seconds_left else f" About {_duration(job.seconds_left)} left in all."
     return ("Responses are being written",
-            f"{job.progress:.0%} done.{left} The first pair appears here by itself as soon as "
+            f"{job.progress:.0%} done.{left} The {which} pair appears here by itself as soon as "
             "it exists.", job.progress)
 
 

@@ -4,11 +4,13 @@
 
 import { AnswerRow } from "./answers.js";
 import { Clock } from "./clock.js";
-import { make } from "./inert.js";
+import { Echoes } from "./echoes.js";
+import { KeyList } from "./key_list.js";
 import { pressKey } from "./keys.js";
-import { drawFeedback, drawProgress, skeleton } from "./layout.js";
+import { drawFeedback, drawHint, drawProgress, skeleton } from "./layout.js";
 import { lookAfterNextPage } from "./leaving.js";
 import { Mode } from "./modes.js";
+import { drawNothing, whyNothing } from "./nothing.js";
 import { Notices } from "./notices.js";
 import { Corner, draftOf, Drafts, Outbox, RETRY_MS, taskOf } from "./outbox.js";
 import { Ranking } from "./ranking.js";
@@ -16,9 +18,6 @@ import { Reading } from "./reading.js";
 import { prepare, Responses } from "./responses.js";
 import { Rewriting } from "./rewriting.js";
 
-// A press this soon after a question appeared, or after another press, is an echo: a double click,
-// a bouncing key. Nobody has read two responses by then.
-const QUIET_MS = 400;
 const TOO_SOON = "A press came too soon after the last one and was ignored.";
 const LOOK_MS = 2000;
 
@@ -41,11 +40,14 @@ class Desk {
       guidelines: () => this.reading.toggleGuidelines(),
       differences: () => this.reading.toggleDifferences(),
       smaller: () => this.reading.resize(-1), larger: () => this.reading.resize(1),
+      keys: () => this.ask && this.keyList.toggle(this.ask.keys),
       reason: () => this.openReason(), flags: () => this.mode.nextGroup("flags"),
       scores: () => this.mode.nextGroup("scores"), rewrite: () => this.rewriting.toggle(),
       skip: () => this.mode.openSkip(), undo: () => this.undo(),
     });
     this.clock = new Clock();
+    this.echoes = new Echoes();
+    this.keyList = new KeyList();
     this.notices = new Notices(this.parts);
     this.row = new AnswerRow(this);
     this.mode = new Mode(this);
@@ -56,19 +58,19 @@ class Desk {
       grab: (event, handle) => this.ranking.grab(event, handle) });
     this.rewriting = new Rewriting(this.parts.rewrite, this.parts.openRewrite, () => this.keep());
     Object.assign(this, { number: 0, item: null, supply: [], prepared: new Map(),
-      waiting: null, wanted: null, feedback: null, said: "", ignored: false,
-      shownAt: -Infinity, pressedAt: -Infinity, actedAt: -Infinity });
+      waiting: null, wanted: null, feedback: null, said: "", ignored: false });
     this.parts.reason.addEventListener("input", () => this.keep());
     this.listen();
+    this.parts.root.append(this.keyList.root);
     parent.append(this.parts.root);
     this.place();
   }
 
   listen() {
     this.listeners = [
-      [document, "click", (event) => { this.actedAt = event.timeStamp; }, true],
+      [document, "click", (event) => this.echoes.heard(event), true],
       [document, "keydown", (event) => {
-        this.actedAt = event.timeStamp;
+        this.echoes.heard(event);
         pressKey(this, event);
       }, true],
       [document, "pointermove", () => this.parts.root.classList.remove("pf-fresh")],
@@ -168,6 +170,7 @@ class Desk {
     }
     drawProgress(this.parts, data.progress);
     this.drawAsk();
+    if (this.item) this.drawHint();
     if (this.feedback || (this.waiting && this.item)) return;
     const wanted = this.supply.find((each) => each.key === this.wanted);
     const same = this.item
@@ -207,10 +210,11 @@ class Desk {
     // The pointer rests where it pressed; no answer of this question is to look chosen for that.
     parts.root.classList.add("pf-fresh");
     parts.conversation.replaceChildren(prepared.conversation);
-    this.responses.show(prepared.texts, this.ask, this.draft);
+    this.responses.show(prepared, this.ask, this.draft);
     parts.reason.value = this.draft.reason;
     parts.practice.hidden = !item.practice;
     const count = item.responses.length;
+    this.drawHint();
     parts.ranking.hidden = count === 2;
     this.ranking.reset(count === 2 ? 0 : count, this.draft.tiers, this.ask.tie, this.ask.letters);
     this.responses.drawRanks((position) => this.ranking.rankOf(position));
@@ -223,7 +227,7 @@ class Desk {
     parts.root.dataset.question = this.number;
     parts.area.setAttribute("aria-label", `Question ${this.number}`);
     this.takeFocus();
-    this.shownAt = performance.now();
+    this.echoes.shown();
     this.clock.begin(this.spent.get(task) ?? this.draft.spent ?? item.before?.spent);
     this.tell(this.number);
     setTimeout(() => this.reading.again());
@@ -257,36 +261,21 @@ class Desk {
   }
 
   showNothing() {
-    const { parts } = this;
+    const nothing = this.nothing();
     this.item = null;
     this.mode.reset();
-    const nothing = this.nothing();
-    const { title, text, share = null } = nothing;
     this.nothingLook = JSON.stringify(nothing);
-    parts.note.hidden = false;
-    parts.note.replaceChildren(make("h2", {}, title), ...(share === null ? [] : [
-      make("div", { class: "pf-track" }, make("div", { style: `width: ${100 * share}%` }))]),
-    make("p", {}, text));
-    parts.conversation.replaceChildren();
-    parts.responses.replaceChildren();
-    parts.ranking.hidden = true;
+    drawNothing(this.parts, nothing);
     this.rewriting.close();
-    parts.practice.hidden = true;
-    parts.root.classList.add("pf-empty-desk");
     this.drawAnswers();
   }
 
-  /** Why there is no question. */
   nothing() {
-    if (this.notices.trouble) {
-      return { title: "You cannot go on just now", text: "Why, stands below." };
-    }
-    if (this.notices.late) {
-      return { title: "No connection to the server", text: "What you did is kept in this browser "
-        + "and sent by itself when the connection is back. The next question comes then." };
-    }
-    return this.data?.nothing
-      ?? { title: "One moment", text: "The next question is on its way." };
+    return whyNothing(this.notices, this.data?.nothing);
+  }
+
+  drawHint() {
+    drawHint(this.parts, this.data.unguided, this.item.responses.length);
   }
 
   drawAsk() {
@@ -391,7 +380,7 @@ class Desk {
 
   undo() {
     const last = this.lastDone();
-    if (this.waiting || this.feedback || this.early()) return;
+    if (this.waiting || this.feedback || this.early(this.echoes.earlyUndo())) return;
     if (!last) {
       this.say("There is nothing to undo.");
       return;
@@ -406,13 +395,9 @@ class Desk {
     this.send();
   }
 
-  early() {
-    // By when it was pressed, not by when a busy page came to it.
-    const since = this.actedAt - Math.max(this.shownAt, this.pressedAt);
-    this.pressedAt = this.actedAt;
-    if (since >= QUIET_MS) return false;
-    this.say(this.said, true);
-    return true;
+  early(early = this.echoes.early()) {
+    if (early) this.say(this.said, true);
+    return early;
   }
 
   openReason() {
@@ -423,7 +408,7 @@ class Desk {
   showFeedback(feedback) {
     this.feedback = true;
     drawFeedback(this.parts, feedback, () => this.goOn());
-    this.shownAt = performance.now();
+    this.echoes.shown();
     this.drawAnswers();
   }
 

@@ -6,6 +6,7 @@ export function keyOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
   const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code);
   if (digit && !event.shiftKey) return digit[1];
+  if (event.key === "?") return "?";
   if (event.key === "-" || event.key === "−") return "-";
   if (event.key === "+" || event.key === "=") return event.key;
   if (event.shiftKey && event.key.length === 1) return "";
@@ -30,6 +31,12 @@ export function isForeign(event) {
 export function pressKey(desk, event) {
   if (isForeign(event) || !desk.parts.root.isConnected) return;
   const target = event.composedPath()[0];
+  if (desk.keyList.isOpen) { // over all else
+    if (event.key !== "Escape" && event.key !== "?") return;
+    desk.keyList.toggle();
+    claim(event);
+    return;
+  }
   if (event.key === "Escape") {
     if (escape(desk, target)) claim(event);
     return;
@@ -42,11 +49,14 @@ export function pressKey(desk, event) {
 }
 
 function actionOf(desk, key, target) {
-  if (desk.feedback) return pressesNothing(key, target) ? () => desk.goOn() : null;
+  if (desk.feedback && key !== "?") {
+    return pressesNothing(key, target) ? () => desk.goOn() : null;
+  }
   const { ask, item, ranking, reading } = desk;
   const tools = { g: ask.guidelines && (() => reading.toggleGuidelines()),
     d: item && (() => reading.toggleDifferences()), h: () => reading.toggleHistory(),
-    "-": () => reading.resize(-1), "+": () => reading.resize(1), u: () => desk.undo() };
+    "-": () => reading.resize(-1), "+": () => reading.resize(1), u: () => desk.undo(),
+    "?": () => desk.keyList.toggle(ask.keys) };
   if (key in tools) return tools[key] || null;
   if (!item) return null;
   const digit = /^[0-9]$/.test(key) ? Number(key) : null;

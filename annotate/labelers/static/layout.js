@@ -27,9 +27,11 @@ export function skeleton(on) {
     differ: button("Differences", "D", on.differences, { "aria-pressed": "false" }),
     smaller: button("A", "−", on.smaller, { "aria-label": "Smaller text", class: "pf-button pf-sm" }),
     larger: button("A", "+", on.larger, { "aria-label": "Larger text", class: "pf-button pf-lg" }),
+    openKeys: button("Keys", "?", on.keys, { "aria-haspopup": "dialog" }),
     conversation: make("div", { role: "region", "aria-label": "Conversation" }),
     responses: make("div", { class: "pf-responses" }),
     note: make("div", { class: "pf-note", hidden: true }),
+    hint: make("p", { class: "pf-hint", hidden: true }),
     guidelines: make("aside", { id: "pf-guidelines", class: "pf-guidelines", hidden: true,
       "aria-label": "Guidelines", tabindex: "0" }),
     alerts: make("div", { class: "pf-alerts", role: "alert" }),
@@ -39,7 +41,7 @@ export function skeleton(on) {
     rewrite: make("div", { class: "pf-rewrite", hidden: true }),
     answers: make("div", { class: "pf-answers", role: "group", "aria-label": "Answer" }),
     reason: make("textarea", { class: "pf-reason", rows: "1", "aria-label": "Reason",
-      "aria-keyshortcuts": "R", placeholder: "Reason (optional) – press R to write" }),
+      "aria-describedby": "pf-typing", "aria-keyshortcuts": "R", placeholder: "Reason (optional) – press R to write" }),
     openReason: button("Reason", "R", on.reason, { class: "pf-button pf-narrow" }),
     flag: button("Flags", "F", on.flags),
     score: button("Scores", "P", on.scores),
@@ -47,6 +49,8 @@ export function skeleton(on) {
     skip: button("Skip", "S", on.skip),
     undo: button("Undo", "U", on.undo),
     status: make("div", { class: "pf-status", role: "status" }),
+    typing: make("div", { id: "pf-typing", class: "pf-typing" },
+      make("span", {}, "You are typing. "), "Esc goes back to the keys."),
     unsaved: make("div", { class: "pf-unsaved", role: "status", hidden: true }),
   };
   parts.area = make("div", { class: "pf-area", tabindex: "0", role: "region",
@@ -55,13 +59,21 @@ export function skeleton(on) {
     parts.score, parts.openRewrite, parts.skip, parts.undo);
   parts.bar = make("section", { class: "pf-answer-bar", "aria-label": "Your answer" },
     parts.alerts, parts.feedback, parts.ranking, parts.rewrite, parts.answers, parts.extras,
-    make("div", { class: "pf-said" }, parts.status, parts.unsaved));
+    make("div", { class: "pf-said" }, parts.status, parts.typing, parts.unsaved));
   parts.root = make("div", { class: "pf-desk", "data-question": "0" },
     make("section", { class: "pf-top", "aria-label": "Progress and tools" },
       make("div", { class: "pf-progress" }, parts.round, parts.track, parts.count, parts.practice),
-      make("div", { class: "pf-tools" }, parts.guide, parts.differ, parts.smaller, parts.larger)),
-    make("div", { class: "pf-middle" }, parts.area, parts.guidelines), parts.bar);
+      make("div", { class: "pf-tools" }, parts.guide, parts.differ, parts.smaller, parts.larger,
+        parts.openKeys)),
+    make("div", { class: "pf-middle" }, parts.area, parts.guidelines, parts.hint), parts.bar);
   return parts;
+}
+
+/** What somebody new does with `count` responses, where no guidelines say it. */
+export function drawHint(parts, unguided, count) {
+  parts.hint.hidden = !unguided;
+  parts.hint.textContent = `${count === 2 ? "Choose the response you find better."
+    : "Put the responses in order, best first."} Your lead has written no guidelines.`;
 }
 
 /** How far the round is, and one's own part and day. */
@@ -72,6 +84,8 @@ export function drawProgress(parts, progress) {
   parts.track.firstChild.style.width = `${100 * share}%`;
   const counts = [];
   if (progress?.wanted) counts.push(`${say(progress.given)} of ${say(progress.wanted)} labels`);
+  // While responses are being written nobody knows of how many.
+  if (progress?.wanted === null) counts.push(`${say(progress.given)} labels so far`);
   if (progress) counts.push(`you ${say(progress.mine)}`);
   if (progress) {
     counts.push(progress.goal ? `today ${say(progress.today)} of ${say(progress.goal)}`

@@ -8,6 +8,7 @@ export function prepare(question) {
   return {
     conversation: inert(question.conversation),
     texts: question.responses.map((response) => inert(response.html)),
+    cuts: question.responses.map((response) => response.cut),
   };
 }
 
@@ -19,7 +20,7 @@ export class Responses {
     this.panes = [];
   }
 
-  show(texts, ask, draft) {
+  show({ texts, cuts }, ask, draft) {
     this.ask = ask;
     this.draft = draft;
     this.panes = texts.map((text) => make("div", { class: "pf-text", dir: "auto" }, text));
@@ -29,7 +30,9 @@ export class Responses {
     this.root.dataset.count = texts.length;
     this.root.replaceChildren(...this.panes.map((pane, position) => make("article",
       { class: "pf-response", "aria-label": `Response ${ask.letters[position]}` },
-      this.head(position), pane)));
+      this.head(position), pane,
+      // Outside the text: it is none of the words that are compared or rewritten.
+      cuts[position] ? make("p", { class: "pf-cut" }, cuts[position]) : null)));
   }
 
   head(position) {

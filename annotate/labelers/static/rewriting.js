@@ -8,7 +8,8 @@ export class Rewriting {
     this.root = root;
     this.opener = opener;
     this.changed = changed;
-    this.field = make("textarea", { class: "pf-rewritten", rows: "8", "aria-label": "Rewrite" });
+    this.field = make("textarea", { class: "pf-rewritten", rows: "8", "aria-label": "Rewrite",
+      "aria-describedby": "pf-typing" });
     this.field.addEventListener("input", () => {
       if (this.base !== null) this.store();
     });
