@@ -86,7 +86,7 @@ class Assignments:
                             [_SETTING, json.dumps(asdict(rules))])
 
     def next_for(self, labeler_id: int, skip_task: int | None = None) -> Assignment | None:
-        """Lease the next task to a labeler; the one they left open comes back first.
+        """Lease the next task to a labeler; what they left open comes back first, in its order.
 
         `skip_task` asks for the one after it (to fetch ahead). None: nothing is left for them.
         """
@@ -95,9 +95,12 @@ class Assignments:
             rules = self.rules()
             values = {"me": labeler_id, "skip": skip_task,
                       "stale": now(-timedelta(minutes=rules.lease_minutes))}
-            task_id = self._left_open(values)
-            if task_id is None and rules.practice:
-                task_id = self._practice(values, rules.practice)
+            if left_open := self._left_open(values):
+                # All of them anew: a lease renewed alone would fall behind the others, and the next
+                # reload would show another task.
+                leases = [self._lease(each, labeler_id) for each in left_open]
+                return leases[0]
+            task_id = self._practice(values, rules.practice) if rules.practice else None
             if task_id is None:
                 task_id = self._open(values)
                 # Hidden tasks hide among others: where nothing else is left, none come.
@@ -172,8 +175,8 @@ class Assignments:
             AND NOT EXISTS (SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)""", {"me": labeler_id}))
 
-    def _left_open(self, values: Mapping[str, Any]) -> int | None:
-        found: int | None = self._database.value("""
+    def _left_open(self, values: Mapping[str, Any]) -> list[int]:
+        return [row["id"] for row in self._database.rows("""
             SELECT t.id FROM assignments a JOIN tasks t ON t.id = a.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
             WHERE a.labeler_id = :me AND a.skipped_at IS NULL AND a.leased_at > :stale
@@ -181,8 +184,7 @@ class Assignments:
             AND t.id IS NOT :skip AND NOT EXISTS (
                 SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)
-            ORDER BY a.leased_at LIMIT 1""", values)
-        return found
+            ORDER BY a.leased_at""", values)]
 
     def _practice(self, values: Mapping[str, Any], needed: int) -> int | None:
         """The next practice task, until `needed` were handed out (or there are no more)."""
