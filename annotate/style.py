@@ -7,6 +7,8 @@ STYLE = """<style>
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] p {
   opacity: 1; color: light-dark(#5b6064, #a9aeb2) }
 [data-testid=stWidgetLabel] p { color: light-dark(#23282c, #e4e6e8) }
+/* Popovers stand outside of the app, which alone knows its scheme otherwise. */
+:root { color-scheme: light dark }
 [data-testid^=stBaseButton-primary]:not(:disabled) { color: light-dark(#fff, #10161a) !important }
 .pf-text { line-height: 1.6; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: 1rem }
 .pf-text > :first-child { margin-top: 0 } .pf-text > :last-child { margin-bottom: 0 }

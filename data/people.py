@@ -28,9 +28,10 @@ def _labeler(row: sqlite3.Row) -> Labeler:
 
 
 def state_of(labeler: Labeler) -> str:
-    """Whether they may come in, and whether their answers count, in a word or two."""
-    access = "disabled" if labeler.disabled else "active"
-    return access if labeler.set_aside_at is None else f"{access}, set aside"
+    """Whether they may come in and whether their answers count: `active` is both."""
+    limits = (["disabled"] if labeler.disabled else []) + (
+        [] if labeler.set_aside_at is None else ["set aside"])
+    return ", ".join(limits) or "active"
 
 
 class People:

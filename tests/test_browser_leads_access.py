@@ -25,12 +25,16 @@ def test_axe_finds_nothing_serious(server: Server, newcomer: Newcomer, scheme: s
     found = []
     for path, press in (("quality", None), ("disputes", "summary"), ("browse?answer=1", None),
                         ("settings", "Guidelines"), ("settings", "Assignment"),
-                        ("settings", "Known answers"), ("settings", "Signing in")):
+                        ("settings", "Known answers"), ("settings", "Signing in"),
+                        ("people", "Set answers aside")):
         page.goto(f"{server.url}/{path}")
         settled(page)
         if press == "summary":
             page.get_by_test_id("stExpander").first.locator("summary").click()
             expect(page.get_by_role("button", name="Record decision")).to_be_visible()
+        elif path == "people":
+            page.get_by_role("button", name=press).click()
+            expect(page.get_by_role("button", name="Set aside the answers of")).to_be_visible()
         elif press:
             section(page, press)
         page.wait_for_timeout(500)

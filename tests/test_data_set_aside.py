@@ -246,7 +246,7 @@ def test_a_model_that_learned_from_them_goes_on_saying_so(world: World) -> None:
               for group in card(world.store, kind, thing, ben.id).came_from
               for link in group.links if link.kind == "labeler"]
     assert sorted(behind) == sorted([f"{ada.name}, set aside (1)", f"{ben.name} (1)"] * 2)
-    assert dict(card(world.store, "labeler", ada.id, ben.id).facts)["State"] == "active, set aside"
+    assert dict(card(world.store, "labeler", ada.id, ben.id).facts)["State"] == "set aside"
     assert name_of(world.store.people.get(ada.id)) == f"{ada.name} (set aside)"
     robot, = world.people(1, "simulated")
     world.store.people.set_aside(robot.id, True)
