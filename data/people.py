@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from unicodedata import normalize
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
@@ -34,6 +35,11 @@ def state_of(labeler: Labeler) -> str:
     return ", ".join(limits) or "active"
 
 
+def alike(name: str) -> str:
+    """What names have in common that nobody could tell apart: differing in case or spaces only."""
+    return normalize("NFKC", " ".join(name.split())).casefold()
+
+
 class People:
     """Who may sign in, and who answered what."""
 
@@ -46,17 +52,23 @@ class People:
         """Add a labeler; `config["email"]` lets them sign in through the organisation's own page.
 
         Raises:
-            BadInput: empty, overlong or taken name, unknown role or kind, unusable address.
+            BadInput: empty, overlong or taken name (for people, also one that differs from
+                another's in case or spaces only), unknown role or kind, unusable address.
         """
         name = " ".join(name.split())
-        if not name or len(name) > LONGEST_NAME or not name.isprintable():
-            raise BadInput(f"name: give 1 to {LONGEST_NAME} printable characters, not {name!r}")
+        if not name:
+            raise BadInput("name: give one")
+        if len(name) > LONGEST_NAME:
+            raise BadInput(f"name: at most {LONGEST_NAME} characters, and this has {len(name):,}")
+        if not name.isprintable():
+            raise BadInput(f"name: {name!r} holds characters that do not print")
         if role not in ROLES:
             raise BadInput(f"role: {role!r} is none of {', '.join(ROLES)}")
         if kind not in KINDS_OF_LABELER:
             raise BadInput(f"kind: {kind!r} is none of {', '.join(KINDS_OF_LABELER)}")
-        if self._by_name(name):
-            raise BadInput(f"name: there is already a labeler called {name!r}")
+        if (other := self._taken(name, kind)) is not None:
+            raise BadInput(f"name: there is already a labeler called {other!r}" + (
+                "" if other == name else ": names must differ in more than capital letters"))
         config = dict(config or {})
         if config.get("email"):
             config["email"] = self._free_email(str(config["email"]), None)
@@ -209,6 +221,18 @@ class People:
         if other is not None and other.id != of:
             raise BadInput(f"email: {address} belongs to {other.name}")
         return address
+
+    def _taken(self, name: str, kind: str) -> str | None:
+        """The name that stands in the way of a new one.
+
+        Others than people need only differ in any way: they are marked wherever they show, and a
+        file may name two annotators who differ in case.
+        """
+        if kind != "human":
+            found = self._by_name(name)
+            return None if found is None else found.name
+        return next((row["name"] for row in self._database.rows("SELECT name FROM labelers")
+                     if alike(row["name"]) == alike(name)), None)
 
     def _by_name(self, name: str) -> Labeler | None:
         row = self._database.row("SELECT * FROM labelers WHERE name = ?", [name])

@@ -162,8 +162,10 @@ def test_a_decision_names_whom_it_overrides(store: Store) -> None:
 def test_several_people_come_all_or_none(store: Store) -> None:
     _, token = signed_in(store, "me", "lead")
     before = everything(store)
-    for names, error in ((["A", "B", "A"], "already"), (["A", "first"], "already"),
-                         ([], "at least"), (["A", "x" * 200], "name"),
+    for names, error in ((["A", "B", "A"], "'A' stands in the list twice .lines 1 and 3."),
+                         (["A B", "", " a  b"], "twice .lines 1 and 3.; nobody was added"),
+                         (["A", "", "first"], "line 3: .*already.*; nobody was added"),
+                         ([], "at least"), (["A", "x" * 200], "at most 80 characters.* 200"),
                          ([f"P{i}" for i in range(201)], "at most")):
         with pytest.raises(BadInput, match=error):
             lead_actions.add_labelers(store, token, names, "labeler")

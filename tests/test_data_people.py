@@ -71,6 +71,30 @@ def test_names_are_checked(store: Store) -> None:
     assert [p.name for p in store.people.all()] == ["Ann Lee"]
 
 
+def test_names_differ_in_more_than_case_and_spaces(store: Store) -> None:
+    store.people.add("Grace Hasty")
+    for name in ("grace hasty", " GRACE   hasty ", "Grace\u00a0Hasty"):
+        with pytest.raises(BadInput, match="there is already a labeler called 'Grace Hasty'"):
+            store.people.add(name)
+    with pytest.raises(BadInput, match="differ in more than capital letters"):
+        store.people.add("grace hasty")
+    store.people.add("Straße")
+    with pytest.raises(BadInput, match="'Straße'"):
+        store.people.add("STRASSE")
+    assert store.people.add("Grace Hastie").name == "Grace Hastie"
+    # Two annotators of a file are two, however alike their names; a name is nobody's twice.
+    assert store.people.add("grace hasty", kind="imported").kind == "imported"
+    with pytest.raises(BadInput, match="already"):
+        store.people.add("Grace Hasty", kind="imported")
+
+
+def test_a_refused_name_is_told_why(store: Store) -> None:
+    for name, why in ((" ", "name: give one"), ("x" * 200, "at most 80 characters.* 200"),
+                      ("a\0b", "do not print")):
+        with pytest.raises(BadInput, match=why):
+            store.people.add(name)
+
+
 def _age(store: Store, **ago: timedelta) -> None:
     """Let every session have been started, or last used, so long ago."""
     with store.database.write() as db:

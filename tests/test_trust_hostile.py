@@ -32,7 +32,7 @@ from data.database import now
 from data.errors import BadInput
 from data.exchange.exporting import export
 from data.exchange.importing import import_preferences, import_prompts
-from data.people import LONGEST_NAME
+from data.people import LONGEST_NAME, alike
 from data.questions import LONGEST_FLAG, MOST_FLAGS, Question
 from data.records import Answer, Message, NewResponse
 from data.store import DATABASE_NAME, Store
@@ -63,8 +63,9 @@ _COVERED = """() => [...document.querySelectorAll('[data-testid="stTopNavLink"]'
 
 def names() -> list[str]:
     """Payloads as labelers' names: those that the store takes for one."""
-    return [text for text in ALL.values()
-            if text.isprintable() and text == " ".join(text.split()) and len(text) <= LONGEST_NAME]
+    taken = {alike(text): text for text in ALL.values() if text.isprintable()
+             and text == " ".join(text.split()) and len(text) <= LONGEST_NAME}
+    return list(taken.values())
 
 
 @pytest.fixture(scope="module")

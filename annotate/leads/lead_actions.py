@@ -14,6 +14,7 @@ from typing import Any
 from annotate.actions import require
 from data.assignments import AssignmentRules
 from data.errors import BadInput, PrefloopError
+from data.people import alike
 from data.questions import Question
 from data.records import Answer, Decision, Labeler
 from data.store import Store
@@ -105,18 +106,31 @@ def add_labelers(store: Store, token: str | None, names: Sequence[str],
                  role: str) -> list[tuple[Labeler, str]]:
     """Add several people, all or none; returns each with their one-time code.
 
+    `names` are the lines of a list, of which empty ones are passed over.
+
     Raises:
-        BadInput: no name, too many, or one that is taken or stands there twice.
+        BadInput: no name, too many, or one that cannot be taken or stands there twice; it names
+            the lines.
     """
     me = require(store, token, "people")
-    if not names:
+    lines = {number: name for number, name in enumerate(names, 1) if name.strip()}
+    if not lines:
         raise BadInput("names: give at least one, each on a line of its own")
-    if len(names) > MOST_PEOPLE:
-        raise BadInput(f"names: at most {MOST_PEOPLE} at once, not {len(names)}")
+    if len(lines) > MOST_PEOPLE:
+        raise BadInput(f"names: at most {MOST_PEOPLE} at once, not {len(lines)}")
+    first: dict[str, int] = {}
+    for number, name in lines.items():
+        before = first.setdefault(alike(name), number)
+        if before != number:
+            raise BadInput(f"{' '.join(name.split())!r} stands in the list twice (lines {before} "
+                           f"and {number}); nobody was added")
     added = []
     with store.database.write():
-        for name in names:
-            person = store.people.add(name, role)
+        for number, name in lines.items():
+            try:
+                person = store.people.add(name, role)
+            except BadInput as error:
+                raise BadInput(f"line {number}: {error}; nobody was added") from None
             store.audit.record(me.id, "add person", person.name, role=role)
             added.append((person, store.people.create_code(person.id)))
     return added
