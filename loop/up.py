@@ -19,9 +19,10 @@ from pathlib import Path
 
 from annotate import launch
 from data.errors import BadInput, PrefloopError
+from data.people import alike
 from data.store import Store
 from loop.kinds import catalogue
-from loop.lock import WorkerLock
+from loop.lock import InUse, WorkerLock
 from loop.output import note
 from loop.processes import dies_with_parent, end, how_it_ended, open_log
 from loop.settings import read_settings
@@ -39,12 +40,15 @@ def make_ready(store: Store, workspace: Path, host: str, port: int) -> None:
     """What has to be so before anything starts.
 
     Raises:
-        InUse: another worker has the workspace.
+        InUse: another worker has the workspace; it names the app that runs beside it, if one does.
         BadInput: the address cannot be listened on.
     """
-    WorkerLock(workspace).release()
+    try:
+        WorkerLock(workspace).release()
+    except InUse as error:
+        raise InUse(f"{error}{_where_it_runs(store)}") from None
     _check_port(host, port)
-    store.put_setting("address", {"host": host, "port": port})
+    store.put_setting("address", {"host": host, "port": port, "pid": os.getpid()})
     store.put_setting("job_kinds", catalogue(read_settings(workspace)))
     _queue_first_samples(store)
 
@@ -158,6 +162,20 @@ class Machine:
         note("stopped")
 
 
+def _where_it_runs(store: Store) -> str:
+    """The address of the `up` that was last started, if that one is still there."""
+    address = store.setting("address") or {}
+    if "pid" not in address:
+        return ""
+    try:
+        os.kill(int(address["pid"]), 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass  # somebody else's, and there
+    return f"; its app is at {launch.app_url(address['host'], address['port'])}"
+
+
 def _check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -169,8 +187,10 @@ def _check_port(host: str, port: int) -> None:
         except socket.gaierror as error:
             raise BadInput(f"--host: {host}: {error.strerror}") from None
         except OSError as error:
-            raise PrefloopError(f"port {port} of {host} is taken or not allowed "
-                                f"({error.strerror}): give another with --port") from None
+            other = port + 99 if port <= 65_000 else 8600
+            raise PrefloopError(
+                f"port {port} of {host} is taken or not allowed ({error.strerror}): give another, "
+                f'as in `prefloop up --port {other}` or `make up ARGS="--port {other}"`') from None
 
 
 def _queue_first_samples(store: Store) -> None:
@@ -181,9 +201,9 @@ def _queue_first_samples(store: Store) -> None:
 
 
 def _free_name(store: Store) -> str:
-    taken = {person.name for person in store.people.all()}
+    taken = {alike(person.name) for person in store.people.all()}
     names = (LEAD, *(f"{LEAD} {number}" for number in range(2, 10_000)))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if alike(name) not in taken)
 
 
 def _answers(url: str) -> bool:

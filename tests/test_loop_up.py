@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from data.store import Store
 from loop import up
+from loop.lock import InUse, WorkerLock
 from loop.workspace import Plan, make_workspace
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -100,6 +102,7 @@ def test_it_starts_continues_and_stops_without_leaving_anything(
     assert busy.wait(30) == 1 and busy.stderr
     said = busy.stderr.read()
     assert "in use by another worker" in said and len(said.splitlines()) == 1
+    assert said.rstrip().endswith(f"; its app is at http://127.0.0.1:{port}")
 
     process.send_signal(signal.SIGINT)
     assert process.wait(40) == 0
@@ -134,7 +137,28 @@ def test_a_taken_port_is_one_line_that_names_the_flag(
         process = start()
         assert process.wait(30) == 1 and process.stderr
         said = process.stderr.read()
-        assert "--port" in said and str(port) in said and len(said.splitlines()) == 1
+        assert str(port) in said and len(said.splitlines()) == 1
+        assert re.search(r'`prefloop up --port (\d+)` or `make up ARGS="--port \1"`', said)
+
+
+def test_a_worker_alone_is_not_said_to_have_an_app(workspace: Path, port: int) -> None:
+    store = Store.of_workspace(workspace)
+    with WorkerLock(workspace), pytest.raises(InUse) as without:
+        up.make_ready(store, workspace, "127.0.0.1", port)
+    assert "app" not in str(without.value)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    store.put_setting("address", {"host": "127.0.0.1", "port": port, "pid": ended.pid})
+    with WorkerLock(workspace), pytest.raises(InUse) as stale:
+        up.make_ready(store, workspace, "127.0.0.1", port)
+    assert str(stale.value) == str(without.value)
+
+
+def test_a_lead_is_not_named_like_somebody_in_other_letters(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    store.people.add("Lead")
+    up.sign_in_link(store, "127.0.0.1", 8501)
+    assert [p.name for p in store.people.all()] == ["Lead", "lead 2"]
 
 
 def test_a_new_workspace_gets_its_first_samples_queued_once(tmp_path: Path) -> None:
