@@ -22,12 +22,16 @@ def say(text: str) -> None:
 
 
 def show(*, wherever: bool = False) -> None:
-    """Show the notice that was left, once; `wherever` a long page is scrolled to."""
+    """Show the notice that was left, once; `wherever` a long page is scrolled to.
+
+    What failed is said in the box alone, which the leads' pages keep in view.
+    """
     if text := st.session_state.pop(_KEY, None):
-        if wherever:
+        failed = text.startswith("NOT")
+        if wherever and not failed:
             st.toast(as_label(text))
         with st.container(key="notice"):
-            (st.error if text.startswith("NOT") else st.success)(as_label(text))
+            (st.error if failed else st.success)(as_label(text))
 
 
 @contextmanager

@@ -13,10 +13,12 @@ from typing import Any
 
 import streamlit as st
 
+from annotate.figures import short
 from data.measures.statistics import Estimate
 
 CALM, ALARM, BAND = "#3d8aae", "#d9534f", "rgba(128,128,128,0.22)"
 _ROW, _FRAME = 30, 96
+_LONGEST = 24  # characters of a word of a row's name
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def _note(place: int, name: str, start: float, end: float) -> dict[str, Any]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Plotly puts rows of one name on one line, and reads names as HTML of its own."""
-    safe = [name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            for name in names]
+    """Plotly puts rows of one name on one line, and reads names as HTML of its own; a long word
+    would leave no room for the figures, and no mark at the name's end may be cut."""
+    safe = [" ".join(short(word, _LONGEST) for word in name.split())
+            .replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for name in names]
     return [name + "\u200b" * safe[:i].count(name) for i, name in enumerate(safe)]

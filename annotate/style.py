@@ -47,7 +47,7 @@ STYLE = """<style>
 .pf-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr));
   gap: .8rem }
 .pf-fact { border: 1px solid color-mix(in srgb, currentColor 15%, transparent);
-  border-radius: .5rem; padding: .7rem .9rem }
+  border-radius: .5rem; padding: .7rem .9rem; overflow-wrap: anywhere }
 .pf-fact .pf-name { font-size: .85rem; opacity: .8 }
 .pf-fact .pf-value { font-size: 1.5rem; line-height: 1.4 }
 .pf-fact .pf-more { font-size: .82rem; opacity: .8 }
@@ -55,6 +55,8 @@ STYLE = """<style>
 .pf-table th { text-align: left; font-weight: 600; font-size: .82rem; opacity: .8 }
 .pf-table th, .pf-table td { padding: .4rem .8rem .4rem 0; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent) }
+/* A word as long as a name may be wraps in its own column, and pushes no other out of sight. */
+.pf-table td:not(.pf-number) { max-width: 20rem; overflow-wrap: break-word }
 /* A shadow on the side to which there is more to scroll; where there is none, the page's own colour
    lies over it. */
 .pf-scroll { overflow-x: auto; --page: light-dark(#fbfaf8, #15181b);
@@ -69,5 +71,6 @@ STYLE = """<style>
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
+  .pf-table td:not(.pf-number) { max-width: 6.5rem }
 }
 </style>"""

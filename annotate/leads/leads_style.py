@@ -5,13 +5,17 @@ STYLE = """<style>
   border-radius: .4rem; background: color-mix(in srgb, #d9534f 10%, transparent) }
 .pf-alarm ul { margin: .3rem 0 0; padding-left: 1.2rem } .pf-alarm li { margin: .15rem 0 }
 .pf-alarm li > span { opacity: .75; font-size: .85em; white-space: nowrap }
+.pf-alarm, .pf-calm { overflow-wrap: anywhere }
 .pf-calm { border-left: 4px solid #4c9a6a; padding: .5rem .9rem; border-radius: .4rem;
   background: color-mix(in srgb, #4c9a6a 9%, transparent) }
 .pf-alarm a { color: inherit; text-decoration: underline }
+:has(> .st-key-notice [data-testid=stAlertContentError]) { position: sticky; top: 4rem; z-index: 99;
+  border-radius: .5rem; background: light-dark(#fbfaf8, #15181b) }
 .pf-mark { display: inline-block; margin-left: .35rem; padding: 0 .4rem; border-radius: .8rem;
   font-size: .75rem; color: #fff; background: #b93632; white-space: nowrap }
 .pf-compact { font-size: .9rem }
 .pf-compact td, .pf-compact th { padding-right: .9rem; white-space: nowrap }
+.pf-compact td:first-child { min-width: 9.5rem; white-space: normal }
 .pf-compact th + th { text-align: right } .pf-compact td > div { font-size: .75rem; opacity: .75 }
 [class*="st-key-row-"] button { justify-content: flex-start; text-align: left; width: 100%;
   min-height: 0; padding: .15rem .2rem }
@@ -25,7 +29,10 @@ STYLE = """<style>
 @media (max-width: 640px) {
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
   .pf-table td:not(.pf-number) { min-width: 6.5rem }
+  [class*="st-key-row-"] button p { white-space: normal; display: -webkit-box;
+    -webkit-box-orient: vertical; -webkit-line-clamp: 2 }
 }
+[data-testid=stCheckbox] label > :last-child * { white-space: normal; overflow: visible }
 [data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
   color: light-dark(#1f4f66, #a9d4e8) }
 </style>"""

@@ -14,13 +14,14 @@ from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.activity import Activity, activity
-from data.people import CODE_LIFETIME, LONGEST_NAME, state_of
+from data.people import CODE_LIFETIME, state_of
 from data.records import ROLES, Labeler
 
 _ROLE_HELP = {"labeler": "labeler: answers",
               "lead": "lead: everything, people included",
               "engineer": "engineer: answers, quality, rounds and jobs"}
 _LINKS = "people-links"
+_CHOSEN = "person-chosen"
 _ASIDE = """\
 All their answers, also those still to come, count no more: reward models do not learn from them \
 and are not tested on them, and win rates, the crew's figures on Quality and Disputes leave them \
@@ -39,9 +40,10 @@ def page(labeler: Labeler) -> None:
     st.subheader("People")
     notices.show(wherever=True)
     _links()
-    with st.form("add-person", clear_on_submit=True):
+    with st.form("add-person"):
         name, role, button = st.columns([3, 3, 1], vertical_alignment="bottom")
-        name.text_input("Name", key="person-name", max_chars=LONGEST_NAME)
+        # Without `max_chars`, by which the browser would drop a long name without a word.
+        name.text_input("Name", key="person-name")
         role.selectbox("Role", ROLES, key="person-role", format_func=_ROLE_HELP.__getitem__)
         button.form_submit_button("Add", on_click=_add, width="stretch", type="primary")
     # With a key of its own it stays open when a notice appears above it.
@@ -50,18 +52,24 @@ def page(labeler: Labeler) -> None:
             _several()
     everybody = store().people.all()
     _table(everybody)
+    _choose_from_address(everybody)
     # People first: nobody else can come in, but whoever answers can be set aside.
     choices = {p.id: p for p in sorted(everybody, key=lambda p: p.kind != "human")}
     st.markdown("#### Links, access and answers")
-    asked = st.query_params.get("person", "")
-    if asked.isdecimal() and int(asked) in choices and "person-chosen" not in st.session_state:
-        st.session_state["person-chosen"] = int(asked)
     chosen = st.selectbox("Person", list(choices), format_func=lambda i: name_of(choices[i]),
-                          key="person-chosen")
+                          key=_CHOSEN)
     if chosen is not None and choices[chosen].kind == "human":
         _access(choices[chosen], labeler)
     elif chosen is not None:
         _counting(choices[chosen], own=False)
+
+
+def _choose_from_address(everybody: list[Labeler]) -> None:
+    """A link from elsewhere may name a person: once, so that another can be chosen then."""
+    asked = st.query_params.pop("person", None)
+    for person in everybody:
+        if str(person.id) == asked:
+            st.session_state[_CHOSEN] = person.id
 
 
 def _several() -> None:
@@ -79,7 +87,8 @@ def _table(everybody: list[Labeler]) -> None:
         [(p.name, p.role, p.kind, state_of(p),
           *_progress(found.get(p.id, Activity()), goal), moment(p.created_at))
          for p in everybody], numbers=(4, 5, 6)))
-    st.caption("Today by UTC, changed answers counted once. Leads' decisions are not counted."
+    st.caption("Today by UTC, changed answers counted once. Hidden repeats and known answers are "
+               "counted, leads' decisions are not."
                + (f" The daily goal is {goal:,}." if goal else ""))
 
 
@@ -157,18 +166,23 @@ def _url(code: str) -> str:
 
 def _add() -> None:
     with failing_as("added"):
-        person, code = actions.add_labeler(store(), token(), st.session_state["person-name"],
-                                           st.session_state["person-role"])
-        st.session_state[_LINKS] = [(person.name, code)]
+        _welcome([actions.add_labeler(store(), token(), st.session_state["person-name"],
+                                      st.session_state["person-role"])])
+        st.session_state["person-name"] = ""
 
 
 def _add_several() -> None:
-    names = [line for line in str(st.session_state["people-names"]).splitlines() if line.strip()]
     with failing_as("added"):
-        added = lead_actions.add_labelers(store(), token(), names,
-                                          st.session_state["people-role"])
-        st.session_state[_LINKS] = [(person.name, code) for person, code in added]
+        _welcome(lead_actions.add_labelers(
+            store(), token(), str(st.session_state["people-names"]).splitlines(),
+            st.session_state["people-role"]))
         st.session_state["people-names"] = ""
+
+
+def _welcome(added: list[tuple[Labeler, str]]) -> None:
+    """Show the links; what is pressed next is meant for whoever has just come."""
+    st.session_state[_LINKS] = [(person.name, code) for person, code in added]
+    st.session_state[_CHOSEN] = added[0][0].id
 
 
 def _link(person: Labeler) -> None:
