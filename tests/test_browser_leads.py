@@ -131,10 +131,29 @@ def test_the_careless_one_of_eight_is_found_at_a_glance(newcomer: Newcomer) -> N
     facts = page.locator(".pf-fact")
     expect(facts.filter(has_text="Same again on repeats")).to_contain_text("n = 64")
     expect(facts.filter(has_text="Known answers right")).to_contain_text("n = 80")
+    quality = page.url
     alarm.get_by_role("link", name="Their answers").click()
     settled(page)
     expect(page.get_by_text(re.compile(r"^51 answers$"))).to_be_visible()
-    expect(page.locator(".st-key-row-0")).to_contain_text(CARELESS)
+    rows = page.locator(".st-key-rows-browse button")
+    expect(rows).to_have_count(25)
+    assert {row.split(":")[0] for row in rows.all_inner_texts()} == {CARELESS}
+    for evidence in (r" · [01]\.\d s · repeat: (not the )?same again",
+                     r" · [01]\.\d s · known answer: (right|wrong)", r" · [01]\.\d s\s+Question"):
+        expect(rows.filter(has_text=re.compile(evidence))).not_to_have_count(0)
+    rows.filter(has_text="known answer: wrong").first.click()
+    expect(page.locator(".pf-fact").filter(has_text="Known answer")).to_contain_text("wrong")
+    page.goto(quality)
+    alarm.get_by_role("link", name="Set aside or disable, on People").click()
+    settled(page)
+    expect(page.get_by_role("combobox", name="Person")).to_have_value(CARELESS)
+
+
+def test_an_engineer_is_not_sent_to_people(server: Server, newcomer: Newcomer) -> None:
+    page = newcomer("engineer")[1].page
+    page.goto(f"{server.url}/quality")
+    expect(page.locator(".pf-alarm")).to_contain_text("Their answers")
+    expect(page.locator(".pf-alarm")).not_to_contain_text("People")
 
 
 def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
@@ -144,14 +163,18 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     assert turn is not None
     hottest = disputes(store, turn.id)[0]
     open_page(page, "Disputes")
-    page.get_by_test_id("stExpander").first.locator("summary").click()
+    first = page.get_by_test_id("stExpander").first
+    expect(first).to_contain_text(
+        f"disagreement {hottest.heat:.2f}, n = {hottest.answers} · Question")
+    first.locator("summary").click()
     expect(page.locator(".pf-pane")).to_have_count(2)
     assert "secret" not in page.content()  # who wrote what
     texts = page.locator(".pf-pane").all_inner_texts()
     names = {store.people.get(c.labeler_id).name
              for c in store.comparisons.of_task(hottest.task_id)}
     for name in names:
-        expect(page.locator(".pf-table")).to_contain_text(name)
+        expect(page.locator(".pf-table").get_by_role("link", name=name)).to_have_attribute(
+            "href", f"/browse?of={store.people.named(name).id}")
     # Readable before it can be pressed, too: not the colour that it has on the accent.
     colour = page.get_by_role("button", name="Record decision").evaluate(
         "(one) => getComputedStyle(one).color")
@@ -185,7 +208,8 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     names = page.get_by_role("textbox", name="Names, one a line")
     names.fill(f"Nora\n{CARELESS}")
     page.get_by_role("button", name="Add all").click()
-    expect(page.locator(".st-key-notice")).to_contain_text("NOT added: name: there is already")
+    expect(page.locator(".st-key-notice")).to_contain_text(
+        "NOT added: line 2: name: there is already")
     assert "Nora" not in {p.name for p in people.all()}  # all or none
     page.get_by_role("textbox", name="Names, one a line").fill("Nora\n\nOle")
     page.get_by_role("button", name="Add all").click()
@@ -217,6 +241,7 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     expect(row).to_contain_text("51")
     open_page(page, "Audit")
     expect(page.locator(".pf-table")).to_contain_text("change role")
+    settled(page)  # the run's end would close a list that is open
     page.get_by_role("combobox", name="Action").click()
     page.get_by_role("option", name="change role").click()
     expect(page.locator(".pf-table tbody tr")).to_have_count(1)

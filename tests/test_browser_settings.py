@@ -81,3 +81,30 @@ def test_a_draft_is_not_lost_to_what_another_lead_saves(server: Server,
     agree(page, "Mine")
     expect(page.get_by_role("button", name="Discard draft")).to_have_count(0)
     assert [g.text for g in questions.all_guidelines()][:2] == ["Mine", "Theirs again"]
+
+
+def test_the_list_of_tasks_says_how_many_more_there_are(server: Server,
+                                                        newcomer: Newcomer) -> None:
+    page = newcomer("lead")[1].page
+    open_page(page, "Settings")
+    section(page, "Known answers")
+    more = page.get_by_text("20 of 90 tasks are listed")
+    expect(more).to_contain_text("To list another, search above for words of it.")
+    page.get_by_role("combobox", name="Task").click()
+    expect(page.get_by_role("option")).to_have_count(20)
+    page.keyboard.press("Escape")
+    search = page.get_by_role("textbox", name="Find a task")
+    search.fill("Question 42")
+    search.press("Enter")
+    expect(more).to_have_count(0)
+    expect(page.get_by_placeholder("Choose one of these 1")).to_be_visible()
+
+
+def test_labels_are_read_whole_on_a_phone(server: Server, newcomer: Newcomer) -> None:
+    page = newcomer("lead", width=390, height=844)[1].page
+    page.goto(f"{server.url}/settings")
+    label = page.get_by_text("The best response may be rewritten into a better one")
+    expect(label).to_be_visible()
+    assert label.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    box = label.bounding_box()
+    assert box is not None and box["height"] > 30  # two lines

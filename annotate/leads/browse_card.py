@@ -11,6 +11,7 @@ from annotate.answer_form import in_letters, show_task, turns_html
 from annotate.choices import letter
 from annotate.figures import as_label, duration, facts_html, moment, name_of, table_html
 from annotate.leads.browse_filters import back_to_search
+from annotate.leads.evidence import hidden_result
 from annotate.rendering import conversation_html, response_html
 from annotate.session import store
 from data.blindness import hidden_from
@@ -73,6 +74,9 @@ def _answer(thing: int, labeler: Labeler) -> None:
               else f"question {answer.question_version}",
               "no guidelines" if answer.guidelines_version is None
               else f"guidelines {answer.guidelines_version}")]
+    hidden = hidden_result(comparison, task)
+    if hidden is not None:
+        facts.append((*hidden, "a hidden task"))
     decision = store().decisions.get(thing)
     if decision is not None:
         facts.append(("Decision", "of a lead", f"overrides {len(decision.overrides)}"))

@@ -15,7 +15,7 @@ from annotate.session import store, token
 from data.errors import BadInput
 from data.measures.quality import gold_accuracy
 from data.records import KnownAnswer, Labeler
-from data.search import Filters, find
+from data.search import Filters, Found, find
 
 __all__ = ["show"]
 FOUND = 10
@@ -37,14 +37,16 @@ def show(labeler: Labeler) -> None:
 def _add(labeler: Labeler) -> None:
     text = st.text_input("Find a task", key="known-search", persist_state="session",
                          placeholder="Words of its prompt or its responses")
-    found = [task for purpose in ("train", "evaluate") for task in find(
-        store(), "tasks", Filters(text=text or "", purpose=purpose), FOUND).ids]
+    matches = [find(store(), "tasks", Filters(text=text or "", purpose=purpose), FOUND)
+               for purpose in ("train", "evaluate")]
+    found = [task for match in matches for task in match.ids]
     if not found:
         st.write("No task mentions that." if (text or "").strip() else "There is no task yet.")
         return
     titles = {task: _title(task) for task in found}
     chosen = st.selectbox("Task", found, index=None, format_func=titles.__getitem__,
-                          key="known-task", placeholder=f"Choose one of {len(found)}")
+                          key="known-task", placeholder=f"Choose one of these {len(found)}")
+    _how_many(matches)
     if chosen is None:
         return
     task = store().tasks.get(chosen)
@@ -58,6 +60,16 @@ def _add(labeler: Labeler) -> None:
                  key=f"known-why-{chosen}", max_chars=LONGEST_EXPLANATION, height=90)
     st.button("Add known answer", type="primary", disabled=answer is None, on_click=_save,
               args=(chosen, shown))
+
+
+def _how_many(matches: Sequence[Found]) -> None:
+    """That the list is not all there is, where it is not."""
+    listed, total = sum(len(m.ids) for m in matches), sum(m.total for m in matches)
+    if total > listed:
+        more = "more than " if any(m.more for m in matches) else ""
+        st.caption(f"{listed} of {more}{total:,} tasks are listed: the newest, at most {FOUND} for "
+                   f"training and {FOUND} for evaluation. To list another, search above for words "
+                   "of it.")
 
 
 def _title(task_id: int) -> str:

@@ -13,6 +13,7 @@ from annotate.answer_form import in_letters
 from annotate.figures import as_label, short
 from annotate.leads import browse_filters, downloads
 from annotate.leads.browse_card import show_card, who_said
+from annotate.leads.evidence import evidence_of
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store, token
 from data import lineage
@@ -89,7 +90,8 @@ def _answer_row(thing: int) -> tuple[str, str]:
     comparison = store().comparisons.get(thing)
     task = store().tasks.get(comparison.task_id)
     order = comparison.shown or task.response_ids
-    return (f"{who_said(comparison)}: {in_letters(comparison.answer, order)}",
+    said = f"{short(who_said(comparison), 40)}: {in_letters(comparison.answer, order)}"
+    return (" · ".join(filter(None, (said, evidence_of(comparison, task)))),
             short(store().prompts.get(task.prompt_id).text))
 
 

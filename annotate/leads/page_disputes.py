@@ -15,7 +15,7 @@ import streamlit as st
 from annotate import notices
 from annotate.answer_form import answer_given, answer_input, in_letters, show_task, turns_html
 from annotate.choices import letter
-from annotate.figures import as_label, duration, moment, name_of, short, table_html
+from annotate.figures import Linked, as_label, duration, moment, name_of, short, table_html
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_report import LARGE
@@ -50,8 +50,10 @@ def page(labeler: Labeler) -> None:
     decided_too = what.checkbox("Show decided ones", key="disputes-decided",
                                 persist_state="session")
     notices.show()
-    st.caption("Disagreement is the entropy of the answers times their mean strength. Everybody's "
-               "answers are in view here: a task that you open is not blind for you any more.")
+    st.caption("Disagreement is the entropy of the answers times their mean strength: near 0 where "
+               "all but agree, 1 where half say “significantly better” of one side and half of the "
+               "other. Everybody's answers are in view here: a task that you open is not blind for "
+               "you any more.")
     found, undecided = _disputes(str(store().database.path), chosen.id if chosen else None,
                                  _version(chosen))
     listed = found if decided_too else undecided
@@ -91,7 +93,8 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
     tally = tally_of([c.answer for c in blind], shown)
     prompt = store().prompts.get(task.prompt_id)
     state = ":green-badge[decided] " if decision else ""
-    with st.expander(f"{state}**{as_label(tally)}** · {as_label(short(prompt.text, 70))}",
+    heat = as_label(f"disagreement {dispute.heat:.2f}, n = {dispute.answers}")
+    with st.expander(f"{state}**{as_label(tally)}** · {heat} · {as_label(short(prompt.text, 70))}",
                      key=f"dispute-{task.id}", on_change="rerun") as fold:
         if fold.open:
             show_task(prompt, shown)
@@ -125,7 +128,8 @@ def _answers(answers: list[Comparison], shown: tuple[int, ...]) -> None:
     for c in answers:
         flags = "; ".join(f"{letter(shown.index(response))}: {', '.join(marks)}"
                           for response, marks in c.answer.flags.items())
-        rows.append((name_of(store().people.get(c.labeler_id)), in_letters(c.answer, shown),
+        who = Linked(name_of(store().people.get(c.labeler_id)), f"/browse?of={c.labeler_id}")
+        rows.append((who, in_letters(c.answer, shown),
                      c.answer.rationale or "–", flags or "–", duration(seconds_of(c.answer)),
                      moment(c.created_at)))
     st.html(table_html(("Who", "Says", "Reason", "Flags", "Time", "When"), rows, numbers=(4,)))

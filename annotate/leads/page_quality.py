@@ -11,6 +11,7 @@ from annotate.figures import NOTHING, as_label, facts_html, moment, name_of, num
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_charts import PUBLISHED, over_time
 from annotate.leads.quality_report import Report, reports
+from annotate.permissions import permits
 from annotate.plots import Dot, dots, show
 from annotate.session import guarded, store
 from data.measures.agreement import REFERENCE_FIGURES
@@ -21,7 +22,7 @@ from data.records import STRENGTHS, Labeler, Round
 from data.visible import reveal
 
 REFRESH_SECONDS = 15
-#: So many rounds, or tags, have a row in the plot.
+#: So many rounds, or tags, have a row in the plot, and of the tags, at first, in the table.
 MOST_ROWS = 12
 _ALL = "all"
 _WORDS = {"always-left": "takes the first shown", "always-right": "takes the last shown",
@@ -62,7 +63,7 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
     if not report.people:
         st.write("No answer has been given yet" + (f" in round {turn.number}." if turn else "."))
         return
-    _alarms(report, people)
+    _alarms(report, people, permits(labeler, "people"))
     _facts(report, turn)
     st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
     others = sorted({people[i].kind for i in report.people.keys() - report.set_aside} - {"human"})
@@ -88,7 +89,7 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
     _by_tag(report)
 
 
-def _alarms(report: Report, people: Mapping[int, Labeler]) -> None:
+def _alarms(report: Report, people: Mapping[int, Labeler], manages: bool) -> None:
     """Who clicks through, with the evidence: the first thing on the page."""
     if not report.alarms:
         hidden = "" if report.gold or report.self_agreement else (
@@ -105,9 +106,15 @@ def _alarms(report: Report, people: Mapping[int, Labeler]) -> None:
                         for alarm in own)
         parts.append(f'<div class="pf-alarm"><div><strong>{escape(name_of(people[who]))}</strong> '
                      f'stands out. <a href="/browse?of={who}" target="_self">Their answers</a>'
-                     f"</div><ul>{items}</ul></div>")
+                     f"{_act(who) if manages else ''}</div><ul>{items}</ul></div>")
     st.html("".join(parts))
     st.caption(COUNTED)
+
+
+def _act(who: int) -> str:
+    """Where something can be done about a person, once their answers have been read."""
+    return (f' · <a href="/people?person={who}" target="_self">Set aside or disable, on People'
+            "</a>")
 
 
 def _facts(report: Report, turn: Round | None) -> None:
@@ -115,10 +122,10 @@ def _facts(report: Report, turn: Round | None) -> None:
     if turn is not None:
         given, wanted = store().tasks.progress(turn.id)
         facts.append(("Labels given", f"{given:,} of {wanted:,}",
-                      f"{100 * given / wanted:.0f} % of round {turn.number}" if wanted
-                      else "no pairs yet"))
+                      f"{100 * given / wanted:.0f} % of round {turn.number}, without hidden "
+                      "repeats" if wanted else "no pairs yet"))
     else:
-        facts.append(("Answers", f"{report.answers:,}", "in all rounds"))
+        facts.append(("Answers", f"{report.answers:,}", "in all rounds, with hidden repeats"))
     facts += [("Agreement of two labelers", *share(report.agreement)),
               ("Krippendorff's alpha", *_explained(number(report.alpha))),
               ("Same again on repeats", *share(report.self_agreement)),
@@ -178,8 +185,9 @@ def _by_labeler(report: Report, people: Mapping[int, Labeler]) -> None:
             f'</a>{mark}</td><td class="pf-number">{own.answers:,}</td>{cells}'
             f"{_cell(*time(own.seconds))}</tr>")
     _compact(head, rows)
-    st.caption("Labels are those of the rounds shown, without hidden known answers. A name leads "
-               "to everything that the person has answered.")
+    st.caption("Labels are those of the rounds shown, with hidden repeats and without hidden known "
+               "answers. Each figure has its own n; that of Reliability counts decided pairs, also "
+               "of known answers. A name leads to everything that the person has answered.")
 
 
 def _compact(head: Sequence[str], rows: Sequence[str]) -> None:
@@ -232,11 +240,17 @@ def _by_tag(report: Report) -> None:
     if not report.by_tag:
         return
     st.markdown("#### By tag of the prompt")
+    tags = _by_size(report)
+    few = len(tags) > MOST_ROWS and not st.toggle(
+        f"All {len(tags):,} tags", key="quality-tags", persist_state="session")
     rows = [f'<tr><td>{escape(reveal(tag))}</td><td class="pf-number">{group.answers:,}</td>'
             f"{_cell(*share(group.agreement))}{_cell(*number(group.alpha))}"
             f"{_cell(*share(group.left))}{_cell(*share(group.longer))}</tr>"
-            for tag, group in _by_size(report)]
+            for tag, group in (tags[:MOST_ROWS] if few else tags)]
     _compact(("Tag", "Labels", "Agreement", "Alpha", "A wins", "Longer wins"), rows)
+    st.caption("Labels without hidden repeats." + (
+        f" The {MOST_ROWS} tags with the most labels; with few labels, an interval is too wide to "
+        "say anything." if few else ""))
 
 
 def _explained(shown: tuple[str, str]) -> tuple[str, str]:

@@ -1,0 +1,74 @@
+"""Counts that stand beside each other add up, or say what one of them leaves out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from browser import Server, make_workspace, open_round
+from forging import Arrive, run
+
+from annotate.leads.page_quality import MOST_ROWS
+from data.records import Answer, Labeler, Message, NewResponse, Task
+from data.store import Store
+
+TAGS = 30
+
+
+def answer(store: Store, who: Labeler, task: Task, winner: int) -> None:
+    best, worst = task.response_ids[winner], task.response_ids[1 - winner]
+    store.assignments.assign(task.id, who.id)
+    store.comparisons.submit(who.id, task, Answer(((best,), (worst,))), f"{task.id}/{who.id}")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people have answered thirty tasks, each with a tag of its own, and one a repeat."""
+    folder = tmp_path_factory.mktemp("counts") / "workspace"
+    store = make_workspace(folder)
+    turn, people = open_round(store), [store.people.add(name) for name in ("Ada", "Ben")]
+    with store.database.write():
+        for number in range(TAGS):
+            prompt, _ = store.prompts.add([Message(role="user", content=f"prompt {number}?")],
+                                          "test", [f"tag-{number:02}"])
+            ids = store.responses.add(NewResponse(prompt, text, round_id=turn, sample_index=i)
+                                      for i, text in enumerate(("one", "other")))
+            task = store.tasks.get(store.tasks.add(prompt, ids, round_id=turn, wanted=2))
+            for who in people:
+                answer(store, who, task, 0)
+        answer(store, people[0], store.tasks.get(store.tasks.add(
+            task.prompt_id, task.response_ids, round_id=turn, purpose="repeat",
+            repeat_of=task.id, only_for=people[0].id)), 1)
+    return folder
+
+
+def test_rounds_says_how_many_of_the_labels_are_repeats(server: Server, arrive: Arrive) -> None:
+    async def main() -> None:
+        async with await arrive("engineer")[1].tab("rounds") as tab:
+            text = tab.text()
+            assert "60 of 60" in text and "Labels from Ada (31), Ben (30)" in text
+            assert "1 of these is a hidden repeat, not among the labels" in text
+    run(main())
+
+
+def test_quality_says_which_counts_hold_repeats(server: Server, arrive: Arrive) -> None:
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("quality") as tab:
+            text = tab.text()
+            assert "60 of 60" in text and "without hidden repeats" in text
+            assert "with hidden repeats and without hidden known answers" in text
+            assert re.search(r'Ada</a></td><td class="pf-number">31<', text)
+    run(main())
+
+
+def test_the_tags_with_few_labels_wait_until_they_are_asked_for(server: Server,
+                                                                arrive: Arrive) -> None:
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("quality") as tab:
+            assert len(re.findall(r"<td>tag-\d\d</td>", tab.text())) == MOST_ROWS
+            every = tab.labelled(f"All {TAGS} tags")
+            tab.set(every, True)
+            await tab.rerun(fragment=every.fragment)
+            assert len(re.findall(r"<td>tag-\d\d</td>", tab.text())) == TAGS
+    run(main())
