@@ -3,6 +3,7 @@
 import json
 import random
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,8 @@ def test_the_ledger_finds_what_is_lost_doubled_or_turned_round(world: World) -> 
     assert (ledger.lost, ledger.doubled, ledger.unacknowledged) == (2, 0, 1)
     comparison = world.store.comparisons.current(labeler_id=kept[0])[-1]
     world.store.comparisons.submit(kept[0], world.store.tasks.get(comparison.task_id),
-                                   comparison.answer, "again", comparison.revision)
+                                   replace(comparison.answer, rationale="once more"), "again",
+                                   comparison.revision)
     ledger.check(world.store)
     assert ledger.doubled == 1
 

@@ -72,7 +72,7 @@ export function skeleton(on) {
 /** What somebody new does with `count` responses, where no guidelines say it. */
 export function drawHint(parts, unguided, count) {
   parts.hint.hidden = !unguided;
-  parts.hint.textContent = `${count === 2 ? "Choose the response you find better."
+  if (unguided) parts.hint.textContent = `${count === 2 ? "Choose the response you find better."
     : "Put the responses in order, best first."} Your lead has written no guidelines.`;
 }
 
