@@ -62,6 +62,17 @@ def leads(tmp_path_factory: pytest.TempPathFactory) -> LeadsWorld:
     return made
 
 
+@pytest.fixture
+def aside(leads: LeadsWorld) -> Iterator[int]:
+    """The careless one, set aside for the length of a test; the world is shared by the file."""
+    from leads_world import CARELESS
+
+    who = leads.people[CARELESS].id
+    leads.store.people.set_aside(who, True)
+    yield who
+    leads.store.people.set_aside(who, False)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser; skipped where there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,6 @@ from data.store import Store
 from reward.examples import from_store
 
 KINDS = ("human",)
-
-
-@pytest.fixture
-def aside(leads: LeadsWorld) -> Iterator[int]:
-    """The careless one, set aside for the length of a test; the world is shared by the file."""
-    who = leads.people[CARELESS].id
-    leads.store.people.set_aside(who, True)
-    yield who
-    leads.store.people.set_aside(who, False)
 
 
 def round_of(store: Store) -> int:

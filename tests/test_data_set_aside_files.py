@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from data.exchange.importing import import_file, read_pairs
 from data.records import Answer
 from data.search import Filters, find
 from data.store import Store
-
-
-@pytest.fixture
-def aside(leads: LeadsWorld) -> Iterator[int]:
-    """The careless one, set aside for the length of a test; the world is shared by the file."""
-    who = leads.people[CARELESS].id
-    leads.store.people.set_aside(who, True)
-    yield who
-    leads.store.people.set_aside(who, False)
 
 
 def test_browse_and_exports_have_them_and_say_so(leads: LeadsWorld, aside: int,
