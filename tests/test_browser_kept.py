@@ -155,7 +155,7 @@ def test_answers_survive_a_killed_server_and_a_reload(
         kill(server)
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("1 answer not saved yet")
-        # Into the field itself: Streamlit's word of the lost connection may take the focus meanwhile.
+        # Into the field itself: Streamlit's word of the lost connection may take the focus.
         page.get_by_role("textbox", name="Reason").fill("typed while away")
         page.keyboard.press("Escape")
     assert len(store.comparisons.current()) == 1
