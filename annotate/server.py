@@ -18,6 +18,7 @@ from typing import Any
 
 import streamlit
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotate import warming
@@ -32,6 +33,14 @@ CLOSED_PATHS = ("/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
 #: Streamlit's part of single sign-on, closed where the workspace has none; nobody signs out there.
 _SIGN_ON_PATHS = (oidc.LOGIN_PATH, oidc.CALLBACK_PATH)
 _NEVER_PATHS = ("/auth/logout",)
+
+#: What Streamlit's page asks of whoever hosts it. As Streamlit's own answer, but for dialogs: the
+#: one of a lost connection took the focus, and so the words, from whoever was typing, to speak of
+#: terminals. The page's header and the labeling page say that the server is away.
+_HOST_PATH = "/_stcore/host-config"
+HOST_CONFIG = {"allowedOrigins": [], "useExternalAuthToken": False, "blockErrorDialogs": True,
+               "enableCustomParentMessages": False, "enforceDownloadInNewTab": False,
+               "metricsUrl": "", "resourceCrossOriginMode": None}
 
 _FINISH = b"/signin/done"
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=15552000")
@@ -111,6 +120,9 @@ class SafeHeaders:
         if scope["path"].startswith(self._closed):
             await with_headers({"type": "http.response.start", "status": 404, "headers": []})
             await send({"type": "http.response.body", "body": b""})
+        elif scope["path"] == _HOST_PATH:
+            answer = JSONResponse(HOST_CONFIG, headers={"cache-control": "no-cache"})
+            await answer(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)
 

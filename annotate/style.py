@@ -28,6 +28,11 @@ STYLE = """<style>
   border-left: 3px solid color-mix(in srgb, currentColor 25%, transparent) }
 .pf-text math { font-size: 1.08em; max-width: 100%; overflow-x: auto; overflow-y: hidden }
 .pf-text math[display=block] { display: block math; margin: .4em 0 }
+/* The server is away: said where every page has its header. */
+[data-testid=stConnectionStatus] { padding: .2rem .7rem; border-radius: .5rem; font-weight: 600;
+  color: light-dark(#5c3b00, #ffe2b0); background: light-dark(#ffe9c4, #4a3510) }
+[data-testid=stConnectionStatus]::after { content: "The server is away; trying again" }
+[data-testid=stConnectionStatus] label { display: none }
 .pf-address, .pf-empty { opacity: .78; font-size: .9em }
 .pf-pane { max-height: 24rem; overflow-y: auto; padding-right: .4rem; scrollbar-width: thin }
 .pf-pane:focus-visible { outline: 2px solid currentColor; outline-offset: 4px }

@@ -28,6 +28,12 @@ class AnswerCounts:
             "SELECT labeler_id, answers - decisions AS n FROM answer_counts "
             "WHERE round_id = ? AND answers <> decisions ORDER BY labeler_id", [round_id])}
 
+    def with_repeats(self, round_id: int) -> bool:
+        """Whether answers to hidden repeats are among those of `by_labeler`."""
+        return bool(self._database.value(
+            "SELECT EXISTS (SELECT 1 FROM tasks t JOIN current_comparisons c ON c.task_id = t.id "
+            "WHERE t.round_id = ? AND t.purpose = 'repeat')", [round_id]))
+
     def latest(self, round_id: int) -> int:
         """A number that grows with every answer to a round's tasks, revisions and decisions too,
         and whenever anybody's answers are set aside or count again."""

@@ -31,3 +31,18 @@ class Silent:
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Do nothing."""
+
+
+class Part:
+    """One part of a longer work, whose own way from 0 to 1 is the whole's from `start` to `end`."""
+
+    def __init__(self, whole: Progress, start: float, end: float) -> None:
+        self._whole, self._start, self._end = whole, start, end
+
+    def update(self, fraction: float, message: str) -> None:
+        """Say how far this part is. Raises Stopped."""
+        self._whole.update(self._start + (self._end - self._start) * fraction, message)
+
+    def metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Keep one step's figures."""
+        self._whole.metrics(step, values)

@@ -387,6 +387,7 @@ WHEN (new.set_aside_at IS NULL) <> (old.set_aside_at IS NULL) BEGIN
         WHERE c.task_id = tasks.id)
         WHERE id IN (SELECT c.task_id FROM comparisons c WHERE c.labeler_id = new.id);
 END;
+CREATE INDEX repeats_by_round ON tasks(round_id) WHERE purpose = 'repeat';
 """
 
 

@@ -6,6 +6,7 @@ other tests run loops of their own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from data.store import Store
 
 _names = count(1)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many processes as cores: torch's threads in each would stand in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -155,9 +155,8 @@ def test_answers_survive_a_killed_server_and_a_reload(
         kill(server)
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("1 answer not saved yet")
-        # Into the field itself: Streamlit's word of the lost connection may take the focus.
-        page.get_by_role("textbox", name="Reason").fill("typed while away")
-        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("stConnectionStatus")).to_be_visible()
+        type_reason(page, "typed while away")
     assert len(store.comparisons.current()) == 1
     with serving(tmp_path, port) as server:
         expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)  # by itself

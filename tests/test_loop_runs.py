@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from reward_world import Recorder
 
 from data.errors import PrefloopError
-from data.progress import Stopped
+from data.progress import Part, Stopped
 from data.store import Store
 from loop import cli
 from loop.context import JobContext
@@ -189,3 +190,12 @@ def test_progress_is_thinned_out_and_says_how_long(
     clock[0] += 1
     with pytest.raises(Stopped):
         progress.update(0.9, "")
+
+
+def test_a_part_of_a_work_has_its_own_way_on_the_bar() -> None:
+    heard = Recorder()
+    part = Part(Part(heard, 0.0, 0.8), 0.5, 1.0)
+    for share in (0.0, 0.5, 1.0):
+        part.update(share, "half way through four fifths")
+    part.metrics(3, {"loss": 0.5})
+    assert heard.fractions == pytest.approx([0.4, 0.6, 0.8]) and heard.steps == {3: {"loss": 0.5}}

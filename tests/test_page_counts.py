@@ -43,12 +43,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_rounds_says_how_many_of_the_labels_are_repeats(server: Server, arrive: Arrive) -> None:
+def test_rounds_says_that_repeats_are_among_the_labels(server: Server, arrive: Arrive) -> None:
     async def main() -> None:
         async with await arrive("engineer")[1].tab("rounds") as tab:
             text = tab.text()
             assert "60 of 60" in text and "Labels from Ada (31), Ben (30)" in text
-            assert "1 of these is a hidden repeat, not among the labels" in text
+            assert "Hidden repeats are among these, and not among the labels" in text
     run(main())
 
 

@@ -86,14 +86,6 @@ def _win_rate(_store: Store, path: str, round_id: int, latest: int) -> Estimate 
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
-def _repeats(_store: Store, path: str, round_id: int, latest: int) -> int:
-    """How many answers of a round repeat an earlier one; `path` and `latest` as in `_win_rate`."""
-    return int(_store.database.value(
-        "SELECT count(*) FROM tasks t JOIN current_comparisons c ON c.task_id = t.id "
-        "WHERE t.round_id = ? AND t.purpose = 'repeat'", [round_id]))
-
-
-@st.cache_data(max_entries=200, show_spinner=False)
 def _labelers_behind(_store: Store, path: str, version_id: int) -> dict[str, int]:
     """A version's, which never change."""
     return _store.versions.labelers_behind(version_id)
@@ -106,12 +98,8 @@ def _made_by(turn: Round) -> None:
         return
     st.text("Labels from " + ", ".join(
         f"{name_of(store().people.get(who))} ({n:,})" for who, n in counts.items()))
-    repeats = _repeats(store(), str(store().database.path), turn.id,
-                       store().comparisons.latest(turn.id))
-    if repeats:
-        st.caption(f"{repeats:,} of these {'is a' if repeats == 1 else 'are'} hidden "
-                   f"repeat{'' if repeats == 1 else 's'}, not among the labels that the round "
-                   "wants.")
+    if store().comparisons.with_repeats(turn.id):
+        st.caption("Hidden repeats are among these, and not among the labels that the round wants.")
 
 
 def _lineage(policy: PolicyVersion) -> None:

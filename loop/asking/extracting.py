@@ -25,17 +25,22 @@ MOST = 6000
 _OF = "features_of"
 
 
+class _GivesWay(Exception):
+    """Something else is to be done first."""
+
+
 def extract_features(store: Store, workspace: Path, settings: Settings,
-                     give_way: Callable[[], bool] = lambda: False, most: int = MOST) -> bool:
+                     give_way: Callable[[], bool] = lambda: False, most: int = MOST,
+                     on_part: Callable[[float], None] = lambda share: None) -> bool:
     """Compute and keep what is lacking, tasks that wait first; whether nothing is lacking now.
 
     `give_way` is asked often; once it says so, the work ends at the next safe point. No more than
-    `most` responses are computed.
+    `most` responses are computed. `on_part` hears the share that is done; what it raises ends the
+    work as well.
 
     Raises:
         PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
     """
-    from data.progress import Stopped
     from reward.instant.response_features import ResponseFeatures
 
     kept, name = ResponseFeatures(workspace), settings.models.reward_checkpoint
@@ -55,7 +60,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
     def check(_: float = 0.0) -> None:
         if give_way():
-            raise Stopped
+            raise _GivesWay
 
     try:
         for start in range(0, len(lacking), PART):
@@ -63,7 +68,8 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
             part = lacking[start:start + PART]
             kept.add(part, _features(store, backbone, part, settings.reward.max_length, check),
                      checkpoint)
-    except Stopped:
+            on_part((start + len(part)) / len(lacking))
+    except _GivesWay:
         return False
     return have.union(lacking).issuperset(wanted)
 

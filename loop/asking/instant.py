@@ -13,6 +13,7 @@ from loop.context import JobContext
 
 if TYPE_CHECKING:
     from data.asking import AskedPair
+    from data.progress import Progress
     from reward.examples import PreferenceData
 
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 MOST_READ = 512
 
 
-def instant_beside(context: JobContext, data: PreferenceData) -> dict[str, Any]:
+def instant_beside(context: JobContext, data: PreferenceData,
+                   progress: Progress) -> dict[str, Any]:
     """`instant_accuracy` on the held-out pairs of a training job's data, for its metrics.
 
     Of those pairs whose features are known. Nothing where there are no decided ones; where features
@@ -34,9 +36,14 @@ def instant_beside(context: JobContext, data: PreferenceData) -> dict[str, Any]:
     held_out = [p for p in pairs if p.held_out and not p.tie]
     if not held_out:
         return {}
-    context.progress.update(1.0, "the instant model, to compare")
+
+    def read(share: float) -> None:
+        progress.update(share, "the instant model, to compare")
+
+    read(0.0)
     try:
-        extract_features(context.store, context.workspace, context.settings, most=MOST_READ)
+        extract_features(context.store, context.workspace, context.settings, most=MOST_READ,
+                         on_part=read)
         model = InstantModel(ResponseFeatures(context.workspace).read())
         model.learn(pairs)
     except (PrefloopError, ValueError, ArithmeticError) as error:

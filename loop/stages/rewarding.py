@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.progress import Part
 from loop.context import JobContext
 from loop.settings import Settings
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from reward.train import TrainedReward
 
 _BEFORE = "reward-before"  # the adapter of the version that a report compares with
+#: Where on the progress bar of a training job each of its parts ends.
+_TRAINED, _CHOSEN, _COMPARED = 0.8, 0.9, 0.95
 
 
 def train_reward(context: JobContext) -> dict[str, Any]:
@@ -42,13 +45,15 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     config = context.settings.reward
     trained = train(backbone, set_aside(data, config, context.seed), config,
                     backbone.new_lora_config(models.lora_rank, models.lora_alpha),
-                    seed=context.seed, progress=context.progress,
+                    seed=context.seed, progress=Part(context.progress, 0.0, _TRAINED),
                     checkpoint_folder=context.checkpoints)
-    model, metrics = _in_its_best_form(context, trained)
+    model, metrics = _in_its_best_form(context, trained,
+                                       Part(context.progress, _TRAINED, _CHOSEN))
     metrics = _with_what_the_store_knows(
         context, metrics, trained.data.held_out,
-        _version_before(context, len(context.store.versions.reward_models())))
-    metrics |= instant_beside(context, trained.data)
+        _version_before(context, len(context.store.versions.reward_models())),
+        Part(context.progress, _CHOSEN, _COMPARED))
+    metrics |= instant_beside(context, trained.data, Part(context.progress, _COMPARED, 1.0))
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     model.save(context.workspace / path)
@@ -60,8 +65,8 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     return {"reward_model": version.name, **version.metrics}
 
 
-def _in_its_best_form(context: JobContext,
-                      trained: TrainedReward) -> tuple[Scorer, dict[str, Any]]:
+def _in_its_best_form(context: JobContext, trained: TrainedReward,
+                      progress: Progress) -> tuple[Scorer, dict[str, Any]]:
     """What the version is to be, with its report, which says under `selection` why it is that."""
     from reward.evaluate import evaluate
     from reward.forms import choose_form, unchosen
@@ -70,14 +75,14 @@ def _in_its_best_form(context: JobContext,
     if not trained.data.selection or not isinstance(trained.model, Single):
         return trained.model, {**trained.metrics, "selection": unchosen(context.settings.reward)}
     chosen = choose_form(trained.model, trained.data.train, trained.data.selection, context.seed,
-                         lambda share: context.progress.update(
-                             1.0, f"a linear head, to choose the better: {share:.0%}"))
+                         lambda share: progress.update(
+                             0.5 * share, "a linear head, to choose the better"))
     metrics = trained.metrics
     selection = {**chosen.document, "lora_scale": {
         "mean": metrics["score_mean"], "std": metrics["score_std"]}}
     if chosen.scorer is not trained.model:
         metrics = {**evaluate(chosen.scorer, trained.data, on_batch=lambda share:
-                              context.progress.update(1.0, f"measuring: {share:.0%}")),
+                              progress.update(0.5 + 0.5 * share, "measuring")),
                    "train": metrics["train"]}
     return chosen.scorer, {**metrics, "selection": selection}
 
@@ -97,13 +102,15 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
         data = from_store(context.store)
     context.progress.update(0.0, "loading the model")
     model = load_reward_model(context.settings, context.workspace, version)
-    found = evaluate(model, data,
-                     on_batch=lambda share: context.progress.update(share, "scoring"))
     known = [v.name for v in context.store.versions.reward_models()]
     before = _version_before(context, known.index(version.name))
+    scored = 0.5 if before else 1.0
+    scoring = Part(context.progress, 0.0, scored)
+    found = evaluate(model, data, on_batch=lambda share: scoring.update(share, "scoring"))
     kept = {key: version.metrics[key] for key in ("selection",) if key in version.metrics}
     return {"reward_model": version.name, **kept,
-            **_with_what_the_store_knows(context, found, data.held_out, before, bool(file))}
+            **_with_what_the_store_knows(context, found, data.held_out, before,
+                                         Part(context.progress, scored, 1.0), bool(file))}
 
 
 def _version_before(context: JobContext, place: int) -> RewardModel | None:
@@ -115,7 +122,7 @@ def _version_before(context: JobContext, place: int) -> RewardModel | None:
 
 def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
                                held_out: Sequence[Example], before: RewardModel | None,
-                               from_file: bool = False) -> dict[str, Any]:
+                               progress: Progress, from_file: bool = False) -> dict[str, Any]:
     """A report with its breakdowns by round, tag, labeler and policy, and the version before.
 
     A version whose files cannot be read any more is named with the reason (`previous_missing`),
@@ -136,8 +143,8 @@ def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
         else:
             try:
                 previous = (before.name, score_responses(
-                    model, held_out, on_batch=lambda share: context.progress.update(
-                        1.0, f"scoring with {before.name}, to compare: {share:.0%}")))
+                    model, held_out, on_batch=lambda share: progress.update(
+                        share, f"scoring with {before.name}, to compare")))
             finally:
                 forget(model.backbone, _BEFORE)
     facts = None if from_file else Facts.from_store(context.store)

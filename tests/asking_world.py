@@ -1,0 +1,55 @@
+"""Tasks whose responses have made-up features: orders of asking without any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from data_world import World
+
+from data.store import Store
+from loop.asking.live import Asker
+from loop.settings import SETTINGS_NAME
+from reward.instant.response_features import ResponseFeatures
+
+WIDTH = 8
+
+
+def asked_world(folder: Path, tasks: int = 60, wanted: int = 1, seed: int = 0) -> World:
+    """Tasks whose responses have made-up features, without any model."""
+    world = World.make(folder / "prefloop.db")
+    for number in range(tasks):
+        world.task((f"one {number}", f"two {number}"), wanted=wanted)
+    add_features(world.store, folder, seed)
+    return world
+
+
+def add_features(store: Store, folder: Path, seed: int = 0) -> None:
+    ids = store.asking.responses()
+    values = np.random.default_rng(seed).normal(size=(len(ids), WIDTH))
+    ResponseFeatures(folder).add(ids, {"layer2.mean": values}, "made up")
+
+
+def settings(folder: Path, text: str) -> None:
+    (folder / SETTINGS_NAME).write_text(f"[asking]\n{text}\n")
+
+
+def order_of(store: Store) -> list[int]:
+    """Open tasks as they would be handed out."""
+    return [row["id"] for row in store.database.rows(
+        "SELECT id FROM tasks WHERE labels < wanted ORDER BY priority DESC, labels, id")]
+
+
+def answer_all(world: World, folder: Path, most: int, turn_every: int = 1) -> list[str | None]:
+    """One labeler answers what comes; who chose each task."""
+    me, = world.people(1)
+    asker, found = Asker(world.store, folder), []
+    for number in range(most):
+        if number % turn_every == 0:
+            asker.turn()
+        given = world.store.assignments.next_for(me.id)
+        if given is None:
+            break
+        found.append(world.store.tasks.get(given.task.id).chosen_by)
+        world.choose(me, given.task, given.task.id % 2)
+    return found

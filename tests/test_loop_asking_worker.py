@@ -1,0 +1,179 @@
+"""The worker has features computed, keeps the order of asking, and outlives what is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from models import one_thread, tiny_checkpoint
+from reward_world import Recorder
+
+from backbone.config import ModelConfig
+from data.progress import Silent, Stopped
+from data.records import Answer, NewResponse
+from data.store import Store
+from loop.asking.extracting import extract_features
+from loop.asking.instant import instant_beside
+from loop.settings import read_settings
+from loop.workspace import Plan, make_workspace
+from reward.examples import PreferenceData, from_store
+from reward.instant.response_features import ResponseFeatures
+
+assert one_thread  # a fixture, used by every test here
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace on a tiny checkpoint, with 12 open tasks."""
+    folder = tmp_path / "a workspace"
+    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path))),
+                                starter_prompts=False))
+    store = Store.of_workspace(folder)
+    policy = store.versions.policies()[0].id
+    turn = store.rounds.open(policy, policy)
+    for number in range(12):
+        prompt, _ = store.prompts.add([{"role": "user", "content": f"tell me about {number}"}],
+                                      "test")
+        ids = store.responses.add(NewResponse(prompt, f"{word} {number}", policy, turn.id,
+                                              sample_index=n)
+                                  for n, word in enumerate(("the cat", "a dog by the sea")))
+        store.tasks.add(prompt, ids, round_id=turn.id)
+    return folder
+
+
+def test_features_are_computed_once_and_give_way_to_a_job(workspace: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace)
+    assert not extract_features(store, workspace, found, lambda: True) and not kept.ids()
+    assert extract_features(store, workspace, found)
+    assert kept.ids() == set(store.asking.responses()) and len(kept.ids()) == 24
+    files = kept.files()
+    assert extract_features(store, workspace, found) and kept.files() == files
+    table = kept.read({1, 2})
+    assert set(table.rows) == {1, 2}
+    assert all(np.isfinite(v).all() and len(v) == 2 for v in table.kinds.values())
+
+
+def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    extract_features(store, workspace, found)
+    before = ResponseFeatures(workspace).read().kinds
+    (tmp_path / "other").mkdir()
+    models = ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path / "other", seed=3)))
+    extract_features(store, workspace, found.with_section("models", models))
+    after = ResponseFeatures(workspace).read().kinds
+    assert all(before[kind].shape == after[kind].shape and
+               not np.allclose(before[kind], after[kind]) for kind in before)
+
+
+def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    me = store.people.add("Ann")
+    while (given := store.assignments.next_for(me.id)) is not None:
+        first, second = given.task.response_ids
+        store.comparisons.submit(me.id, given.task, Answer(((first,), (second,))),
+                                 f"k{given.task.id}")
+    data = from_store(store)
+    context: Any = SimpleNamespace(store=store, workspace=workspace,
+                                   settings=read_settings(workspace))
+    heard = Recorder(stop_after=2)
+    with pytest.raises(Stopped):  # what was computed by then is kept
+        instant_beside(context, data, heard)
+    assert heard.fractions == [0.0, 1.0]
+    found = instant_beside(context, data, Silent())["instant_accuracy"]
+    # "the cat" is always better than "a dog by the sea": any model learns that.
+    assert found["value"] == 1.0 and found["n"] == len(data.held_out) > 0
+    assert ResponseFeatures(workspace).ids() == set(store.asking.responses())
+    assert instant_beside(context, PreferenceData(data.train, ()), Silent()) == {}
+    for name in ResponseFeatures(workspace).files():
+        (workspace / "features" / name).write_bytes(b"nothing")
+    assert "cannot be read" in instant_beside(context, data, Silent())["instant_missing"]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def start(workspace: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "loop", "worker", "--workspace", str(workspace)],
+            stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(i) for i in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_the_worker_orders_tasks_survives_kills_and_takes_all_along(
+        workspace: Path, start: Callable[[], subprocess.Popen[str]]) -> None:
+    store = Store.of_workspace(workspace)
+    worker = start()
+    wait_for(lambda: store.setting("asking"))
+    assert all(t.chosen_by for t in store.asking.tasks())
+    asker, = (pid for pid in children_of(worker.pid)
+              if b"loop.asking.live" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(asker, signal.SIGKILL)
+    me = store.people.add("Ann")
+    given = store.assignments.next_for(me.id)
+    assert given is not None, "labeling goes on without it"
+    everyone = children_of(worker.pid)
+    worker.kill()
+    worker.wait()
+    wait_for(lambda: all(gone(pid) for pid in everyone))
+    shown = given.task.response_ids
+    store.comparisons.submit(me.id, given.task, Answer(((shown[0],), (shown[1],))), "k")
+    before = store.setting("asking")["at"]
+    again = start()
+    wait_for(lambda: store.setting("asking")["at"] > before)
+    assert store.setting("asking")["answers"] == sum(
+        not pair.held_out for pair in store.asking.pairs())
+    again.terminate()
+    assert again.wait(30) == 0
+
+
+def test_a_checkpoint_that_cannot_be_read_is_one_line_of_the_workers_log(
+        workspace: Path, start: Callable[[], subprocess.Popen[str]], tmp_path: Path) -> None:
+    for file in (tmp_path / "tiny").glob("*.safetensors"):
+        file.write_bytes(b"nothing")
+    store = Store.of_workspace(workspace)
+    worker = start()
+    lines: list[str] = []
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        lines.append(line)
+        if "features" in line:
+            break
+    assert "labeling goes on" in lines[-1] and "failed" in lines[-1]
+    me = store.people.add("Ann")
+    assert store.assignments.next_for(me.id) is not None
+    job = store.jobs.add("dream")
+    wait_for(lambda: store.jobs.get(job.id).status == "failed"), "jobs go on too"

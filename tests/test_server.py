@@ -1,0 +1,60 @@
+"""What the server itself says and closes, whatever page is asked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from browser import Server
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.web.server.starlette.starlette_routes import create_host_config_routes
+from streamlit_client import Visitor
+
+from annotate.server import HOST_CONFIG, content_security_policy
+
+
+@pytest.fixture
+def visitor(server: Server) -> Visitor:
+    return Visitor(server.url)
+
+
+ROUTES = ("/", "/people", "/nowhere", "/healthz", "/signin", "/signin?code=guess", "/signin/start",
+          "/signin/done", "/prefloop/top.js", "/_stcore/health", "/_stcore/host-config",
+          "/_stcore/metrics", "/_stcore/upload_file/x/y", "/_stcore/agent/x", "/auth/login",
+          "/auth/logout", "/oauth2callback", "/media/guess.csv", "/component/x/y.js",
+          "/_stcore/bidi-components/x/y.js", "/static/nowhere.js", "/..%2f..%2fetc/passwd")
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_answer_carries_the_headers(visitor: Visitor, path: str) -> None:
+    answer = visitor.request("GET", path)
+    assert answer.headers["content-security-policy"] == content_security_policy()
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.status < 500 and "Traceback" not in answer.text
+
+
+def test_the_policy_allows_no_inline_script_and_no_other_place() -> None:
+    policy = dict(rule.split(" ", 1) for rule in content_security_policy().split("; "))
+    assert "'unsafe-inline'" not in policy["script-src"]
+    assert "'unsafe-eval'" not in policy["script-src"]
+    assert policy["default-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
+    assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
+    sources = {source for rule in policy.values() for source in rule.split()}
+    assert all(source.startswith("'") or source in ("data:", "blob:") for source in sources)
+
+
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/upload_file/x/y", "/auth/login",
+                                  "/_stcore/agent/x", "/auth/logout", "/oauth2callback"])
+def test_what_is_not_used_is_closed(visitor: Visitor, path: str) -> None:
+    assert visitor.request("GET", path).status == 404
+
+
+def test_the_host_is_as_streamlits_own_but_shows_no_dialogs(visitor: Visitor) -> None:
+    own = TestClient(Starlette(routes=create_host_config_routes(None))).get("/_stcore/host-config")
+    assert {**own.json(), "blockErrorDialogs": True} == HOST_CONFIG
+    answer = visitor.request("GET", "/_stcore/host-config")
+    assert json.loads(answer.text) == HOST_CONFIG and answer.headers["cache-control"] == "no-cache"
