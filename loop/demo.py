@@ -83,7 +83,7 @@ def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
     sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": LABELERS, "batch_size": 64,
               "responses": sizes.responses, "seed": seed}
     reward = {"epochs": sizes.reward_epochs, "learning_rate": 1e-3, "responses_per_step": 8,
-              "form": "lora", "seed": seed}  # what the published figures are of
+              "seed": seed}
     ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
            "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
            "max_new_tokens": sizes.max_new_tokens, "seed": seed,

@@ -148,7 +148,9 @@ def _linear_part(backbone: Backbone, train: Sequence[Example], max_length: int,
     values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
     answers = comparisons_of(train, rows)
     newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
-    best = choose_features(prepare(values, components=COMPONENTS), newest, spreads=SPREADS)[0]
+    prompts = np.array([e.prompt_id for e in train for _ in e.texts])
+    best = choose_features(prepare(values, components=COMPONENTS, groups=prompts), newest,
+                           spreads=SPREADS)[0]
     name = best.features.name
     head = fit_linear(values[name], answers, spread=best.spread, standard=best.features.standard)
     return LinearPart(sets[name], head), {"features": name, "spread": best.spread}

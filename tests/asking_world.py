@@ -27,7 +27,8 @@ def asked_world(folder: Path, tasks: int = 60, wanted: int = 1, seed: int = 0) -
 def add_features(store: Store, folder: Path, seed: int = 0) -> None:
     ids = store.asking.responses()
     values = np.random.default_rng(seed).normal(size=(len(ids), WIDTH))
-    ResponseFeatures(folder).add(ids, {"layer2.mean": values}, "made up")
+    prompts = [response.prompt_id for response in store.responses.get(ids)]
+    ResponseFeatures(folder).add(ids, prompts, {"layer2.mean": values}, "made up")
 
 
 def settings(folder: Path, text: str) -> None:

@@ -20,7 +20,8 @@ WIDTH = 6
 def features(responses: int, seed: int = 0) -> FeatureTable:
     values = np.random.default_rng(seed).normal(size=(responses, WIDTH))
     return FeatureTable({i: i for i in range(responses)},
-                        {"layer1.mean": values, "layer1.last": values[:, ::-1].copy()})
+                        {"layer1.mean": values, "layer1.last": values[:, ::-1].copy()},
+                        np.arange(responses) // 2)
 
 
 def answers(table: FeatureTable, count: int, seed: int = 1, held_out: float = 0.0,
@@ -99,8 +100,9 @@ def test_features_and_prior_are_chosen_once_there_are_labels() -> None:
 
 def test_kinds_of_deep_and_shallow_backbones() -> None:
     assert kinds_of(30) == ["layer20.mean", "layer20.last", "layer16.mean", "layer24.mean",
-                            "layer16.last", "layer30.last"]
+                            "layer16.last", "layer30.last", "layer2.mean", "layer10.mean"]
     assert feature_sets(kinds_of(30)) == {"basic": ["layer20.mean", "layer20.last"],
+                                          "early": ["layer2.mean", "layer10.mean"],
                                           "all": sorted(kinds_of(30))}
     assert "layer1.mean" in kinds_of(1) and len(set(kinds_of(2))) == len(kinds_of(2))
 
@@ -143,7 +145,8 @@ def test_the_tested_prompt_is_not_learned_from() -> None:
     """Each prompt tells of a direction of its own: nothing can be known of it from the others."""
     count = 40
     eye = np.repeat(np.eye(count), 2, axis=0) * np.tile([1.0, -1.0], count)[:, None]
-    table = FeatureTable({i: i for i in range(2 * count)}, {"layer1.mean": eye})
+    table = FeatureTable({i: i for i in range(2 * count)}, {"layer1.mean": eye},
+                         np.arange(2 * count) // 2)
     pairs = [AskedPair(n + 1, n, 2 * n, 2 * n + 1, False, False, RANDOM) for n in range(count)]
     model = InstantModel(table)
     model.learn(pairs)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backbone.model import Backbone
+    from data.records import Response
     from data.store import Store
     from loop.settings import Settings
     from reward.instant.response_features import Array
@@ -21,7 +22,7 @@ PART = 32
 #: Responses that the instant model stands on, those of open tasks and the newest first: a large
 #: import is learned from in part, rather than read for hours.
 MOST = 6000
-#: Setting: the checkpoint whose features the workspace keeps.
+#: Setting: of which checkpoint, and at which depths, the workspace keeps features.
 _OF = "features_of"
 
 
@@ -41,18 +42,21 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     Raises:
         PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
     """
+    from reward.instant.model import DEPTHS, kinds_of
     from reward.instant.response_features import ResponseFeatures
 
-    kept, name = ResponseFeatures(workspace), settings.models.reward_checkpoint
+    kept, name = ResponseFeatures(workspace), f"{settings.models.reward_checkpoint} at {DEPTHS}"
     wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
         return True
     from loop.models import reward_backbone
     from reward.instant.feature_cache import fingerprint
+    from reward.instant.features import layer_count
 
     backbone = reward_backbone(settings.models)
-    checkpoint = fingerprint(backbone)
-    have = kept.ids(checkpoint)
+    kinds = kinds_of(layer_count(backbone))
+    of = " ".join((fingerprint(backbone), *kinds))
+    have = kept.ids(of)
     if not have:
         kept.forget()  # those of another checkpoint
     store.put_setting(_OF, name)
@@ -65,24 +69,22 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     try:
         for start in range(0, len(lacking), PART):
             check()
-            part = lacking[start:start + PART]
-            kept.add(part, _features(store, backbone, part, settings.reward.max_length, check),
-                     checkpoint)
+            part = store.responses.get(lacking[start:start + PART])
+            kept.add([r.id for r in part], [r.prompt_id for r in part],
+                     _features(store, backbone, part, kinds, settings.reward.max_length, check), of)
             on_part((start + len(part)) / len(lacking))
     except _GivesWay:
         return False
     return have.union(lacking).issuperset(wanted)
 
 
-def _features(store: Store, backbone: Backbone, ids: Sequence[int], max_length: int,
+def _features(store: Store, backbone: Backbone, responses: Sequence[Response],
+              kinds: Sequence[str], max_length: int,
               check: Callable[[float], None]) -> dict[str, Array]:
-    from reward.instant.features import FeatureKind, compute, encode_response, layer_count
-    from reward.instant.model import kinds_of
+    from reward.instant.features import FeatureKind, compute, encode_response
 
-    responses = store.responses.get(ids)
     prompts = {i: store.prompts.get(i).messages for i in {r.prompt_id for r in responses}}
     encoded = [encode_response(backbone, prompts[r.prompt_id], r.text, max_length)
                for r in responses]
-    kinds = [FeatureKind.parse(name) for name in kinds_of(layer_count(backbone))]
-    return {str(kind): values
-            for kind, values in compute(backbone, encoded, kinds, check).items()}
+    return {str(kind): values for kind, values in compute(
+        backbone, encoded, [FeatureKind.parse(name) for name in kinds], check).items()}

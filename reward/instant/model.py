@@ -27,9 +27,9 @@ from reward.instant.standard import Standard, prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 #: What is read of a response, as (share of the backbone's depth, pooling): what cross-validation
-#: chose on real votes (docs/reward-model.md). The first two are the basic ones.
-DEPTHS = ((2 / 3, "mean"), (2 / 3, "last"), (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"),
-          (1.0, "last"))
+#: chose on real votes and, the early two, on simulated ones (docs/reward-model.md).
+BASIC, EARLY = ((2 / 3, "mean"), (2 / 3, "last")), ((1 / 15, "mean"), (1 / 3, "mean"))
+DEPTHS = (*BASIC, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY)
 #: Leading directions that are kept, and the prior's spread until there are labels to choose it by.
 COMPONENTS, SPREAD = 120, 0.5
 #: log ν before there are answers: a tie is as likely as either side of an even pair.
@@ -43,18 +43,22 @@ _MOST_PAIRS, _MOST_TEXTS = 2000, 2000
 _REFIT_AFTER = 0.1
 
 
-def kinds_of(blocks: int) -> list[str]:
+def kinds_of(blocks: int, depths: Sequence[tuple[float, str]] = DEPTHS) -> list[str]:
     """The kinds of features that are read of a backbone of so many blocks."""
     return list(dict.fromkeys(f"layer{max(1, round(blocks * depth))}.{pooling}"
-                              for depth, pooling in DEPTHS))
+                              for depth, pooling in depths))
 
 
 def feature_sets(kinds: Sequence[str]) -> dict[str, list[str]]:
-    """Sets to choose among, from the kinds that are kept: the basic two, and all of them."""
+    """Sets to choose among, from the kinds that are kept: what the words are (`early`), what the
+    text comes to (`basic`), and all of them."""
     blocks = max(int(kind.removeprefix("layer").partition(".")[0]) for kind in kinds)
-    basic = [kind for kind in kinds_of(blocks)[:2] if kind in kinds]
+    early, basic = ([kind for kind in kinds_of(blocks, depths) if kind in kinds]
+                    for depths in (EARLY, BASIC))
     whole = sorted(kinds)
-    return {"basic": basic or whole, **({"all": whole} if len(whole) > len(basic) else {})}
+    sets = {"basic": basic or whole, "early": early, "all": whole}
+    return {name: found for name, found in sets.items()
+            if found and (name != "all" or len(found) > len(sets["basic"]))}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class InstantModel:
         self.features = features
         sets = feature_sets(list(features.kinds))
         values = features.side_by_side(sets.get(self.setup.features, sets["basic"]))
-        self.standard = _standard(values)
+        self.standard = _standard(values, features.prompts)
         self.table = self.standard.of(values)
         self.precision = prior_precision(values.shape[1], self.setup.spread)[
             :self.table.shape[1]]
@@ -194,17 +198,22 @@ class InstantModel:
         place[used] = np.arange(len(used))
         data = Comparisons(place[data.first], place[data.second], data.outcomes, data.groups)
         prepared = prepare({name: self.features.side_by_side(kinds)[used]
-                            for name, kinds in sets.items()}, components=COMPONENTS)
+                            for name, kinds in sets.items()}, components=COMPONENTS,
+                           groups=self.features.prompts[used])
         best = choose_features(prepared, data, spreads=SPREADS)[0]
         self.setup = Setup(best.features.name, best.spread, answers)
         self.use(self.features)
 
 
-def _standard(values: Array) -> Standard:
-    """By a random part of the responses where they are many: directions need no more."""
+def _standard(values: Array, prompts: Array) -> Standard:
+    """By the responses to a random part of the prompts where they are many: directions need no
+    more."""
     if len(values) > _MOST_TEXTS:
-        values = values[np.random.default_rng(0).permutation(len(values))[:_MOST_TEXTS]]
-    return standardise(values, COMPONENTS)
+        known = np.unique(prompts)
+        most = max(1, _MOST_TEXTS * len(known) // len(values))
+        part = np.isin(prompts, np.random.default_rng(0).permutation(known)[:most])
+        values, prompts = values[part], prompts[part]
+    return standardise(values, COMPONENTS, groups=prompts)
 
 
 def _as_it_is(width: int) -> Standard:

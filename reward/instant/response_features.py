@@ -24,7 +24,7 @@ from data.errors import PrefloopError
 
 Array = np.ndarray[Any, Any]
 FOLDER = "features"
-_IDS, _OF = "ids", "checkpoint"
+_IDS, _PROMPTS, _OF = "ids", "prompts", "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class FeatureTable:
     """Response id -> row."""
     kinds: Mapping[str, Array]
     """Kind -> [N, d] float32."""
+    prompts: Array
+    """[N] id of the prompt that each response answers."""
 
     def side_by_side(self, names: Sequence[str]) -> Array:
         """[N, d of all] several kinds as one table."""
@@ -72,22 +74,25 @@ class ResponseFeatures:
             PrefloopError: a file cannot be read.
         """
         rows: dict[int, int] = {}
-        parts: dict[str, list[Array]] = {}
+        parts: dict[str, list[Array]] = {_PROMPTS: []}
         for name in self.files():
             with _reading(self.folder / name), safe_open(self.folder / name, "np") as file:
                 ids = file.get_tensor(_IDS)
                 keep = np.array([i not in rows and (wanted is None or i in wanted)
                                  for i in ids.tolist()], bool)
                 rows.update({i: len(rows) + n for n, i in enumerate(ids[keep].tolist())})
-                for kind in set(file.keys()) - {_IDS}:
+                for kind in {*file.keys(), _PROMPTS} - {_IDS}:
                     parts.setdefault(kind, []).append(file.get_tensor(kind)[keep])
         if len({len(several) for several in parts.values()}) > 1:
             raise PrefloopError(f"{self.folder}: files of different kinds of features; remove the "
                                 "folder, and they are computed again")
-        return FeatureTable(rows, {kind: np.concatenate(parts[kind]) for kind in sorted(parts)})
+        prompts = np.concatenate([*parts.pop(_PROMPTS), np.zeros(0, np.int64)])
+        return FeatureTable(rows, {kind: np.concatenate(parts[kind]) for kind in sorted(parts)},
+                            prompts)
 
-    def add(self, ids: Sequence[int], kinds: Mapping[str, Array], checkpoint: str) -> None:
-        """Keep the features ([n, d] of each kind) of some responses.
+    def add(self, ids: Sequence[int], prompts: Sequence[int], kinds: Mapping[str, Array],
+            checkpoint: str) -> None:
+        """Keep the features ([n, d] of each kind) of some responses, each with its prompt's id.
 
         Raises:
             PrefloopError: the folder cannot be written.
@@ -96,7 +101,7 @@ class ResponseFeatures:
         partial = self.folder / f".{name}.{os.getpid()}.partial"
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            save_file({_IDS: np.array(ids, np.int64),
+            save_file({_IDS: np.array(ids, np.int64), _PROMPTS: np.array(prompts, np.int64),
                        **{kind: np.ascontiguousarray(values, np.float32)
                           for kind, values in kinds.items()}}, partial,
                       metadata={_OF: checkpoint})
