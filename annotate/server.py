@@ -34,14 +34,6 @@ CLOSED_PATHS = ("/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
 _SIGN_ON_PATHS = (oidc.LOGIN_PATH, oidc.CALLBACK_PATH)
 _NEVER_PATHS = ("/auth/logout",)
 
-#: What Streamlit's page asks of whoever hosts it. As Streamlit's own answer, but for dialogs: the
-#: one of a lost connection took the focus, and so the words, from whoever was typing, to speak of
-#: terminals. The page's header and the labeling page say that the server is away.
-_HOST_PATH = "/_stcore/host-config"
-HOST_CONFIG = {"allowedOrigins": [], "useExternalAuthToken": False, "blockErrorDialogs": True,
-               "enableCustomParentMessages": False, "enforceDownloadInNewTab": False,
-               "metricsUrl": "", "resourceCrossOriginMode": None}
-
 _FINISH = b"/signin/done"
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=15552000")
 Headers = list[tuple[bytes, bytes]]
@@ -75,6 +67,15 @@ OPTIONS: dict[str, Any] = {
     **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
     **{f"theme.dark.{name}": value for name, value in _DARK.items()},
 }
+
+#: What Streamlit's page asks of whoever hosts it. As Streamlit's own answer, but for dialogs: the
+#: one of a lost connection took the focus, and so the words, from whoever was typing, to speak of
+#: terminals. The page's header and the labeling page say that the server is away.
+_HOST_PATH = "/_stcore/host-config"
+_HOST_CONFIG = {
+    "allowedOrigins": OPTIONS["client.allowedOrigins"], "blockErrorDialogs": True,
+    "useExternalAuthToken": False, "enableCustomParentMessages": False,
+    "enforceDownloadInNewTab": False, "metricsUrl": "", "resourceCrossOriginMode": None}
 
 
 def content_security_policy() -> str:
@@ -121,7 +122,7 @@ class SafeHeaders:
             await with_headers({"type": "http.response.start", "status": 404, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         elif scope["path"] == _HOST_PATH:
-            answer = JSONResponse(HOST_CONFIG, headers={"cache-control": "no-cache"})
+            answer = JSONResponse(_HOST_CONFIG, headers={"cache-control": "no-cache"})
             await answer(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)

@@ -28,11 +28,15 @@ STYLE = """<style>
   border-left: 3px solid color-mix(in srgb, currentColor 25%, transparent) }
 .pf-text math { font-size: 1.08em; max-width: 100%; overflow-x: auto; overflow-y: hidden }
 .pf-text math[display=block] { display: block math; margin: .4em 0 }
-/* The server is away: said where every page has its header. */
-[data-testid=stConnectionStatus] { padding: .2rem .7rem; border-radius: .5rem; font-weight: 600;
-  color: light-dark(#5c3b00, #ffe2b0); background: light-dark(#ffe9c4, #4a3510) }
-[data-testid=stConnectionStatus]::after { content: "The server is away; trying again" }
-[data-testid=stConnectionStatus] label { display: none }
+/* Said on every page, once it has lasted a while. */
+.stApp:not([data-test-connection-state=CONNECTED])::before {
+  content: "The server is away. Trying again …"; position: fixed;
+  z-index: 1000000; top: .4rem; left: 50%; transform: translateX(-50%);
+  width: max-content; max-width: 90vw;
+  padding: .35rem .9rem; border-radius: .5rem; font-weight: 600; pointer-events: none;
+  color: light-dark(#5c3b00, #ffe2b0); background: light-dark(#ffe9c4, #4a3510);
+  animation: pf-away .2s 2s backwards }
+@keyframes pf-away { from { opacity: 0 } }
 .pf-address, .pf-empty { opacity: .78; font-size: .9em }
 .pf-pane { max-height: 24rem; overflow-y: auto; padding-right: .4rem; scrollbar-width: thin }
 .pf-pane:focus-visible { outline: 2px solid currentColor; outline-offset: 4px }

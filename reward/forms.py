@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
 from reward.combined import CombinedReward, LinearPart, fit_weights
@@ -31,6 +30,7 @@ from reward.instant.comparisons import comparisons_of
 from reward.instant.features import FeatureKind, compute, encode_response, layer_count
 from reward.instant.linear import fit_linear
 from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
+from reward.instant.response_features import FeatureTable
 from reward.model import RewardModel
 from reward.report.votes import Array, Votes, as_dict, ratio
 
@@ -92,13 +92,17 @@ def unchosen(config: RewardConfig) -> dict[str, Any]:
 
 
 def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence[Example],
-                seed: int = 0, on_batch: Callable[[float], None] | None = None) -> Chosen:
+                seed: int = 0, known: FeatureTable | None = None,
+                on_batch: Callable[[float], None] | None = None) -> Chosen:
     """Fit a linear head to what a LoRA model learned from, and choose by what neither did.
+
+    Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
+    share of the others that is done.
 
     Raises:
         BadInput: the linear head has nothing to learn from.
     """
-    part, about = _linear_part(lora.backbone, train, lora.max_length, on_batch)
+    part, about = _linear_part(lora, train, known, on_batch)
     linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
     votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
     odds = np.stack([vote.differences for vote in votes], axis=1)
@@ -135,16 +139,20 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
                      for form in FORMS if form != best}}
 
 
-def _linear_part(backbone: Backbone, train: Sequence[Example], max_length: int,
+def _linear_part(lora: RewardModel, train: Sequence[Example], known: FeatureTable | None,
                  on_batch: Callable[[float], None] | None) -> tuple[LinearPart, dict[str, Any]]:
     """The head of the training comparisons, its features and spread chosen within them."""
     rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
-    encoded = [encode_response(backbone, e.messages, text, max_length)
-               for e in train for text in e.texts.values()]
     sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
-            for name, kinds in feature_sets(kinds_of(layer_count(backbone))).items()}
-    found = compute(backbone, encoded, sorted({k for kinds in sets.values() for k in kinds}),
-                    on_batch)
+            for name, kinds in feature_sets(kinds_of(layer_count(lora.backbone))).items()}
+    kinds = sorted({kind for several in sets.values() for kind in several})
+    if known is not None and known.rows.keys() >= rows.keys():
+        places = [known.rows[i] for i in rows]
+        found = {kind: known.kinds[str(kind)][places] for kind in kinds}
+    else:
+        found = compute(lora.backbone, [
+            encode_response(lora.backbone, e.messages, text, lora.max_length)
+            for e in train for text in e.texts.values()], kinds, on_batch)
     values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
     answers = comparisons_of(train, rows)
     newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,12 @@ def type_reason(page: Page, text: str) -> None:
     page.keyboard.press("r")
     page.keyboard.type(text)
     page.keyboard.press("Escape")
+
+
+def said_by_the_app(page: Page) -> str:
+    """What stands at the top of any page while there is no connection."""
+    return str(page.evaluate(
+        "getComputedStyle(document.querySelector('.stApp'), '::before').content"))
 
 
 def test_drafts_survive_a_reload_and_belong_to_their_person(
@@ -155,11 +161,13 @@ def test_answers_survive_a_killed_server_and_a_reload(
         kill(server)
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("1 answer not saved yet")
-        expect(page.get_by_test_id("stConnectionStatus")).to_be_visible()
+        page.wait_for_timeout(2500)
+        assert "The server is away" in said_by_the_app(page)
         type_reason(page, "typed while away")
     assert len(store.comparisons.current()) == 1
     with serving(tmp_path, port) as server:
         expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)  # by itself
+        assert said_by_the_app(page) == "none"
         expect(page.get_by_role("textbox", name="Reason")).to_have_value("typed while away")
         kill(server)
         key(page, "3")
@@ -207,7 +215,12 @@ def test_a_lost_connection_is_said_and_a_page_left_meanwhile_does_not_break(
     expect(page.locator(".pf-unsaved")).to_contain_text("3 changes not saved yet")
     page.get_by_role("link", name="My answers").click()
     one.context.set_offline(False)
-    expect(page.get_by_role("heading", name="My answers")).to_be_visible(timeout=LONG)
+    heading = page.get_by_role("heading", name="My answers")
+    with suppress(AssertionError):
+        expect(heading).to_be_visible()
+    if not heading.is_visible():  # the click was lost with the connection
+        page.get_by_role("link", name="My answers").click()
+    expect(heading).to_be_visible(timeout=LONG)
     page.wait_for_timeout(1500)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert "encountered an error" not in page.locator("body").inner_text()

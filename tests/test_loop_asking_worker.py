@@ -23,9 +23,11 @@ from data.records import Answer, NewResponse
 from data.store import Store
 from loop.asking.extracting import extract_features
 from loop.asking.instant import instant_beside
+from loop.models import reward_backbone
 from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
 from reward.examples import PreferenceData, from_store
+from reward.instant import model
 from reward.instant.response_features import ResponseFeatures
 
 assert one_thread  # a fixture, used by every test here
@@ -75,6 +77,18 @@ def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: P
                not np.allclose(before[kind], after[kind]) for kind in before)
 
 
+def test_what_is_read_at_other_depths_is_read_anew(workspace: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    store, found, kept = Store.of_workspace(workspace), read_settings(workspace), ResponseFeatures(
+        workspace)
+    assert extract_features(store, workspace, found)
+    files, table = kept.files(), kept.read()
+    assert {store.responses.get([i])[0].prompt_id for i in table.rows} == set(table.prompts)
+    monkeypatch.setattr(model, "DEPTHS", model.BASIC)
+    assert extract_features(store, workspace, found)
+    assert kept.files() == files and set(kept.read().kinds) == set(model.kinds_of(2, model.BASIC))
+
+
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
     me = store.people.add("Ann")
@@ -85,18 +99,19 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
     data = from_store(store)
     context: Any = SimpleNamespace(store=store, workspace=workspace,
                                    settings=read_settings(workspace))
+    backbone = reward_backbone(context.settings.models)
     heard = Recorder(stop_after=2)
     with pytest.raises(Stopped):  # what was computed by then is kept
-        instant_beside(context, data, heard)
+        instant_beside(context, backbone, data, heard)
     assert heard.fractions == [0.0, 1.0]
-    found = instant_beside(context, data, Silent())["instant_accuracy"]
+    found = instant_beside(context, backbone, data, Silent())["instant_accuracy"]
     # "the cat" is always better than "a dog by the sea": any model learns that.
     assert found["value"] == 1.0 and found["n"] == len(data.held_out) > 0
     assert ResponseFeatures(workspace).ids() == set(store.asking.responses())
-    assert instant_beside(context, PreferenceData(data.train, ()), Silent()) == {}
+    assert instant_beside(context, backbone, PreferenceData(data.train, ()), Silent()) == {}
     for name in ResponseFeatures(workspace).files():
         (workspace / "features" / name).write_bytes(b"nothing")
-    assert "cannot be read" in instant_beside(context, data, Silent())["instant_missing"]
+    assert "cannot be read" in instant_beside(context, backbone, data, Silent())["instant_missing"]
 
 
 def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:

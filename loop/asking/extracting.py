@@ -32,12 +32,13 @@ class _GivesWay(Exception):
 
 def extract_features(store: Store, workspace: Path, settings: Settings,
                      give_way: Callable[[], bool] = lambda: False, most: int = MOST,
-                     on_part: Callable[[float], None] = lambda share: None) -> bool:
+                     on_part: Callable[[float], None] = lambda share: None,
+                     backbone: Backbone | None = None, wanted: Sequence[int] | None = None) -> bool:
     """Compute and keep what is lacking, tasks that wait first; whether nothing is lacking now.
 
     `give_way` is asked often; once it says so, the work ends at the next safe point. No more than
-    `most` responses are computed. `on_part` hears the share that is done; what it raises ends the
-    work as well.
+    `most` responses are computed, of those `wanted` where they are given. `on_part` hears the share
+    that is done; what it raises ends the work as well. A `backbone` that is at hand is used.
 
     Raises:
         PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
@@ -46,15 +47,18 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     from reward.instant.response_features import ResponseFeatures
 
     kept, name = ResponseFeatures(workspace), f"{settings.models.reward_checkpoint} at {DEPTHS}"
-    wanted = store.asking.responses()[:MOST]
+    if wanted is None:
+        wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
         return True
-    from loop.models import reward_backbone
     from reward.instant.feature_cache import fingerprint
     from reward.instant.features import layer_count
 
-    backbone = reward_backbone(settings.models)
-    kinds = kinds_of(layer_count(backbone))
+    if backbone is None:
+        from loop.models import reward_backbone
+
+        backbone = reward_backbone(settings.models)
+    kinds = kinds_of(layer_count(backbone), DEPTHS)
     of = " ".join((fingerprint(backbone), *kinds))
     have = kept.ids(of)
     if not have:

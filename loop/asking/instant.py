@@ -6,22 +6,41 @@ took a second has not earned its time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from data.errors import PrefloopError
 from loop.context import JobContext
 
 if TYPE_CHECKING:
+    from backbone.model import Backbone
     from data.asking import AskedPair
     from data.progress import Progress
     from reward.examples import PreferenceData
+    from reward.instant.response_features import FeatureTable
 
 
-#: Responses whose features a training job computes itself, where no worker has done so before.
+#: Responses whose features a training job computes for the comparison alone, where no worker has
+#: done so before.
 MOST_READ = 512
 
 
-def instant_beside(context: JobContext, data: PreferenceData,
+def read_features(context: JobContext, backbone: Backbone, data: PreferenceData,
+                  on_part: Callable[[float], None]) -> FeatureTable | None:
+    """The features of what a training job learns from; none where they cannot be kept."""
+    from loop.asking.extracting import extract_features
+    from reward.instant.response_features import ResponseFeatures
+
+    wanted = [i for example in data.train for i in example.texts]
+    try:
+        extract_features(context.store, context.workspace, context.settings, most=len(wanted),
+                         on_part=on_part, backbone=backbone, wanted=wanted)
+        return ResponseFeatures(context.workspace).read(set(wanted))
+    except PrefloopError:
+        return None
+
+
+def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData,
                    progress: Progress) -> dict[str, Any]:
     """`instant_accuracy` on the held-out pairs of a training job's data, for its metrics.
 
@@ -43,7 +62,7 @@ def instant_beside(context: JobContext, data: PreferenceData,
     read(0.0)
     try:
         extract_features(context.store, context.workspace, context.settings, most=MOST_READ,
-                         on_part=read)
+                         on_part=read, backbone=backbone)
         model = InstantModel(ResponseFeatures(context.workspace).read())
         model.learn(pairs)
     except (PrefloopError, ValueError, ArithmeticError) as error:

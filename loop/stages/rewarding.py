@@ -53,7 +53,8 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         context, metrics, trained.data.held_out,
         _version_before(context, len(context.store.versions.reward_models())),
         Part(context.progress, _CHOSEN, _COMPARED))
-    metrics |= instant_beside(context, trained.data, Part(context.progress, _COMPARED, 1.0))
+    metrics |= instant_beside(context, backbone, trained.data,
+                              Part(context.progress, _COMPARED, 1.0))
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     model.save(context.workspace / path)
@@ -68,15 +69,21 @@ def train_reward(context: JobContext) -> dict[str, Any]:
 def _in_its_best_form(context: JobContext, trained: TrainedReward,
                       progress: Progress) -> tuple[Scorer, dict[str, Any]]:
     """What the version is to be, with its report, which says under `selection` why it is that."""
+    from loop.asking.instant import read_features
     from reward.evaluate import evaluate
     from reward.forms import choose_form, unchosen
     from reward.model import RewardModel as Single
 
     if not trained.data.selection or not isinstance(trained.model, Single):
         return trained.model, {**trained.metrics, "selection": unchosen(context.settings.reward)}
+
+    def hear(share: float) -> None:
+        progress.update(0.5 * share, "a linear head, to choose the better")
+
+    hear(0.0)
+    known = read_features(context, trained.model.backbone, trained.data, hear)
     chosen = choose_form(trained.model, trained.data.train, trained.data.selection, context.seed,
-                         lambda share: progress.update(
-                             0.5 * share, "a linear head, to choose the better"))
+                         known, hear)
     metrics = trained.metrics
     selection = {**chosen.document, "lora_scale": {
         "mean": metrics["score_mean"], "std": metrics["score_std"]}}

@@ -1,0 +1,135 @@
+"""The form of a version in training jobs: chosen, said, kept, and the same after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from safetensors.numpy import load_file
+
+from backbone.config import ModelConfig
+from data.errors import BadInput
+from data.progress import Stopped
+from data.store import Store
+from loop import cli
+from loop.workspace import Plan, make_workspace
+from reward.config import RewardConfig
+from reward.forms import LEAST_PROMPTS
+
+CONFIG = RewardConfig(epochs=4, responses_per_step=16, learning_rate=1e-2)
+Array = np.ndarray[Any, Any]
+
+
+Make = Callable[[bool], Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A workspace with preferences; those on held-out prompts turned round, if asked for."""
+    from data.prompts import split_of
+
+    def made(turned: bool) -> Path:
+        folder = tmp_path / f"turned-{turned}"
+        make_workspace(folder, Plan(ModelConfig(checkpoint=str(_checkpoint(tmp_path))),
+                                    starter_prompts=False))
+        rows = []
+        for n in range(100):
+            prompt = f"tell me about the {('cat', 'dog', 'sea', 'house')[n % 4]} number {n}"
+            texts = [f"yes {n}", f"no no never {n}"]
+            held_out = split_of([{"role": "user", "content": prompt}]) == "held_out"
+            if held_out and turned:
+                texts.reverse()
+            rows.append({"prompt": prompt, "chosen": texts[0], "rejected": texts[1]})
+        (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
+                        "--workspace", str(folder)]) == 0
+        return folder
+
+    return made
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder / "tiny" if (folder / "tiny").exists() else tiny_checkpoint(folder)
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_held_out_prompts_have_no_say(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    made = []
+    for turned in (False, True):
+        at = ["--workspace", str(make(turned)), "--epochs", "1"]
+        made.append((ask(capsys, "train-reward", *at), tensors(Path(at[1]))))
+    (one, first), (other, second) = made
+    assert one["selection"] == other["selection"] and one["selection"]["pairs"] >= LEAST_PROMPTS
+    assert first == second
+    accuracy = [found["held_out_accuracy"]["value"] for found in (one, other)]
+    assert accuracy[0] == pytest.approx(1 - accuracy[1]), "they are what the report is on"
+
+
+def tensors(workspace: Path) -> dict[str, bytes]:
+    """The newest version's numbers, to the bit; only the order of a file's notes is chance."""
+    folder = workspace / Store.of_workspace(workspace).versions.reward_models()[-1].path
+    return {f"{path.name}/{name}": values.tobytes() for path in folder.glob("*.safetensors")
+            for name, values in load_file(path).items()}
+
+
+def test_the_version_is_what_was_chosen_wherever_it_is_used(
+        make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make(False)
+    at = ["--workspace", str(workspace)]
+    # one step of training leaves a LoRA model that knows little: the linear head is better
+    made = ask(capsys, "train-reward", *at, "--epochs", "1", "--responses-per-step", "256",
+               "--learning-rate", "1e-5")
+    selection = made["selection"]
+    assert selection["form"] in ("linear", "combined")
+    store = Store.of_workspace(workspace)
+    (version,) = store.versions.reward_models()
+    assert version.metrics["selection"] == selection
+    assert made["train"]["prompts"] + selection["prompts"] + made["prompts"] == 100
+    again = ask(capsys, "eval-reward", *at)
+    assert again["held_out_accuracy"] == made["held_out_accuracy"]
+    assert again["cross_entropy"]["value"] == pytest.approx(made["cross_entropy"]["value"],
+                                                            rel=1e-4)
+    assert again["selection"] == selection
+    assert made["held_out_accuracy"]["value"] > 0.9
+    ask(capsys, "ppo", *at, "--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4",
+        "--steps", "1", "--force")
+    first = tensors(workspace)
+    assert any(name.startswith("linear-0") for name in first)
+    # stopped while the form is being chosen: the same version in the end
+    from loop.jobs import JobProgress
+
+    update = JobProgress.update
+
+    def stop(self: JobProgress, fraction: float, message: str) -> None:
+        if message.startswith("a linear head"):
+            raise Stopped("enough")
+        update(self, fraction, message)
+
+    monkeypatch.setattr(JobProgress, "update", stop)
+    same = ["train-reward", *at, "--epochs", "1", "--responses-per-step", "256",
+            "--learning-rate", "1e-5"]
+    assert cli.run(same) != 0
+    monkeypatch.setattr(JobProgress, "update", update)
+    job = max(job.id for job in store.jobs.all())
+    resumed = ask(capsys, "train-reward", *at, "--resume", str(job))
+    assert resumed["selection"] == selection
+    assert tensors(workspace) == first and resumed["reward_model"] != version.name
+
+
+def test_wrong_settings_are_named() -> None:
+    for values, flag in (({"form": "linear"}, "--form"), ({"selection_share": 0.0}, "--selection"),
+                         ({"selection_share": 1.0}, "--selection-share")):
+        with pytest.raises(BadInput, match=flag):
+            RewardConfig(**values)  # type: ignore[arg-type]
