@@ -101,7 +101,6 @@ class Worker:
             if self._answered(child.stdout, _POLL):
                 return
             if child.poll() is not None and self._reading:  # it had not come to the job yet
-                self._give_up_reading(child)
                 child = self._live_child()
                 self._tell(child, str(job.id))
             elif child.poll() is not None:
@@ -115,6 +114,7 @@ class Worker:
 
     def _let_features_be_read(self) -> None:
         """Wait for a job; meanwhile the child may read features."""
+        self._give_up_reading()
         child = self._child
         if child is None or child.poll() is not None:
             time.sleep(_POLL)
@@ -124,15 +124,15 @@ class Worker:
             self._reading = True
             self._tell(child, FEATURES)
         self._answered(child.stdout, _POLL)
-        if self._reading and child.poll() is not None:
-            self._give_up_reading(child)
 
-    def _give_up_reading(self, child: subprocess.Popen[bytes]) -> None:
-        """The child died of reading features: until others come they are not asked for again."""
+    def _give_up_reading(self) -> None:
+        """If the child died of reading features: until others come they are not asked for again."""
+        if not self._reading or self._child is None or self._child.poll() is None:
+            return
         self._reading = False
         self._asking.features_read()
         _log("reading features ended its process "
-             f"({how_it_ended(child.returncode)}){self._last_words()}; labeling goes on")
+             f"({how_it_ended(self._child.returncode)}){self._last_words()}; labeling goes on")
 
     @staticmethod
     def _tell(child: subprocess.Popen[bytes], order: str) -> None:
@@ -178,6 +178,7 @@ class Worker:
                                      f"({how_it_ended(child.returncode)}){self._last_words()}")
 
     def _live_child(self) -> subprocess.Popen[bytes]:
+        self._give_up_reading()
         if self._child is None or self._child.poll() is not None:
             self._reading, self._unread = False, b""
             log = self.workspace / "logs" / CHILD_LOG

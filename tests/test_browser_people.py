@@ -87,10 +87,13 @@ def test_what_is_pressed_next_is_meant_for_whoever_was_added(server: Server,
     settled(page)
     assert chosen(page) == "Iris New"
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("")
+    link = page.get_by_test_id("stCode")
+    first = link.inner_text()
     page.get_by_role("button", name="New sign-in link").click()
+    expect(link).not_to_have_text(first)
     expect(page.get_by_text("The sign-in link of Iris New.")).to_be_visible()
     settled(page)
-    code = page.get_by_test_id("stCode").inner_text().strip().split("code=")[1]
+    code = link.inner_text().strip().split("code=")[1]
     found = people.of_code(code)
     assert found is not None and found.name == "Iris New"
     page.get_by_text("Add several at once").click()
