@@ -32,7 +32,7 @@ up: install ## install, then run the app and the worker over runs/default
 install: $(VENV)/installed ## make the environment in .venv
 
 test: $(VENV)/installed-test ## install what tests need, then run all tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-test ## ruff, mypy and import-linter
 	@$(BIN)/python -m ruff check .

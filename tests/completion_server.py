@@ -166,6 +166,8 @@ class Handler(BaseHTTPRequestHandler):
 
     model: Model
     state: State
+    working = 0
+    """1 while a completion is being made here."""
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
@@ -236,12 +238,18 @@ class Handler(BaseHTTPRequestHandler):
             state.asked.append(body)
             state.headers.append(dict(self.headers))
             state.now += 1
+            self.working = 1
             state.most = max(state.most, state.now)
         try:
             self._answer(body)
         finally:
-            with state.lock:
-                state.now -= 1
+            self._worked()
+
+    def _worked(self) -> None:
+        """Before the answer is sent: whoever has it may ask again at once."""
+        with self.state.lock:
+            self.state.now -= self.working
+            self.working = 0
 
     def _answer(self, body: dict[str, Any]) -> None:
         state, name = self.state, body["model"]
@@ -301,6 +309,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _text(self, status: int, text: str, *headers: tuple[str, str]) -> None:
         data = text.encode()
+        self._worked()
         self.send_response(status)
         for header in headers:
             self.send_header(*header)

@@ -80,7 +80,7 @@ def test_a_lead_sees_the_figures_and_adds_people(
     expect(facts.filter(has_text="Agreement")).to_contain_text(re.compile(r"100 %.*n = 4", re.S))
     expect(facts.filter(has_text="beats the reference")).to_contain_text(
         re.compile(r"100 %.*n = 8", re.S))
-    expect(one.page.get_by_text(f"{robot.name} (simulated)")).to_be_visible()
+    expect(one.page.get_by_role("link", name=f"{robot.name} (simulated)")).to_be_visible()
     open_page(one.page, "People")
     name = f"Newcomer {next(_names)}"
     one.page.get_by_role("textbox", name="Name").fill(name)
