@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import one_thread, tiny_checkpoint
+from processes import starter, wait_for
 from reward_world import Recorder
 
 from backbone.config import ModelConfig
@@ -114,27 +114,10 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
     assert "cannot be read" in instant_beside(context, backbone, data, Silent())["instant_missing"]
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def start(workspace: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        started.append(subprocess.Popen(
-            [sys.executable, "-m", "loop", "worker", "--workspace", str(workspace)],
-            stderr=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with starter([sys.executable, "-m", "loop", "worker", "--workspace", str(workspace)]) as start:
+        yield start
 
 
 def children_of(pid: int) -> list[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import starter, wait_for
 
 from data.errors import PrefloopError
 from data.records import Job, Message, NewResponse
@@ -108,28 +109,12 @@ def store(workspace: Path) -> Store:
 
 @pytest.fixture
 def start(workspace: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        started.append(subprocess.Popen([sys.executable, "-c", WORKER, str(workspace)],
-                                        stderr=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with starter([sys.executable, "-c", WORKER, str(workspace)]) as start:
+        yield start
 
 
 def run_queue(workspace: Path) -> None:
     subprocess.run([sys.executable, "-c", WORKER, str(workspace), "once"], check=True, timeout=60)
-
-
-def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def running(store: Store, job: Job) -> bool:

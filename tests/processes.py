@@ -1,0 +1,31 @@
+"""Processes that a test starts, and waiting for what they do."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+    """Until it is so. Fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def starter(command: Sequence[str]) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts the command as often as it is called; what still runs in the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
