@@ -179,6 +179,21 @@ def settled(page: Page) -> None:
         "data-test-script-state", "notRunning", timeout=20_000)
 
 
+def unfold(page: Page, title: Locator) -> None:
+    """Open an expander and wait until it lies still.
+
+    While it unfolds, what is in it moves: a press would begin on a button and end beside it.
+    """
+    title.click()
+    settled(page)
+    moving = "document.getAnimations().some((one) => one.playState === 'running')"
+    heights = [-1.0]
+    while len(set(heights[-3:])) > 1 or len(heights) < 4 or page.evaluate(moving):
+        assert len(heights) < 100, f"the page never lay still: {heights[-5:]}"
+        page.wait_for_timeout(100)
+        heights.append(page.evaluate("document.querySelector('.stMain').scrollHeight"))
+
+
 def open_page(page: Page, name: str) -> None:
     """Go to one of the app's pages by its name in the menu."""
     page.get_by_test_id("stTopNavLink").filter(has_text=name).click()

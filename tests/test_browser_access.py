@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from accessibility import LOOKS, violations
-from browser import Server, Visit, key, settled, sides, sign_in
+from browser import Server, Visit, key, settled, sides, sign_in, unfold
 from playwright.sync_api import expect
 
 from data.assignments import AssignmentRules
@@ -75,7 +75,7 @@ def test_every_other_page(server: Server, person: Callable[..., Labeler],
     settled(page)
     page.goto(f"{server.url}/answers")
     settled(page)
-    page.get_by_text("better · Question").first.click()
+    unfold(page, page.get_by_text("better · Question").first)
     expect(page.get_by_role("button", name="Save the change")).to_be_visible()
     found += violations(page)
     for path in pages():

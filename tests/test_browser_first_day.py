@@ -24,6 +24,7 @@ from browser import (
     sign_in,
     status,
     stored,
+    unfold,
 )
 from playwright.sync_api import Page, expect
 
@@ -73,7 +74,7 @@ def test_a_response_that_was_cut_off_says_so(server: Server, newcomer: Newcomer,
     key(page, "1")
     expect(status(page)).to_contain_text("Saved")
     open_page(page, "My answers")
-    page.get_by_text("better · Why?").click()
+    unfold(page, page.get_by_text("better · Why?"))
     expect(page.get_by_text(CUT_OFF)).to_have_count(1)
     page.get_by_role("button", name="Save the change").click()
     expect(page.get_by_text("Nothing was changed, and nothing saved.")).to_be_visible()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, open_page, settled
+from browser import Newcomer, Server, open_page, settled, unfold
 from leads_world import CARELESS, CREW, LeadsWorld, section
 from playwright.sync_api import expect
 
@@ -48,7 +48,7 @@ def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer
     page.get_by_role("textbox", name="Guidelines").fill("Second thoughts")
     page.get_by_role("button", name="Save guidelines").click()
     expect(page.get_by_text("Saved: version 2 of the guidelines")).to_be_visible()
-    page.get_by_text(re.compile("^Version 1 ")).click()
+    unfold(page, page.get_by_text(re.compile("^Version 1 ")))
     page.get_by_role("button", name="Put in force again").click()
     expect(page.get_by_text("Saved: version 3 of the guidelines")).to_be_visible()
     assert [g.version for g in questions.all_guidelines()] == [3, 2, 1]
@@ -95,7 +95,7 @@ def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, newcomer: Ne
     winner = server.store.responses.get(new.answer.ranking[0])[0]
     assert new.practice and winner.text.replace("**", "") == left
     assert new.explanation == "It answers what was asked."
-    page.get_by_text(re.compile("^Practice · Question 42")).click()
+    unfold(page, page.get_by_text(re.compile("^Practice · Question 42")))
     expect(page.get_by_text("has a known answer now")).to_have_count(0)  # and all below moves up
     settled(page)
     page.get_by_role("button", name="Retire").click()
@@ -166,7 +166,7 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     first = page.get_by_test_id("stExpander").first
     expect(first).to_contain_text(
         f"disagreement {hottest.heat:.2f}, n = {hottest.answers} · Question")
-    first.locator("summary").click()
+    unfold(page, first.locator("summary"))
     expect(page.locator(".pf-pane")).to_have_count(2)
     assert "secret" not in page.content()  # who wrote what
     texts = page.locator(".pf-pane").all_inner_texts()
@@ -192,7 +192,7 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     assert store.responses.get([stored.winner])[0].text.replace("**", "") == texts[1]
     assert stored.first_shown_won is False  # it is recorded as it was shown
     page.get_by_text("Show decided ones").click()
-    page.get_by_test_id("stExpander").filter(has_text="decided").locator("summary").click()
+    unfold(page, page.get_by_test_id("stExpander").filter(has_text="decided").locator("summary"))
     overridden = [store.people.get(store.comparisons.get(i).labeler_id).name
                   for i in decision.overrides]
     note = page.locator(".pf-calm")
@@ -204,7 +204,7 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
 def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer: Newcomer) -> None:
     page, people = newcomer("lead")[1].page, server.store.people
     open_page(page, "People")
-    page.get_by_text("Add several at once").click()
+    unfold(page, page.get_by_text("Add several at once"))
     names = page.get_by_role("textbox", name="Names, one a line")
     names.fill(f"Nora\n{CARELESS}")
     page.get_by_role("button", name="Add all").click()

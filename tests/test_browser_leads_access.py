@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import violations
-from browser import Newcomer, Server, settled
+from browser import Newcomer, Server, settled, unfold
 from leads_world import LeadsWorld, section
 from playwright.sync_api import expect
 
@@ -30,7 +30,7 @@ def test_axe_finds_nothing_serious(server: Server, newcomer: Newcomer, scheme: s
         page.goto(f"{server.url}/{path}")
         settled(page)
         if press == "summary":
-            page.get_by_test_id("stExpander").first.locator("summary").click()
+            unfold(page, page.get_by_test_id("stExpander").first.locator("summary"))
             expect(page.get_by_role("button", name="Record decision")).to_be_visible()
         elif path == "people":
             page.get_by_role("button", name=press).click()

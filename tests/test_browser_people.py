@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, Visit, settled
+from browser import Newcomer, Server, Visit, settled, unfold
 from leads_world import CARELESS, LeadsWorld
 from playwright.sync_api import Page, expect
 
@@ -65,7 +65,7 @@ def test_an_error_is_in_view_wherever_the_page_is_scrolled_to(server: Server,
 def test_a_list_with_a_name_twice_adds_nobody_and_names_the_lines(server: Server,
                                                                   newcomer: Newcomer) -> None:
     page, before = come(server, newcomer), len(server.store.people.all())
-    page.get_by_text("Add several at once").click()
+    unfold(page, page.get_by_text("Add several at once"))
     names = page.get_by_role("textbox", name="Names, one a line")
     for text, why in (("Ann One\n\nBea\nann one", "'ann one' stands in the list twice (lines 1 and "
                                                   "4); nobody was added"),
@@ -96,7 +96,7 @@ def test_what_is_pressed_next_is_meant_for_whoever_was_added(server: Server,
     code = link.inner_text().strip().split("code=")[1]
     found = people.of_code(code)
     assert found is not None and found.name == "Iris New"
-    page.get_by_text("Add several at once").click()
+    unfold(page, page.get_by_text("Add several at once"))
     page.get_by_role("textbox", name="Names, one a line").fill("Jon New\nKim New")
     page.get_by_role("button", name="Add all").click()
     expect(page.get_by_text("The sign-in links of 2 people")).to_be_visible()

@@ -18,6 +18,7 @@ from browser import (
     sides,
     status,
     stored,
+    unfold,
 )
 from playwright.sync_api import Locator, Page, expect
 
@@ -215,7 +216,7 @@ def test_scores_flags_and_a_rewrite_by_keys_alone(server: Server, newcomer: Newc
         assert rewrite.text == f"{shown[0]}, made better 1 2 3"
 
         open_page(page, "My answers")
-        page.get_by_text("A significantly better · Question").click()
+        unfold(page, page.get_by_text("A significantly better · Question"))
         page.get_by_role("radiogroup", name="Score of B").get_by_role("radio", name="7").click()
         page.get_by_role("textbox", name="Rewrite").fill("quite another text")
         page.get_by_role("textbox", name="Reason").fill("on second thought")
@@ -250,7 +251,7 @@ def test_own_answers_are_found_and_changed(server: Server, newcomer: Newcomer,
     expect(page.get_by_text("No answer mentions that.")).to_be_visible()
     search.fill("FIRST")
     search.press("Enter")
-    page.get_by_text("B > A > C · Question").click()
+    unfold(page, page.get_by_text("B > A > C · Question"))
     page.get_by_role("radiogroup", name="Rank of C").get_by_role("radio", name="2").click()
     page.get_by_role("button", name="Save the change").click()
     expect(page.get_by_text("Saved: B > A = C.")).to_be_visible()

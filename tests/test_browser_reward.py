@@ -15,6 +15,7 @@ from browser import (
     open_page,
     settled,
     sign_in,
+    unfold,
     visit,
 )
 from leads_world import CREW, LeadsWorld
@@ -91,14 +92,13 @@ def test_the_page_says_what_the_report_says(server: Server, chromium: Browser, e
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     for title in ("By strength", "By agreement", "By length", "By labeler"):
         expect(page.get_by_text(title, exact=True).first).to_be_visible()
-    page.get_by_text("As tables, with how often").click()
+    unfold(page, page.get_by_text("As tables, with how often"))
     expect(page.locator(".pf-table").first).to_be_visible()
     page.wait_for_timeout(1500)  # plots draw after the run has ended
     page.screenshot(path=tmp_path / f"reward-{scheme}-{width}.png", full_page=True)
     found = violations(page)
     first = model.metrics["mistakes"][0]
-    page.locator("[data-testid=stExpander] summary").filter(has_text="1.").first.click()
-    settled(page)
+    unfold(page, page.locator("[data-testid=stExpander] summary").filter(has_text="1.").first)
     expect(page.get_by_text("Labelers chose (score").first).to_be_visible()
     expect(page.get_by_text(f"score {first['rejected_score']:.2f}").first).to_be_visible()
     found += violations(page)
@@ -122,8 +122,7 @@ def test_hostile_texts_lie_there_as_text(server: Server, chromium: Browser,
     page.get_by_role("option", name="reward-1").click()
     settled(page)
     assert hostile == model.metrics["mistakes"][:1]
-    page.locator("[data-testid=stExpander] summary").filter(has_text="evil.test").click()
-    settled(page)
+    unfold(page, page.locator("[data-testid=stExpander] summary").filter(has_text="evil.test"))
     expect(page.get_by_text("Labelers chose (score").first).to_be_visible()
     shown = page.locator(".pf-pane").first
     expect(shown).to_contain_text("<img src=http://evil.test/x onerror=alert(1)>")
