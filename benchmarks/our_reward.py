@@ -70,6 +70,7 @@ def main(job: dict[str, Any]) -> None:
                       seed=seed, progress=progress).model
         if progress.steps < 2:
             sys.exit("a run of a single step cannot be timed: give it more pairs")
+        assert isinstance(model, RewardModel)
         scores = scores or model.score_ids([job["ids"][i] for i in job["scored"]])
         seed += 1
     RewardModel.fresh = fresh  # type: ignore[method-assign]

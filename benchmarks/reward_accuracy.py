@@ -130,7 +130,7 @@ def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.instant.features import FeatureKind
-    from reward.tuned import TuneConfig, tune
+    from reward.tuning import TuneConfig, tune
 
     kinds = [FeatureKind(*kind) for kind in TUNED]
     found = features(pairs.texts, TUNED)

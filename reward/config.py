@@ -12,10 +12,15 @@ from data.errors import BadInput
 class RewardConfig:
     """How a reward model version is trained."""
 
-    form: Literal["best", "lora"] = "best"
-    """What the version is: the best of the LoRA model, a linear head on frozen features and both
-    together, chosen by a part of the training prompts that is kept from training; or the LoRA
-    model, trained on all of them, as an ensemble always is."""
+    form: Literal["best", "lora", "tuned"] = "best"
+    """What the version is. best: the best of the LoRA model, a linear head on frozen features and
+    both together, chosen by a part of the training prompts that is kept from training. lora: the
+    LoRA model, trained on all of them, as an ensemble always is. tuned: a linear head whose
+    features LoRA on a few blocks has moved, which takes a fraction of the time."""
+
+    tuned_blocks: int = 8
+    """Blocks that get an adapter where the form is tuned: so many, up to the deepest layer that
+    the linear head reads."""
 
     selection_share: float = 0.2
     """Share of the training prompts that the form is chosen by, where there are enough of them."""
@@ -73,8 +78,8 @@ class RewardConfig:
     """Steps between checkpoints that a killed run resumes from."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "epochs", "responses_per_step", "max_length", "microbatch_tokens",
-                     "checkpoint_every"):
+        for name in ("members", "tuned_blocks", "epochs", "responses_per_step", "max_length",
+                     "microbatch_tokens", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
                                f"not {getattr(self, name)}")
@@ -85,8 +90,10 @@ class RewardConfig:
         for name in ("margin_per_strength", "weight_decay", "patience", "shared_blocks"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
-        if self.form not in ("best", "lora"):
-            raise BadInput(f"--form: {self.form!r} is neither best nor lora")
+        if self.form not in ("best", "lora", "tuned"):
+            raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
+        if self.form == "tuned":
+            self._require_what_tuning_knows()
         if not 0 < self.selection_share < 1:
             raise BadInput("--selection-share: must be between 0 and 1, "
                            f"not {self.selection_share}")
@@ -100,3 +107,10 @@ class RewardConfig:
                            "--members to 2 or more")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
+
+    def _require_what_tuning_knows(self) -> None:
+        known = {"members": 1, "margin_per_strength": 0.0, "rankings": "pairs", "patience": 0}
+        for name, value in known.items():
+            if getattr(self, name) != value:
+                raise BadInput(f"--{name.replace('_', '-')}: --form tuned knows only {value}; "
+                               "leave it out, or set --form to lora")

@@ -17,6 +17,7 @@ from reward.examples import Example, PreferenceData
 from reward.report.ensemble import ensemble_report, score_scale
 from reward.report.figures import cross_entropy, held_out_accuracy, longer_wins, report
 from reward.scorer import Scorer
+from reward.tuned import TunedReward
 
 __all__ = ["cross_entropy", "evaluate", "held_out_accuracy", "longer_wins", "report",
            "score_responses", "score_statistics"]
@@ -58,7 +59,7 @@ def score_responses(model: Scorer, examples: Sequence[Example], encoder: Encoder
     """Every response's score, by its id."""
     encoder = encoder or Encoder(model.backbone, model.max_length)
     ids = {i: encoder.ids(example, i) for example in examples for i in example.texts}
-    if isinstance(model, CombinedReward):
+    if isinstance(model, CombinedReward | TunedReward):
         scores = model.score([example.conversation(i) for example in examples
                               for i in example.texts], on_batch=on_batch)
     else:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
 from reward.combined import CombinedReward, LinearPart, fit_weights
@@ -80,15 +81,15 @@ def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> Preferen
 
 
 def unchosen(config: RewardConfig) -> dict[str, Any]:
-    """The document of a version that nothing was set aside for: the LoRA model, and why."""
+    """The document of a version that nothing was set aside for: what it is, and why."""
     if config.members > 1:
         why = "an ensemble is used as it is"
-    elif config.form == "lora":
+    elif config.form != "best":
         why = "asked for by the setting `form`"
     else:
         why = (f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided "
                "pair have to be in the part that is set aside")
-    return {"form": "lora", "why": why}
+    return {"form": "tuned" if config.form == "tuned" else "lora", "why": why}
 
 
 def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence[Example],
@@ -102,7 +103,7 @@ def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence
     Raises:
         BadInput: the linear head has nothing to learn from.
     """
-    part, about = _linear_part(lora, train, known, on_batch)
+    part, about = linear_part(lora.backbone, lora.max_length, train, known, on_batch)
     linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
     votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
     odds = np.stack([vote.differences for vote in votes], axis=1)
@@ -139,19 +140,28 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
                      for form in FORMS if form != best}}
 
 
-def _linear_part(lora: RewardModel, train: Sequence[Example], known: FeatureTable | None,
-                 on_batch: Callable[[float], None] | None) -> tuple[LinearPart, dict[str, Any]]:
-    """The head of the training comparisons, its features and spread chosen within them."""
+def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
+                known: FeatureTable | None, on_batch: Callable[[float], None] | None
+                ) -> tuple[LinearPart, dict[str, Any]]:
+    """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
+    it within them.
+
+    Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
+    share of the others that is done.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
     rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
     sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
-            for name, kinds in feature_sets(kinds_of(layer_count(lora.backbone))).items()}
+            for name, kinds in feature_sets(kinds_of(layer_count(backbone))).items()}
     kinds = sorted({kind for several in sets.values() for kind in several})
     if known is not None and known.rows.keys() >= rows.keys():
         places = [known.rows[i] for i in rows]
         found = {kind: known.kinds[str(kind)][places] for kind in kinds}
     else:
-        found = compute(lora.backbone, [
-            encode_response(lora.backbone, e.messages, text, lora.max_length)
+        found = compute(backbone, [
+            encode_response(backbone, e.messages, text, max_length)
             for e in train for text in e.texts.values()], kinds, on_batch)
     values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
     answers = comparisons_of(train, rows)

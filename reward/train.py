@@ -32,6 +32,7 @@ from reward.examples import Example, PreferenceData, count_pairs, require_learna
 from reward.gradients import Scores, backward
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
+from reward.scorer import Scorer
 
 _WARM_UP = 0.1  # share of all steps
 #: Share of the progress bar that training takes; the report at the end has the rest.
@@ -42,7 +43,7 @@ _TRAINING = 0.95
 class TrainedReward:
     """What training hands back."""
 
-    model: RewardModel | Ensemble
+    model: Scorer
     """An ensemble where `members` asks for more than one."""
     metrics: dict[str, Any]
     """The report of `reward.evaluate`, with `train` (steps, comparisons, final figures)."""
@@ -121,6 +122,16 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
             _keep(run, checkpoint_folder)
         raise
     return TrainedReward(run.model, {**report, "train": _summary(run)}, run.data)
+
+
+def learned_from(data: PreferenceData) -> dict[str, int]:
+    """How much there was to learn from, for the metrics."""
+    return {"prompts": len(data.train),
+            "responses": sum(len(example.texts) for example in data.train),
+            "pairs": count_pairs(data.train),
+            "ties": sum(p.is_tie for e in data.train for p in e.pairs),
+            "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
+            "identical_pairs_left_out": data.identical}
 
 
 def learning_rate_at(step: int, steps: int, peak: float) -> float:
@@ -232,11 +243,7 @@ def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
 def _summary(run: _Run) -> dict[str, Any]:
     responses = [i for example in run.data.train for i in example.texts]
     return {"steps": run.done, "planned_steps": len(run.plan), "curve": run.curve,
-            "prompts": len(run.data.train), "responses": len(responses),
-            "pairs": count_pairs(run.data.train),
-            "ties": sum(p.is_tie for e in run.data.train for p in e.pairs),
-            "comparisons": len({p.comparison_id for e in run.data.train for p in e.pairs}),
-            "identical_pairs_left_out": run.data.identical,
+            **learned_from(run.data),
             "cut_responses": len(run.encoder.cut.intersection(responses))}
 
 

@@ -128,8 +128,48 @@ def test_the_version_is_what_was_chosen_wherever_it_is_used(
     assert tensors(workspace) == first and resumed["reward_model"] != version.name
 
 
+def test_a_tuned_reward_is_trained_kept_and_obeyed(
+        make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make(False)
+    at = ["--workspace", str(workspace)]
+    tuned = ["train-reward", *at, "--form", "tuned", "--tuned-blocks", "1", "--epochs", "2",
+             "--responses-per-step", "16", "--learning-rate", "1e-3"]
+    made = ask(capsys, *tuned)
+    assert made["selection"]["form"] == "tuned" and made["train"]["features"]
+    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is set aside"
+    assert made["held_out_accuracy"]["value"] > 0.9 and made["score_std"] > 0
+    assert made["train"]["steps"] == made["train"]["planned_steps"] > 2
+    first = tensors(workspace)
+    assert {name.split("/")[0] for name in first} == {"adapter_model.safetensors",
+                                                      "linear.safetensors"}
+    again = ask(capsys, "eval-reward", *at)
+    assert again["held_out_accuracy"] == made["held_out_accuracy"]
+    assert again["selection"] == made["selection"]
+    ask(capsys, "ppo", *at, "--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4",
+        "--steps", "1", "--force")
+    # stopped on the way, it begins anew, and comes to the same
+    from loop.jobs import JobProgress
+
+    metrics = JobProgress.metrics
+
+    def stop(self: JobProgress, step: int, values: dict[str, Any]) -> None:
+        metrics(self, step, values)
+        if step == 2:
+            raise Stopped("enough")
+
+    monkeypatch.setattr(JobProgress, "metrics", stop)
+    assert cli.run(tuned) != 0
+    monkeypatch.setattr(JobProgress, "metrics", metrics)
+    store = Store.of_workspace(workspace)
+    ask(capsys, "train-reward", *at, "--resume", str(max(job.id for job in store.jobs.all())))
+    assert tensors(workspace) == first
+
+
 def test_wrong_settings_are_named() -> None:
     for values, flag in (({"form": "linear"}, "--form"), ({"selection_share": 0.0}, "--selection"),
+                         ({"form": "tuned", "members": 2}, "--members: --form tuned"),
+                         ({"form": "tuned", "patience": 1}, "--patience: --form tuned"),
+                         ({"tuned_blocks": 0}, "--tuned-blocks"),
                          ({"selection_share": 1.0}, "--selection-share")):
         with pytest.raises(BadInput, match=flag):
             RewardConfig(**values)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import LinearReward, fit_linear
-from reward.tuned import TuneConfig, TunedReward, tune
+from reward.tuned import TunedReward
+from reward.tuning import TuneConfig, tune
 
 KINDS = (FeatureKind(3), FeatureKind(3, "last"))
 

@@ -31,7 +31,7 @@ WAYS = (
 )
 
 _FORMS = {"lora": "The LoRA model", "linear": "A linear head on frozen features",
-          "combined": "Both together"}
+          "combined": "Both together", "tuned": "A linear head on features that LoRA has moved"}
 
 #: Accuracy that others have published: (where, what it says).
 PUBLISHED = (

@@ -64,12 +64,15 @@ class Obeyed:
         mean, spread = scale_by(kept, self._rule, self._penalty)
         return mean, spread or 1.0
 
-    def value_start(self, version: RewardModel, folder: Path) -> tuple[Path, float, float]:
+    def value_start(self, version: RewardModel, folder: Path
+                    ) -> tuple[Path | None, float, float]:
         """What a value model starts from: an adapter with a head, and what of its scores is to
         become 0 and 1. Of an ensemble that is its first member, whose scores are not centred; where
-        a linear head has a part in the reward, the LoRA part in its own scale."""
+        a linear head has a part in the reward, the LoRA part in its own scale. A tuned reward has
+        no head that reads what a value model reads: None, a value model begins anew."""
         from reward.combined import CombinedReward
         from reward.ensemble import member_folder
+        from reward.tuned import TunedReward
 
         mean, spread = self.scale(version)
         if self._ensemble is not None:
@@ -77,6 +80,8 @@ class Obeyed:
         if isinstance(self.model, CombinedReward):
             kept = version.metrics["selection"]["lora_scale"]
             return folder, kept["mean"], kept["std"] or 1.0
+        if isinstance(self.model, TunedReward):
+            return None, 0.0, 1.0
         return folder, mean, spread
 
     def _members(self, conversations: Sequence[Sequence[Message]]) -> Array:

@@ -11,16 +11,19 @@ from loop.context import JobContext
 from loop.settings import Settings
 
 if TYPE_CHECKING:
+    from backbone.model import Backbone
     from data.progress import Progress
     from data.records import Message, RewardModel
     from data.store import Store
-    from reward.examples import Example
+    from reward.examples import Example, PreferenceData
     from reward.scorer import Scorer
     from reward.train import TrainedReward
 
 _BEFORE = "reward-before"  # the adapter of the version that a report compares with
 #: Where on the progress bar of a training job each of its parts ends.
 _TRAINED, _CHOSEN, _COMPARED = 0.8, 0.9, 0.95
+#: And of the first of them, where features are read before it.
+_READ = 0.4
 
 
 def train_reward(context: JobContext) -> dict[str, Any]:
@@ -36,17 +39,11 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         require_learnable(data)  # before torch and the model, which take their time
     from loop.asking.instant import instant_beside
     from loop.models import reward_backbone
-    from reward.forms import set_aside
-    from reward.train import train
 
     context.progress.update(0.0, "loading the model")
     backbone = reward_backbone(models)
     context.enter_stage("training")
-    config = context.settings.reward
-    trained = train(backbone, set_aside(data, config, context.seed), config,
-                    backbone.new_lora_config(models.lora_rank, models.lora_alpha),
-                    seed=context.seed, progress=Part(context.progress, 0.0, _TRAINED),
-                    checkpoint_folder=context.checkpoints)
+    trained = _trained(context, backbone, data, Part(context.progress, 0.0, _TRAINED))
     model, metrics = _in_its_best_form(context, trained,
                                        Part(context.progress, _TRAINED, _CHOSEN))
     metrics = _with_what_the_store_knows(
@@ -64,6 +61,26 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         config=context.job.resolved)
     context.forget_checkpoints()
     return {"reward_model": version.name, **version.metrics}
+
+
+def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
+             progress: Progress) -> TrainedReward:
+    """The training proper, of what the settings ask for."""
+    config, models = context.settings.reward, context.settings.models
+    if config.form == "tuned":
+        from loop.asking.instant import read_features
+        from reward.tuning import train_tuned
+
+        known = read_features(context, backbone, data, lambda share: progress.update(
+            _READ * share, "reading the texts"))
+        return train_tuned(backbone, data, config, models.lora_rank, seed=context.seed,
+                           progress=Part(progress, _READ, 1.0), known=known)
+    from reward.forms import set_aside
+    from reward.train import train
+
+    return train(backbone, set_aside(data, config, context.seed), config,
+                 backbone.new_lora_config(models.lora_rank, models.lora_alpha), seed=context.seed,
+                 progress=progress, checkpoint_folder=context.checkpoints)
 
 
 def _in_its_best_form(context: JobContext, trained: TrainedReward,
