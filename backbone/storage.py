@@ -47,8 +47,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def save_adapter(backbone: Backbone, name: str, folder: Path,
-                 score: ScalarHead | None = None) -> None:
-    """Save an adapter; with a score head it is a sequence classifier's (one label)."""
+                 score: ScalarHead | None = None,
+                 beside: Callable[[Path], None] | None = None) -> None:
+    """Save an adapter; with a score head it is a sequence classifier's (one label).
+
+    `beside` writes what else belongs into the folder, before that gets its name.
+    """
     config = LoraConfig(**{
         **{key: value for key, value in backbone.adapter_config(name).to_dict().items()
            if key in ("r", "lora_alpha", "lora_dropout", "bias", "target_modules")},
@@ -64,6 +68,8 @@ def save_adapter(backbone: Backbone, name: str, folder: Path,
         save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(partial)
         backbone.tokenizer.save_pretrained(partial)
+        if beside is not None:
+            beside(partial)
 
     write_folder(folder, fill)
 

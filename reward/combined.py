@@ -100,11 +100,6 @@ class CombinedReward:
     def save(self, folder: Path) -> None:
         """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside."""
         def fill(partial: Path) -> None:
-            if self.lora is not None:
-                self.lora.save(partial / "lora")
-                for path in (partial / "lora").iterdir():
-                    path.rename(partial / path.name)
-                (partial / "lora").rmdir()
             for number, part in enumerate(self.linear):
                 part.head.save(partial / f"linear-{number}.safetensors",
                                {"kinds": [str(kind) for kind in part.kinds]})
@@ -112,7 +107,10 @@ class CombinedReward:
                 "linear": len(self.linear), "lora": self.lora is not None,
                 "weights": self.weights, "max_length": self.max_length}), "utf-8")
 
-        write_folder(folder, fill)
+        if self.lora is None:
+            write_folder(folder, fill)
+        else:
+            self.lora.save(folder, fill)
 
     @classmethod
     def load(cls, backbone: Backbone, folder: Path, adapter: str = "reward") -> CombinedReward:

@@ -106,10 +106,17 @@ class RewardModel:
                 on_batch(done / len(sequences))
         return scores
 
-    def save(self, folder: Path) -> None:
-        """Write adapter and head in PEFT's layout (AutoPeftModelForSequenceClassification)."""
-        save_adapter(self.backbone, self.adapter, folder, self.head)
-        (folder / EXTRAS).write_text(json.dumps({"max_length": self.max_length}), "utf-8")
+    def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
+        """Write adapter and head in PEFT's layout (AutoPeftModelForSequenceClassification).
+
+        `beside` writes what else belongs into the folder, before that gets its name.
+        """
+        def fill(partial: Path) -> None:
+            (partial / EXTRAS).write_text(json.dumps({"max_length": self.max_length}), "utf-8")
+            if beside is not None:
+                beside(partial)
+
+        save_adapter(self.backbone, self.adapter, folder, self.head, fill)
 
     @classmethod
     def load(cls, backbone: Backbone, folder: Path, adapter: str = "reward") -> RewardModel:

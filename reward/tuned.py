@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from backbone.model import Backbone
-from backbone.storage import load_adapter, save_adapter, write_folder
+from backbone.storage import load_adapter, save_adapter
 from data.errors import BadInput
 from data.records import Message
 from reward.instant.features import EncodedResponse, encode_response
@@ -93,15 +93,11 @@ class TunedReward:
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's layout, and the head and what it reads beside it."""
         def fill(partial: Path) -> None:
-            save_adapter(self.backbone, self.adapter, partial / "adapter")
-            for path in (partial / "adapter").iterdir():
-                path.rename(partial / path.name)
-            (partial / "adapter").rmdir()
             self.head.save(partial / HEAD, {"kinds": [str(kind) for kind in self.kinds]})
             (partial / ABOUT).write_text(json.dumps({"block": self.block,
                                                      "max_length": self.max_length}), "utf-8")
 
-        write_folder(folder, fill)
+        save_adapter(self.backbone, self.adapter, folder, beside=fill)
 
     @classmethod
     def load(cls, backbone: Backbone, folder: Path, adapter: str = "reward") -> TunedReward:
