@@ -8,7 +8,7 @@ The prior's spread of each, and the temperature, are chosen anew in every fold, 
 over the fold's own training topics, judged by their strict pairs. `ukp_single`: the best of the
 feature sets alone, chosen in the same way. Beside them: the longer response wins (in words).
 
-`*_lora`: LoRA that begins where a linear head ends (`reward.tuned`; settings as they are there),
+`*_lora`: LoRA that begins where a linear head ends (`reward.tuning`; 4 blocks, 2 epochs),
 on as many of the folds as `TUNED_FOLDS` says: 4 of UKP's 4 and 2 of HH's 10, with `--quick` 1 of
 UKP's 4 alone; `n` says how many pairs that was. `*_both`: the mean of its log odds and the
 committee's, on the same pairs; `*_same`: the committee alone on those.
@@ -129,8 +129,9 @@ def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
     """[M] log odds of each decided pair of the first `most` folds; NaN elsewhere."""
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
+    from reward.config import RewardConfig
     from reward.instant.features import FeatureKind
-    from reward.tuning import TuneConfig, tune
+    from reward.tuning import tune
 
     kinds = [FeatureKind(*kind) for kind in TUNED]
     found = features(pairs.texts, TUNED)
@@ -141,10 +142,13 @@ def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
                         pairs.groups[used])
     split = grouped_folds(whole.groups, folds, seed)
     backbone = Backbone.load(EMBEDDED, ModelConfig())
+    config = RewardConfig(form="tuned", tuned_blocks=4, epochs=2, responses_per_step=48,
+                          learning_rate=1e-3)
+    lora = backbone.new_lora_config(ModelConfig.lora_rank, ModelConfig.lora_alpha)
     odds = np.full(len(pairs.first), np.nan)
     for fold in range(most):
         head = fit_linear(table, whole.take(split != fold), spread=TUNED_SPREAD, standard=standard)
-        model = tune(backbone, examples(pairs, used[split != fold]), head, kinds, TuneConfig(),
+        model = tune(backbone, examples(pairs, used[split != fold]), head, kinds, config, lora,
                      seed=seed)
         place = used[split == fold]
         texts = sorted({*pairs.first[place].tolist(), *pairs.second[place].tolist()})

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
 
 import torch
+from peft import LoraConfig
 from torch.optim import AdamW
 
 from backbone.model import Backbone
@@ -35,48 +36,13 @@ from reward.tuned import TunedReward
 _FITTED, _TUNED = 0.3, 0.9
 
 
-@dataclass(frozen=True)
-class TuneConfig:
-    """How the features are moved."""
-
-    blocks: int = 4
-    """Blocks that get an adapter: so many, up to the deepest layer that the head reads."""
-
-    rank: int = 16
-    """Rank of the adapter; its alpha is twice that."""
-
-    epochs: int = 2
-    """Passes over the training comparisons."""
-
-    responses_per_step: int = 48
-    """Responses encoded in one optimizer step; every pair among them counts."""
-
-    learning_rate: float = 1e-3
-    """AdamW's peak learning rate; warm-up and decay as in reward training."""
-
-    weight_decay: float = 0.01
-    """AdamW's weight decay."""
-
-    max_length: int = 1024
-    """Longest conversation in tokens; longer ones lose their oldest turns."""
-
-    def __post_init__(self) -> None:
-        for name in ("blocks", "rank", "epochs", "max_length"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
-                               f"not {getattr(self, name)}")
-        if self.responses_per_step < 2:
-            raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
-        if not self.learning_rate > 0:
-            raise BadInput(f"--learning-rate: must be above 0, not {self.learning_rate}")
-
-
 def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
-         kinds: Sequence[FeatureKind], config: TuneConfig, *, seed: int = 0,
+         kinds: Sequence[FeatureKind], config: RewardConfig, lora: LoraConfig, *, seed: int = 0,
          progress: Progress | None = None, adapter: str = "reward") -> TunedReward:
     """Move the features that a linear head reads; `progress.metrics` gets each step's loss.
 
-    The same seed and examples give the same weights on one machine.
+    `lora` says how, `config.tuned_blocks` on which blocks. One prompt's responses are one forward
+    and backward pass. The same seed and examples give the same weights on one machine.
 
     Raises:
         BadInput: there are no pairs to learn from.
@@ -84,8 +50,8 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
     """
     progress = progress or Silent()
     deepest = max(kind.layer for kind in kinds)
-    block = max(0, deepest - config.blocks)
-    lora = backbone.new_lora_config(config.rank, 2 * config.rank)
+    block = max(0, deepest - config.tuned_blocks)
+    lora = copy(lora)
     lora.target_modules = set(upper_blocks(backbone, block, deepest))
     backbone.add_adapter(adapter, lora, seed)
     model = TunedReward(backbone, adapter, head, tuple(kinds), block, config.max_length)
@@ -100,7 +66,7 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
             group["lr"] = learning_rate_at(done, len(plan), config.learning_rate)
         backbone.switch_to(adapter)  # peft lets gradients into the current adapter alone
         loss = sum(_backward(model, unit, step, encoded) for unit in step.units)
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise PrefloopError(f"step {done + 1}: the loss is not a number; tune again with a "
                                 "lower --learning-rate")
@@ -112,9 +78,9 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
     return model
 
 
-def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig, rank: int, *,
-                seed: int = 0, progress: Progress | None = None, known: FeatureTable | None = None,
-                adapter: str = "reward") -> TrainedReward:
+def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
+                lora: LoraConfig, *, seed: int = 0, progress: Progress | None = None,
+                known: FeatureTable | None = None, adapter: str = "reward") -> TrainedReward:
     """Fit a linear head to the training comparisons, then move the features that it reads.
 
     Features and spread of the head are chosen within the training prompts (`reward.forms`), and
@@ -131,9 +97,7 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig, 
     forget(backbone, adapter)
     part, about = linear_part(backbone, config.max_length, data.train, known, lambda share:
                               progress.update(_FITTED * share, "a linear head, to begin from"))
-    tuning = TuneConfig(config.tuned_blocks, rank, config.epochs, config.responses_per_step,
-                        config.learning_rate, config.weight_decay, config.max_length)
-    model = tune(backbone, data.train, part.head, part.kinds, tuning, seed=seed,
+    model = tune(backbone, data.train, part.head, part.kinds, config, lora, seed=seed,
                  progress=Part(progress, _FITTED, _TUNED), adapter=adapter)
     steps = len(plan_steps(data.train, config.epochs, config.responses_per_step, seed))
     report = evaluate(model, data, on_batch=lambda share: progress.update(

@@ -1,6 +1,7 @@
 """Fine-tuning from the linear head: it begins there, learns what the features lack, and is kept."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,14 +10,20 @@ from reward_world import Recorder, good_wins
 
 from backbone.model import Backbone
 from data.errors import BadInput
+from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import LinearReward, fit_linear
 from reward.tuned import TunedReward
-from reward.tuning import TuneConfig, tune
+from reward.tuning import tune
 
 KINDS = (FeatureKind(3), FeatureKind(3, "last"))
+
+
+def config(blocks: int, **values: Any) -> RewardConfig:
+    return RewardConfig(form="tuned", tuned_blocks=blocks, **{
+        "epochs": 2, "responses_per_step": 48, "learning_rate": 1e-3, **values})
 
 
 def linear_head(backbone: Backbone, data: PreferenceData) -> tuple[LinearReward, list[float]]:
@@ -42,10 +49,12 @@ def test_it_begins_as_the_linear_head_and_learns_what_that_lacks(backbone: Backb
     data, heard = good_wins(30), Recorder()
     head, frozen = linear_head(backbone, data)
     conversations = [e.conversation(i) for e in data.train for i in e.texts]
-    start = tune(backbone, data.train, head, KINDS, TuneConfig(blocks, learning_rate=1e-12))
+    start = tune(backbone, data.train, head, KINDS, config(blocks, learning_rate=1e-12),
+                 backbone.new_lora_config(4, 8))
     assert start.score(conversations) == pytest.approx(frozen, abs=1e-4)
-    model = tune(backbone, data.train, head, KINDS, TuneConfig(
-        blocks, rank=4, epochs=6, responses_per_step=16, learning_rate=1e-2), progress=heard)
+    model = tune(backbone, data.train, head, KINDS, config(
+        blocks, epochs=6, responses_per_step=16, learning_rate=1e-2),
+        backbone.new_lora_config(4, 8), progress=heard)
     assert model.block == max(0, 3 - blocks) and heard.fractions[-1] == 1
     assert heard.steps[max(heard.steps)]["loss"] < 0.7 * heard.steps[1]["loss"]
     scores = np.array(model.score(conversations)).reshape(-1, 2)
@@ -58,7 +67,8 @@ def test_it_begins_as_the_linear_head_and_learns_what_that_lacks(backbone: Backb
 def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
     data = good_wins(6)
     head, _ = linear_head(backbone, data)
-    model = tune(backbone, data.train, head, KINDS, TuneConfig(2, rank=4, learning_rate=1e-2))
+    model = tune(backbone, data.train, head, KINDS, config(2, learning_rate=1e-2),
+                 backbone.new_lora_config(4, 8))
     conversations = [e.conversation(i) for e in data.train for i in e.texts]
     scores = model.score(conversations)
     model.save(tmp_path / "kept")
@@ -70,10 +80,10 @@ def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_is_refused(backbone: Backbone) -> None:
-    with pytest.raises(BadInput, match="--blocks"):
-        TuneConfig(0)
+    with pytest.raises(BadInput, match="--tuned-blocks"):
+        config(0)
     with pytest.raises(BadInput, match="--learning-rate"):
-        TuneConfig(learning_rate=0)
+        config(2, learning_rate=0)
     head, _ = linear_head(backbone, good_wins(4))
     with pytest.raises(BadInput, match="no comparisons"):
-        tune(backbone, [], head, KINDS, TuneConfig(2))
+        tune(backbone, [], head, KINDS, config(2), backbone.new_lora_config(4, 8))

@@ -67,19 +67,19 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
              progress: Progress) -> TrainedReward:
     """The training proper, of what the settings ask for."""
     config, models = context.settings.reward, context.settings.models
+    lora = backbone.new_lora_config(models.lora_rank, models.lora_alpha)
     if config.form == "tuned":
         from loop.asking.instant import read_features
         from reward.tuning import train_tuned
 
         known = read_features(context, backbone, data, lambda share: progress.update(
             _READ * share, "reading the texts"))
-        return train_tuned(backbone, data, config, models.lora_rank, seed=context.seed,
+        return train_tuned(backbone, data, config, lora, seed=context.seed,
                            progress=Part(progress, _READ, 1.0), known=known)
     from reward.forms import set_aside
     from reward.train import train
 
-    return train(backbone, set_aside(data, config, context.seed), config,
-                 backbone.new_lora_config(models.lora_rank, models.lora_alpha), seed=context.seed,
+    return train(backbone, set_aside(data, config, context.seed), config, lora, seed=context.seed,
                  progress=progress, checkpoint_folder=context.checkpoints)
 
 
