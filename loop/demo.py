@@ -39,7 +39,7 @@ class Sizes:
     prompts: tuple[int, int] = (224, 112)
     responses: int = 4
     max_new_tokens: int = 32
-    reward_epochs: int = 2
+    reward_epochs: int = 3
     ppo_steps: int = 10
     ppo_batch: int = 32
     learning_rates: tuple[float, float] = (1e-3, 5e-4)
@@ -82,8 +82,8 @@ def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
 def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
     sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": LABELERS, "batch_size": 64,
               "responses": sizes.responses, "seed": seed}
-    reward = {"epochs": sizes.reward_epochs, "learning_rate": 1e-3, "responses_per_step": 8,
-              "seed": seed}
+    reward = {"form": "tuned", "epochs": sizes.reward_epochs, "learning_rate": 1e-3,
+              "responses_per_step": 48, "seed": seed}
     ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
            "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
            "max_new_tokens": sizes.max_new_tokens, "seed": seed,

@@ -100,9 +100,11 @@ def test_features_and_prior_are_chosen_once_there_are_labels() -> None:
 
 def test_kinds_of_deep_and_shallow_backbones() -> None:
     assert kinds_of(30) == ["layer20.mean", "layer20.last", "layer16.mean", "layer24.mean",
-                            "layer16.last", "layer30.last", "layer2.mean", "layer10.mean"]
+                            "layer16.last", "layer30.last", "layer2.mean", "layer10.mean",
+                            "layer12.mean"]
     assert feature_sets(kinds_of(30)) == {"basic": ["layer20.mean", "layer20.last"],
                                           "early": ["layer2.mean", "layer10.mean"],
+                                          "middle": ["layer12.mean"],
                                           "all": sorted(kinds_of(30))}
     assert "layer1.mean" in kinds_of(1) and len(set(kinds_of(2))) == len(kinds_of(2))
 

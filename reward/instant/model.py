@@ -27,9 +27,12 @@ from reward.instant.standard import Standard, prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 #: What is read of a response, as (share of the backbone's depth, pooling): what cross-validation
-#: chose on real votes and, the early two, on simulated ones (docs/reward-model.md).
+#: chose on real votes and, the early two and the middle one, on simulated ones
+#: (docs/reward-model.md).
 BASIC, EARLY = ((2 / 3, "mean"), (2 / 3, "last")), ((1 / 15, "mean"), (1 / 3, "mean"))
-DEPTHS = (*BASIC, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY)
+MIDDLE = ((2 / 5, "mean"),)
+DEPTHS = (*BASIC, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY,
+          *MIDDLE)
 #: Leading directions that are kept, and the prior's spread until there are labels to choose it by.
 COMPONENTS, SPREAD = 120, 0.5
 #: log ν before there are answers: a tie is as likely as either side of an even pair.
@@ -50,13 +53,13 @@ def kinds_of(blocks: int, depths: Sequence[tuple[float, str]] = DEPTHS) -> list[
 
 
 def feature_sets(kinds: Sequence[str]) -> dict[str, list[str]]:
-    """Sets to choose among, from the kinds that are kept: what the words are (`early`), what the
-    text comes to (`basic`), and all of them."""
+    """Sets to choose among, from the kinds that are kept: what the words are (`early`), what
+    their neighbours make of them (`middle`), what the text comes to (`basic`), and all of them."""
     blocks = max(int(kind.removeprefix("layer").partition(".")[0]) for kind in kinds)
-    early, basic = ([kind for kind in kinds_of(blocks, depths) if kind in kinds]
-                    for depths in (EARLY, BASIC))
+    early, middle, basic = ([kind for kind in kinds_of(blocks, depths) if kind in kinds]
+                            for depths in (EARLY, MIDDLE, BASIC))
     whole = sorted(kinds)
-    sets = {"basic": basic or whole, "early": early, "all": whole}
+    sets = {"basic": basic or whole, "early": early, "middle": middle, "all": whole}
     return {name: found for name, found in sets.items()
             if found and (name != "all" or len(found) > len(sets["basic"]))}
 
