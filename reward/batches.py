@@ -18,6 +18,7 @@ from backbone.model import Backbone
 from backbone.text import conversation_ids
 from data.records import Message
 from reward.examples import Example, Pair
+from reward.instant.features import EncodedResponse, encode_response
 from reward.passes import Size, parts_within
 
 #: A prompt whose responses are only this part too many for a step stays whole: cut in two, those
@@ -71,6 +72,7 @@ class Encoder:
     cut: set[int] = field(default_factory=set)
     """Ids of responses whose conversation lost its oldest turns."""
     _ids: dict[int, array[int]] = field(default_factory=dict)
+    _responses: dict[int, EncodedResponse] = field(default_factory=dict)
 
     def ids(self, example: Example, response_id: int) -> array[int]:
         """Token ids of a prompt with one of its responses."""
@@ -81,6 +83,13 @@ class Encoder:
             if turns:
                 self.cut.add(response_id)
         return self._ids[response_id]
+
+    def response(self, example: Example, response_id: int) -> EncodedResponse:
+        """The same, and where the response begins."""
+        if response_id not in self._responses:
+            self._responses[response_id] = encode_response(
+                self.backbone, example.messages, example.texts[response_id], self.max_length)
+        return self._responses[response_id]
 
 
 def encode(backbone: Backbone, conversation: Sequence[Message],
@@ -102,8 +111,10 @@ def plan_steps(examples: Sequence[Example], epochs: int, responses_per_step: int
     return steps
 
 
-def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int) -> list[Microbatch]:
-    """Units together, at most `tokens` tokens a forward pass, counted as `parts_within` does.
+def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int,
+                 each_alone: bool = False) -> list[Microbatch]:
+    """Units together (or `each_alone`), at most `tokens` tokens a forward pass, counted as
+    `parts_within` does.
 
     Largest first, so that memory peaks in the first pass and not in the last.
     """
@@ -118,7 +129,7 @@ def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int) -> list[M
     size = Size()
     for number in sorted(sizes, key=lambda n: (-sizes[n].longest, -sizes[n].tokens, n)):
         together = size.with_more(sizes[number])
-        if batch and together.tokens_of_pass(flat) > tokens:
+        if batch and (each_alone or together.tokens_of_pass(flat) > tokens):
             found.append(_microbatch(batch, texts, tokens, flat))
             batch, together = [], sizes[number]
         batch.append(units[number])

@@ -20,7 +20,10 @@ from data.errors import PrefloopError
 from reward.ensemble import Ensemble
 from reward.examples import PreferenceData
 from reward.model import RewardModel
+from reward.tuned import TunedReward
 
+#: What `reward.train` trains.
+Trainable = RewardModel | Ensemble | TunedReward
 _DATA = "data.json"
 _HEAD = "score.weight"
 _BEST = "best/"
@@ -52,16 +55,17 @@ def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> Prefe
     return data
 
 
-def weights_of(model: RewardModel | Ensemble) -> dict[str, Tensor]:
+def weights_of(model: Trainable) -> dict[str, Tensor]:
     """All that training changes, by name; of an ensemble each member's under its number."""
     if isinstance(model, Ensemble):
         return {f"{_MEMBER}{number}/{name}": value
                 for number, member in enumerate(model.members)
                 for name, value in weights_of(member).items()}
-    return {**model.backbone.adapter_state(model.adapter), _HEAD: model.head.weight}
+    adapter = model.backbone.adapter_state(model.adapter)
+    return adapter if isinstance(model, TunedReward) else {**adapter, _HEAD: model.head.weight}
 
 
-def put_weights(model: RewardModel | Ensemble, weights: dict[str, Tensor]) -> None:
+def put_weights(model: Trainable, weights: dict[str, Tensor]) -> None:
     """The inverse of `weights_of`."""
     if isinstance(model, Ensemble):
         for number, member in enumerate(model.members):
@@ -70,19 +74,20 @@ def put_weights(model: RewardModel | Ensemble, weights: dict[str, Tensor]) -> No
                                  if name.startswith(mine)})
         return
     adapter = dict(weights)
-    with torch.no_grad():
-        model.head.weight.copy_(adapter.pop(_HEAD))
+    if isinstance(model, RewardModel):
+        with torch.no_grad():
+            model.head.weight.copy_(adapter.pop(_HEAD))
     model.backbone.load_adapter_state(model.adapter, adapter)
 
 
-def save(folder: Path, done: int, model: RewardModel | Ensemble, optimizer: Optimizer,
+def save(folder: Path, done: int, model: Trainable, optimizer: Optimizer,
          curve: list[dict[str, Any]], best: dict[str, Tensor]) -> None:
     """Keep the state after `done` steps, then forget the ones before."""
     weights = weights_of(model) | {_BEST + name: value for name, value in best.items()}
     save_training(folder, done, weights, {"all": optimizer}, {"done": done, "curve": curve})
 
 
-def resume(folder: Path, model: RewardModel | Ensemble, optimizer: Optimizer
+def resume(folder: Path, model: Trainable, optimizer: Optimizer
            ) -> tuple[int, list[dict[str, Any]], dict[str, Tensor]]:
     """Put the newest checkpoint into model and optimizer; returns its steps (0 for none), the
     held-out curve so far, and the weights that were best on it, where those are kept.

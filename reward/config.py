@@ -92,8 +92,9 @@ class RewardConfig:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.form not in ("best", "lora", "tuned"):
             raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
-        if self.form == "tuned":
-            self._require_what_tuning_knows()
+        if self.form == "tuned" and self.members > 1:
+            raise BadInput("--members: an ensemble of tuned rewards is not made; leave it out, or "
+                           "set --form to lora")
         if not 0 < self.selection_share < 1:
             raise BadInput("--selection-share: must be between 0 and 1, "
                            f"not {self.selection_share}")
@@ -107,10 +108,3 @@ class RewardConfig:
                            "--members to 2 or more")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
-
-    def _require_what_tuning_knows(self) -> None:
-        known = {"members": 1, "margin_per_strength": 0.0, "rankings": "pairs", "patience": 0}
-        for name, value in known.items():
-            if getattr(self, name) != value:
-                raise BadInput(f"--{name.replace('_', '-')}: --form tuned knows only {value}; "
-                               "leave it out, or set --form to lora")

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from reward.batches import Encoder, Microbatch
-from reward.examples import Example
+from reward.batches import Microbatch
 from reward.losses import bradley_terry_loss
 from reward.plackett_luce import ranking_loss
 
-
-class Scores(Protocol):
-    """What a gradient is carried back through: a reward model, or an ensemble's member."""
-
-    def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """[B] scores of token id sequences; gradients flow."""
+#: [B] scores of the responses with these ids, in one forward pass; gradients flow.
+ScoresOf = Callable[[Sequence[int]], Tensor]
 
 
-def backward(model: Scores, batch: Microbatch, encoder: Encoder,
-             examples: dict[int, Example], weight: float,
+def backward(scores_of: ScoresOf, batch: Microbatch, weight: float,
              margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
     """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
 
@@ -31,21 +24,20 @@ def backward(model: Scores, batch: Microbatch, encoder: Encoder,
     without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
     "Scaling deep contrastive learning batch size under memory limited setup").
     """
-    parts = [[encoder.ids(examples[i], i) for i in part] for part in batch.parts]
-    if len(parts) == 1:
-        loss, differences = _loss(model.scores_of(parts[0]), batch, weight,
+    if len(batch.parts) == 1:
+        loss, differences = _loss(scores_of(batch.parts[0]), batch, weight,
                                   margin_per_strength, rankings)
         torch.autograd.backward(loss)
         return loss.item(), differences.detach()
     with torch.no_grad():
-        scores = torch.cat([model.scores_of(part) for part in parts])
+        scores = torch.cat([scores_of(part) for part in batch.parts])
     scores.requires_grad_()
     loss, differences = _loss(scores, batch, weight, margin_per_strength, rankings)
     torch.autograd.backward(loss)
     assert scores.grad is not None
-    gradients = torch.split(scores.grad, [len(part) for part in parts])
-    for part, gradient in zip(parts, gradients, strict=True):
-        torch.autograd.backward(model.scores_of(part), gradient)
+    gradients = torch.split(scores.grad, [len(part) for part in batch.parts])
+    for part, gradient in zip(batch.parts, gradients, strict=True):
+        torch.autograd.backward(scores_of(part), gradient)
     return loss.item(), differences.detach()
 
 

@@ -1,15 +1,15 @@
 """Training a reward model: LoRA and a scalar head on labelers' preferences.
 
-One visible loop, for a single model and for an ensemble, whose members take every step together:
-a step's texts are laid out once, and each member's gradient is carried back before the next one's
-turn, so that memory is that of one member's activations. Deliberately left out: terms for labelers'
-reliability or for the side shown first.
+One visible loop, for a single model, for one that begins as something else (`reward.tuning`), and
+for an ensemble, whose members take every step together: a step's texts are laid out once, and each
+member's gradient is carried back before the next one's turn, so that memory is that of one member's
+activations. Deliberately left out: terms for labelers' reliability or for the side shown first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ from reward.config import RewardConfig
 from reward.ensemble import Ensemble
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
 from reward.examples import Example, PreferenceData, count_pairs, require_learnable
-from reward.gradients import Scores, backward
+from reward.gradients import ScoresOf, backward
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
 from reward.scorer import Scorer
+from reward.tuned import TunedReward
 
 _WARM_UP = 0.1  # share of all steps
 #: Share of the progress bar that training takes; the report at the end has the rest.
@@ -55,7 +56,7 @@ class TrainedReward:
 class _Run:
     """A run under way."""
 
-    model: RewardModel | Ensemble
+    model: checkpoints.Trainable
     optimizer: Optimizer
     """Of all members: what AdamW does to one tensor depends on no other."""
     draws: list[Draw]
@@ -71,9 +72,9 @@ class _Run:
     """The weights that were best on the curve; kept only where `patience` asks for them."""
 
     @property
-    def members(self) -> list[RewardModel]:
+    def members(self) -> Sequence[RewardModel | TunedReward]:
         """The ensemble's, or the single model."""
-        return self.model.members if isinstance(self.model, Ensemble) else [self.model]
+        return _members_of(self.model)
 
     @property
     def epochs_without_gain(self) -> int:
@@ -84,14 +85,17 @@ class _Run:
 
 def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig, *,
           seed: int = 0, progress: Progress | None = None, checkpoint_folder: Path | None = None,
-          adapter: str = "reward") -> TrainedReward:
+          adapter: str = "reward",
+          begin: Callable[[PreferenceData], TunedReward] | None = None) -> TrainedReward:
     """Train a reward model (or an ensemble), going on from the checkpoint folder where a run was
     cut off.
 
     The same seed and data give the same weights to the bit on one machine, killed and resumed or
     not. `progress.metrics` gets each step's loss, accuracy, learning_rate and gradient_norm, and at
     each epoch's end held_out_accuracy and held_out_loss, which the metrics keep as `curve`. A
-    checkpoint folder belongs to one run: the caller removes it when the result is safe.
+    checkpoint folder belongs to one run: the caller removes it when the result is safe. `begin`
+    makes the model that is trained, of the data that the run began with, where it is not what
+    `reward.members.fresh` makes.
 
     Raises:
         BadInput: there is nothing to learn from, or nothing held out that `patience` could watch.
@@ -99,7 +103,8 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
         data.progress.Stopped: asked to stop; a checkpoint has been kept.
     """
     progress = progress or Silent()
-    run = _begin(backbone, data, config, lora, seed, checkpoint_folder, adapter)  # 1 begin or go on
+    run = _begin(backbone, data, config, lora, seed, checkpoint_folder,      # 1 begin, or go on
+                 begin or (lambda _: fresh(backbone, config, lora, seed, adapter)))
     try:
         while run.done < len(run.plan) and not _has_stopped(run, config):
             step = run.plan[run.done]
@@ -124,16 +129,6 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
     return TrainedReward(run.model, {**report, "train": _summary(run)}, run.data)
 
 
-def learned_from(data: PreferenceData) -> dict[str, int]:
-    """How much there was to learn from, for the metrics."""
-    return {"prompts": len(data.train),
-            "responses": sum(len(example.texts) for example in data.train),
-            "pairs": count_pairs(data.train),
-            "ties": sum(p.is_tie for e in data.train for p in e.pairs),
-            "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
-            "identical_pairs_left_out": data.identical}
-
-
 def learning_rate_at(step: int, steps: int, peak: float) -> float:
     """The rate of the step with this number (from 0): linear warm-up, then linear decay.
 
@@ -146,7 +141,8 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
 
 
 def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig,
-           seed: int, checkpoint_folder: Path | None, adapter: str) -> _Run:
+           seed: int, checkpoint_folder: Path | None,
+           begin: Callable[[PreferenceData], checkpoints.Trainable]) -> _Run:
     if checkpoint_folder is not None:
         settings = {**asdict(config), "seed": seed, "rank": lora.r, "alpha": lora.lora_alpha,
                     "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
@@ -155,11 +151,10 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
     if config.patience and not count_pairs(data.held_out):
         raise BadInput("--patience: no compared pair is on a held-out prompt, so there is no "
                        "held-out loss to stop by; label tasks of held-out prompts, or set it to 0")
-    model = fresh(backbone, config, lora, seed, adapter)
-    members = model.members if isinstance(model, Ensemble) else [model]
-    optimizer = AdamW([group for member in members for group in (
+    model = begin(data)
+    optimizer = AdamW([group for member in _members_of(model) for group in (
         {"params": member.adapter_parameters, "weight_decay": config.weight_decay},
-        {"params": list(member.head.parameters()), "weight_decay": 0.0})],
+        {"params": _head_parameters(member), "weight_decay": 0.0})],
         lr=config.learning_rate)
     done, curve, best = (checkpoints.resume(checkpoint_folder, model, optimizer)
                          if checkpoint_folder else (0, [], {}))
@@ -183,7 +178,8 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
         group["lr"] = rate
     loss, decided = 0.0, []
     examples = {i: unit.example for unit in step.units for i in unit.response_ids}
-    for batch in microbatches(step.units, run.encoder, config.microbatch_tokens):
+    alone = isinstance(run.model, TunedReward)  # it keeps what lower blocks make of a unit
+    for batch in microbatches(step.units, run.encoder, config.microbatch_tokens, alone):
         share, differences = _backward_all(run, batch, examples, step.weight, config)
         loss += share
         decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
@@ -202,19 +198,40 @@ def _backward_all(run: _Run, batch: Microbatch, examples: dict[int, Example], we
                   config: RewardConfig) -> tuple[float, Tensor]:
     """`backward` for every member in turn, each with the pairs that it drew; returns the means of
     their losses and of their [P] differences."""
-    members: Sequence[Scores] = (run.model.one_pass() if isinstance(run.model, Ensemble)
-                                 else [run.model])
-    found = [backward(member, drawn_from(batch, draw), run.encoder, examples, weight,
-                      config.margin_per_strength, config.rankings)
-             for member, draw in zip(members, run.draws, strict=True)]
+    found = [backward(scores_of, drawn_from(batch, draw), weight, config.margin_per_strength,
+                      config.rankings)
+             for scores_of, draw in zip(_scorers(run, examples), run.draws, strict=True)]
     return (sum(loss for loss, _ in found) / len(found),
             torch.stack([differences for _, differences in found]).mean(0))
 
 
-def _clipped(members: Sequence[RewardModel], max_norm: float) -> float:
+def _scorers(run: _Run, examples: dict[int, Example]) -> list[ScoresOf]:
+    """Each member's way from responses to scores."""
+    model, encoder = run.model, run.encoder
+    if isinstance(model, TunedReward):
+        return [lambda part: model.rewards([encoder.response(examples[i], i) for i in part],
+                                           keep=True)]
+
+    def reading(scores_of: Callable[[Sequence[Sequence[int]]], Tensor]) -> ScoresOf:
+        return lambda part: scores_of([encoder.ids(examples[i], i) for i in part])
+
+    members = model.one_pass() if isinstance(model, Ensemble) else [model]
+    return [reading(member.scores_of) for member in members]
+
+
+def _members_of(model: checkpoints.Trainable) -> Sequence[RewardModel | TunedReward]:
+    return model.members if isinstance(model, Ensemble) else [model]
+
+
+def _head_parameters(member: RewardModel | TunedReward) -> list[torch.nn.Parameter]:
+    """Of a tuned reward none: its head stays as it is."""
+    return [] if isinstance(member, TunedReward) else list(member.head.parameters())
+
+
+def _clipped(members: Sequence[RewardModel | TunedReward], max_norm: float) -> float:
     """Clip each member's gradient by itself; returns the mean of their norms before."""
     norms = [float(torch.nn.utils.clip_grad_norm_(
-        [*member.adapter_parameters, *member.head.parameters()], max_norm)) for member in members]
+        [*member.adapter_parameters, *_head_parameters(member)], max_norm)) for member in members]
     return sum(norms) / len(norms)
 
 
@@ -243,8 +260,18 @@ def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
 def _summary(run: _Run) -> dict[str, Any]:
     responses = [i for example in run.data.train for i in example.texts]
     return {"steps": run.done, "planned_steps": len(run.plan), "curve": run.curve,
-            **learned_from(run.data),
+            **_learned_from(run.data),
             "cut_responses": len(run.encoder.cut.intersection(responses))}
+
+
+def _learned_from(data: PreferenceData) -> dict[str, int]:
+    """How much there was to learn from, for the metrics."""
+    return {"prompts": len(data.train),
+            "responses": sum(len(example.texts) for example in data.train),
+            "pairs": count_pairs(data.train),
+            "ties": sum(p.is_tie for e in data.train for p in e.pairs),
+            "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
+            "identical_pairs_left_out": data.identical}
 
 
 def _message(run: _Run, step: Step, figures: dict[str, Any]) -> str:

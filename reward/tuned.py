@@ -10,21 +10,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from peft import LoraConfig
+from torch import Tensor, nn
 
 from backbone.model import Backbone
 from backbone.storage import load_adapter, save_adapter
 from data.errors import BadInput
 from data.records import Message
+from reward.config import RewardConfig
 from reward.instant.features import EncodedResponse, encode_response
 from reward.instant.linear import LinearReward
-from reward.states import FeatureKind, lay_out, lower_states, pooled_states, upper_run
+from reward.members import forget
+from reward.states import (
+    FeatureKind,
+    lay_out,
+    lower_states,
+    pooled_states,
+    upper_blocks,
+    upper_run,
+)
 
 Array = np.ndarray[Any, Any]
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
@@ -48,9 +59,33 @@ class TunedReward:
     max_length: int
     _kept: dict[tuple[EncodedResponse, ...], Any] = field(default_factory=dict)
 
+    @classmethod
+    def fresh(cls, backbone: Backbone, head: LinearReward, kinds: Sequence[FeatureKind],
+              config: RewardConfig, lora: LoraConfig, seed: int = 0,
+              adapter: str = "reward") -> TunedReward:
+        """The head as it is, above an adapter that moves nothing yet, on as many blocks as
+        `config.tuned_blocks` says."""
+        forget(backbone, adapter)
+        deepest = max(kind.layer for kind in kinds)
+        block = max(0, deepest - config.tuned_blocks)
+        lora = copy(lora)
+        lora.target_modules = set(upper_blocks(backbone, block, deepest))
+        backbone.add_adapter(adapter, lora, seed)
+        return cls(backbone, adapter, head, tuple(kinds), block, config.max_length)
+
+    @property
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """The adapter's trainable tensors, in a fixed order."""
+        return self.backbone.adapter_parameters(self.adapter)
+
     def rewards(self, responses: Sequence[EncodedResponse], keep: bool = False) -> Tensor:
-        """[N] rewards in one forward pass; gradients flow into the adapter."""
+        """[N] rewards in one forward pass; gradients flow into the adapter.
+
+        `keep`: what the blocks below the adapter make of these responses is kept for the next time
+        that the same are asked for together.
+        """
         backbone, key = self.backbone, tuple(responses)
+        backbone.switch_to(self.adapter)  # peft lets gradients into the current adapter alone
         layout = lay_out(backbone, [response.ids for response in responses])
         run = layout.run
         if self.block:

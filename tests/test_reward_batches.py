@@ -133,7 +133,11 @@ def gradients(backbone: Backbone, examples: list[Example], tokens: int) -> tuple
     encoder = Encoder(backbone, 512)
     found = microbatches(step.units, encoder, tokens)
     lookup = {i: u.example for u in step.units for i in u.response_ids}
-    loss = sum(backward(model, batch, encoder, lookup, step.weight)[0] for batch in found)
+
+    def scores_of(part: Sequence[int]) -> torch.Tensor:
+        return model.scores_of([encoder.ids(lookup[i], i) for i in part])
+
+    loss = sum(backward(scores_of, batch, step.weight)[0] for batch in found)
     return (loss, [p.grad for p in [*model.adapter_parameters, model.head.weight]],
             sum(len(b.parts) for b in found))
 

@@ -147,7 +147,7 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
     assert again["selection"] == made["selection"]
     ask(capsys, "ppo", *at, "--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4",
         "--steps", "1", "--force")
-    # stopped on the way, it begins anew, and comes to the same
+    # stopped on the way, it goes on, and comes to the same
     from loop.jobs import JobProgress
 
     metrics = JobProgress.metrics
@@ -167,8 +167,7 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
 
 def test_wrong_settings_are_named() -> None:
     for values, flag in (({"form": "linear"}, "--form"), ({"selection_share": 0.0}, "--selection"),
-                         ({"form": "tuned", "members": 2}, "--members: --form tuned"),
-                         ({"form": "tuned", "patience": 1}, "--patience: --form tuned"),
+                         ({"form": "tuned", "members": 2}, "--members: an ensemble of tuned"),
                          ({"tuned_blocks": 0}, "--tuned-blocks"),
                          ({"selection_share": 1.0}, "--selection-share")):
         with pytest.raises(BadInput, match=flag):

@@ -75,7 +75,8 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
         known = read_features(context, backbone, data, lambda share: progress.update(
             _READ * share, "reading the texts"))
         return train_tuned(backbone, data, config, lora, seed=context.seed,
-                           progress=Part(progress, _READ, 1.0), known=known)
+                           progress=Part(progress, _READ, 1.0), known=known,
+                           checkpoint_folder=context.checkpoints)
     from reward.forms import set_aside
     from reward.train import train
 
