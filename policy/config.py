@@ -180,6 +180,10 @@ class PPOConfig:
     """Rewards (after subtracting the reference's mean and dividing by its spread) are clipped to
     ± this; 0: not clipped."""
 
+    credit: Literal["tokens", "end"] = "tokens"
+    """Where a response's reward is paid. tokens: to each token what it brings, by a reward model
+    that can tell (a tuned reward); end: all of it to the last token, as other reward models do."""
+
     whiten_advantages: bool = True
     """Whether a rollout's advantages are shifted and scaled to mean 0 and variance 1."""
 
@@ -232,6 +236,8 @@ class PPOConfig:
                            "linear")
         if self.kl_penalty not in ("k1", "exact"):
             raise BadInput(f"--kl-penalty: {self.kl_penalty!r} is not k1 or exact")
+        if self.credit not in ("tokens", "end"):
+            raise BadInput(f"--credit: {self.credit!r} is not tokens or end")
         if self.value_training not in ("adapter", "head"):
             raise BadInput(f"--value-training: {self.value_training!r} is not adapter or head")
         for name in ("gamma", "gae_lambda"):

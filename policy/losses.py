@@ -7,6 +7,8 @@ gradients accumulated over any split of a minibatch add up to the same update.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,22 @@ def exact_kl_loss(kl: Tensor, mask: Tensor, kl_coefficient: Tensor | float,
                   token_count: Tensor | float) -> Tensor:
     """β KL(π‖π_ref) of each state on the way, summed over tokens and divided by `token_count`."""
     return kl_coefficient * (kl * mask).sum() / token_count
+
+
+def placed(parts: Sequence[Sequence[float]], mask: Tensor) -> Tensor:
+    """[B, R] what each token brings, of what a reward model says of its own tokens.
+
+    Its tokens are those that were sampled and the template's after them, or another tokenizer's:
+    token j's part goes to token j, and what is left over to the last one. Sums stay as they are.
+    """
+    found = torch.zeros(mask.shape, device=mask.device)
+    for row, brought in enumerate(parts):
+        length = int(mask[row].sum())
+        if length and len(brought):
+            values = torch.tensor(brought, device=mask.device)
+            places = torch.arange(len(brought), device=mask.device).clamp(max=length - 1)
+            found[row].index_add_(0, places, values)
+    return found
 
 
 def last_index(mask: Tensor) -> Tensor:

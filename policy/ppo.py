@@ -28,7 +28,7 @@ from policy.metrics import Clock, UpdateFigures, step_metrics
 from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import Judge, PromptItem, Rollout, Score, evaluate
+from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from policy.sharing import ALONE, Share
 from policy.update import update
@@ -53,7 +53,7 @@ class TrainingState:
 def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
           seed: int, progress: Progress, checkpoint: Path, reward_mean: float = 0.0,
           reward_std: float = 1.0, judges: Sequence[Judge] = (), share: Share = ALONE,
-          spread: Score | None = None) -> dict[str, Any]:
+          spread: Score | None = None, credit: Credit | None = None) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, with the prompts that it began with, and
@@ -69,6 +69,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             arguments; only the first one reports and writes checkpoints.
         spread: how far the members of an ensemble that gives the score differ on a response, for
             the metrics; asked about the same conversations, after the score.
+        credit: asked in the place of `score`, where the reward model can tell what each token
+            brings.
 
     Raises:
         PrefloopError: the loss is no longer a number; a prompt that a killed run had is gone.
@@ -85,7 +87,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
         kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
     prompts = _begun_with(state, prompts)
     judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
-                     reward_std=reward_std, judges=judges, share=share, spread=spread)
+                     reward_std=reward_std, judges=judges, share=share, spread=spread,
+                     credit=credit)
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from policy.losses import (
     kl_k1,
     kl_rewards,
     masked_whiten,
+    placed,
     whitening_scale,
 )
 from policy.responses import Responses, join
@@ -24,8 +26,12 @@ from policy.roles import POLICY, VALUE, Roles
 from policy.sampling import Sample
 from policy.sharing import ALONE, Share
 
+T = TypeVar("T")
 #: Whole conversations in, one score each out: any reward model, with any tokenizer of its own.
 Score = Callable[[Sequence[Sequence[Message]]], Sequence[float]]
+#: The same, but what each token of the last turn brings, by the reward model's own tokens; they add
+#: up to the score.
+Credit = Callable[[Sequence[Sequence[Message]]], Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,10 @@ class Rollout:
 def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Sample],
              score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
              kl_coefficient: float, judges: Sequence[Judge] = (), share: Share = ALONE,
-             spread: Score | None = None) -> Rollout:
+             spread: Score | None = None, credit: Credit | None = None) -> Rollout:
     """Everything the four models say of sampled responses, and the advantages that follow.
 
+    With `credit`, tokens are rewarded where they bring it, and not all at the end.
     Of several processes each asks the models about its share, and all get the whole.
     """
     backbone = roles.policy
@@ -146,10 +153,17 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     share.add_up(logprobs, reference, entropy, values, kl, features, states)
     conversations = [[*p.messages, Message(role="assistant", content=s.text)]
                      for p, s in zip(prompts, samples, strict=True)]
-    scores = _scores(score, conversations, mask.device, share)
+    parts = None if credit is None else _gathered(credit, conversations, share)
+    scores = (_scores(score, conversations, mask.device, share) if parts is None
+              else torch.tensor([sum(brought) for brought in parts], device=mask.device))
     rewards = normalised(scores, samples, config, reward_mean, reward_std)
-    token_rewards = (exact_kl_rewards(kl, rewards, mask, kl_coefficient) if exact else
-                     kl_rewards(logprobs, reference, rewards, mask, kl_coefficient))
+    on_the_way = torch.zeros_like(mask) if parts is None else placed(
+        [[(value - reward_mean / len(brought)) / reward_std for value in brought]
+         for brought in parts], mask)
+    at_the_end = rewards - on_the_way.sum(1)  # all of it, or what clipping and penalties leave
+    token_rewards = on_the_way + (
+        exact_kl_rewards(kl, at_the_end, mask, kl_coefficient) if exact else
+        kl_rewards(logprobs, reference, at_the_end, mask, kl_coefficient))
     advantages, returns = advantages_and_returns(
         token_rewards, values, mask, config.gamma, config.gae_lambda)
     weight = torch.tensor(kl_coefficient, device=mask.device)
@@ -168,8 +182,14 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
 def _scores(score: Score, conversations: Sequence[Sequence[Message]], device: torch.device,
             share: Share) -> Tensor:
     """[B] a reward model's scores."""
+    return torch.tensor(_gathered(score, conversations, share), device=device)
+
+
+def _gathered(ask: Callable[[Sequence[Sequence[Message]]], Sequence[T]],
+              conversations: Sequence[Sequence[Message]], share: Share) -> list[T]:
+    """What is said of all conversations, each process asking about its share."""
     mine = share.mine(conversations)
-    return torch.tensor(share.gather(list(score(mine)) if mine else []), device=device)
+    return share.gather(list(ask(mine)) if mine else [])
 
 
 def value_hidden(roles: Roles, texts: Responses) -> Tensor:

@@ -7,7 +7,7 @@ no adapter changes: what those make of a batch is the same for every adapter, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +115,34 @@ def pooled_states(backbone: Backbone, layout: Layout, starts: Tensor,
     with _watched(backbone.trunk, {kind.layer for kind in kinds}, keep):
         (run or layout.run)(adapter)
     return found
+
+
+@torch.no_grad()
+def token_parts(backbone: Backbone, layout: Layout, starts: Tensor,
+                slopes: Mapping[FeatureKind, Tensor], adapter: str | None) -> list[Tensor]:
+    """Of each text, what each of its tokens from its start ([N]) on brings to Σ slope · feature.
+
+    A mean is a sum over tokens; a last token brings its kind's part alone. Slopes are [d].
+    """
+    share = layout.share(starts)
+    brought = torch.zeros_like(share)
+    texts = torch.arange(len(share), device=share.device)
+
+    def keep(layer: int, states: Tensor) -> None:
+        with torch.autocast(backbone.device.type, enabled=False):
+            for kind, slope in slopes.items():
+                if kind.layer == layer:
+                    worth = (states.float() @ slope)[layout.rows]
+                    if kind.pooling == "mean":
+                        brought.add_(share * worth)
+                    else:
+                        brought[texts, layout.last] += worth[texts, layout.last]
+
+    with _watched(backbone.trunk, {kind.layer for kind in slopes}, keep):
+        layout.run(adapter)
+    own = [row.nonzero()[:, 0] for row in share]
+    return [brought[n, columns[layout.positions[n, columns].argsort()]]
+            for n, columns in enumerate(own)]
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
@@ -33,11 +32,11 @@ from reward.states import (
     lay_out,
     lower_states,
     pooled_states,
+    token_parts,
     upper_blocks,
     upper_run,
 )
 
-Array = np.ndarray[Any, Any]
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
 #: Tokens of which the lower blocks' states are kept in memory between epochs.
 KEPT_TOKENS = 200_000
@@ -98,23 +97,22 @@ class TunedReward:
         starts = torch.tensor([response.start for response in responses], device=backbone.device)
         found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, run)
         features = torch.cat([found[kind] for kind in self.kinds], dim=1)
-        standard, coefficients = self.head.standard, self.head.posterior.coefficients
-
-        def tensor(values: Array) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=backbone.device)
-
-        slope = tensor(standard.basis @ coefficients / standard.scale)
-        rewards: Tensor = (features - tensor(standard.center)) @ slope
+        slope, offset = self._linear()
+        rewards: Tensor = features @ slope + offset
         return rewards
+
+    def _linear(self) -> tuple[Tensor, float]:
+        """[d] slope, and the reward where all features are 0."""
+        standard, coefficients = self.head.standard, self.head.posterior.coefficients
+        slope = standard.basis @ coefficients / standard.scale
+        return (torch.tensor(slope, dtype=torch.float32, device=self.backbone.device),
+                -float(standard.center @ slope))
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Sequence[Message]], batch_size: int = _SCORED,
               on_batch: Callable[[float], None] | None = None) -> list[float]:
         """One score for each conversation, in the order given; differences are log odds."""
-        encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
-                   for c in conversations]
-        order = sorted(range(len(encoded)), key=lambda i: (encoded[i].ids[:encoded[i].start],
-                                                           len(encoded[i].ids)))
+        encoded, order = self._in_order(conversations)
         scores = [0.0] * len(encoded)
         for begin in range(0, len(order), batch_size):
             part = order[begin:begin + batch_size]
@@ -124,6 +122,35 @@ class TunedReward:
             if on_batch is not None:
                 on_batch((begin + len(part)) / len(order))
         return scores
+
+    @torch.no_grad()
+    def credit(self, conversations: Sequence[Sequence[Message]]) -> list[list[float]]:
+        """Of each conversation, what each token of its response brings; they add up to its score.
+
+        A head on means is a sum over tokens, whose states know nothing of what comes after them.
+        What all responses have in common is brought by all tokens alike.
+        """
+        backbone = self.backbone
+        encoded, order = self._in_order(conversations)
+        slope, offset = self._linear()
+        slopes = dict(zip(self.kinds, slope.split(backbone.hidden_size), strict=True))
+        found: list[list[float]] = [[]] * len(encoded)
+        for begin in range(0, len(order), _SCORED):
+            part = order[begin:begin + _SCORED]
+            layout = lay_out(backbone, [encoded[i].ids for i in part])
+            starts = torch.tensor([encoded[i].start for i in part], device=backbone.device)
+            for i, parts in zip(part, token_parts(backbone, layout, starts, slopes, self.adapter),
+                                strict=True):
+                found[i] = (parts + offset / len(parts)).tolist()
+        return found
+
+    def _in_order(self, conversations: Sequence[Sequence[Message]]
+                  ) -> tuple[list[EncodedResponse], list[int]]:
+        """The conversations as token ids, and their order by prompt and length."""
+        encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
+                   for c in conversations]
+        return encoded, sorted(range(len(encoded)), key=lambda i: (
+            encoded[i].ids[:encoded[i].start], len(encoded[i].ids)))
 
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's layout, and the head and what it reads beside it."""

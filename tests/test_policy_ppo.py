@@ -58,6 +58,33 @@ def test_the_score_lands_on_the_last_real_token(tmp_path: Path, pad_is_eos: bool
         assert not rollout.returns[row, n:].any()
 
 
+@pytest.mark.parametrize("clip", [0.0, 1.5])
+def test_credit_lands_where_it_is_due_and_its_sum_is_the_reward(tmp_path: Path,
+                                                                clip: float) -> None:
+    of = roles(tmp_path)
+    samples = _samples(of)
+    # as many parts as tokens, more (the template's own, behind the response), or fewer
+    parts = [[0.1 * (n + 1) for n in range(max(1, len(s.ids) + more))]
+             for s, more in zip(samples, [0, 2, -2] * 3, strict=False)]
+    config = replace(CONFIG, gamma=1.0, gae_lambda=1.0, whiten_advantages=False, reward_clip=clip)
+
+    def never(_conversations: object) -> list[float]:
+        raise AssertionError("one pass is enough")
+
+    rollout = evaluate(of, items(of.policy), samples, never, config, 0.4, 2.0, 0.0,
+                       credit=lambda conversations: parts[:len(conversations)])
+    assert rollout.scores.tolist() == pytest.approx([sum(brought) for brought in parts])
+    for row, (sample, brought) in enumerate(zip(samples, parts, strict=True)):
+        n = len(sample.ids)
+        centred = [(value - 0.4 / len(brought)) / 2.0 for value in brought]
+        whole = sum(centred) if not clip else min(max(sum(centred), -clip), clip)
+        rewards = [*centred[:n - 1], *[0.0] * (n - 1 - len(centred))]
+        rewards.append(whole - sum(rewards))  # the rest, at the end
+        expected = [sum(rewards[t:]) for t in range(n)]
+        assert rollout.returns[row, :n].tolist() == pytest.approx(expected, abs=1e-4)
+        assert not rollout.returns[row, n:].any()
+
+
 def test_a_missing_end_is_penalised_and_a_stop_text_is_an_end(tmp_path: Path) -> None:
     of = roles(tmp_path)
     samples = [replace(sample, finish_reason=reason) for sample, reason in zip(

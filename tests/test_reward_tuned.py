@@ -1,5 +1,6 @@
 """Fine-tuning from the linear head: it begins there, learns what the features lack, and is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from reward_world import Recorder, good_wins
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.progress import Stopped
+from data.records import Message
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
@@ -78,6 +80,28 @@ def test_the_first_loss_is_that_of_the_heads_own_scores(backbone: Backbone, rank
     gaps = np.array(frozen).reshape(-1, 2) @ [1, -1] - margin * (3 - 1)  # all strengths are 3
     assert heard.steps[1]["loss"] == pytest.approx(np.logaddexp(0, -gaps).mean(), abs=1e-4)
     assert heard.steps[1]["pairs"] == 8 and heard.steps[1]["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("blocks", [2, 9])
+def test_credit_adds_up_to_the_score_and_looks_only_back(backbone: Backbone, blocks: int) -> None:
+    data = good_wins(6)
+    head, _ = linear_head(backbone, data)
+    model = tune(backbone, data.train, head, KINDS, config(blocks, learning_rate=1e-2),
+                 backbone.new_lora_config(4, 8))
+    conversations = [e.conversation(i) for e in data.train for i in e.texts]
+    credit = model.credit(conversations)
+    assert [sum(parts) for parts in credit] == pytest.approx(model.score(conversations), abs=1e-4)
+    assert [len(parts) for parts in credit] == [len(r.ids) - r.start for r in (
+        encode_response(backbone, c[:-1], c[-1]["content"], 1024) for c in conversations)]
+    assert model.credit(conversations[3:4])[0] == pytest.approx(credit[3], abs=1e-4)
+    # With means alone a token's part is what its own state says, over the tokens there are.
+    only_means = replace(model, kinds=(FeatureKind(2), FeatureKind(3)))
+    asked = conversations[0][:-1]
+    short, long = (only_means.credit([[*asked, Message(role="assistant", content=text)]])[0]
+                   for text in ("the cat", "the cat and the dog"))
+    first, longer = np.array(short) * len(short), np.array(long) * len(long)
+    assert first[:2] == pytest.approx(longer[:2], abs=1e-4)
+    assert abs(first[2] - longer[2]) > 1e-3, "there another word follows"
 
 
 @pytest.mark.parametrize(("stop_after", "error"), [(4, RuntimeError), (7, Stopped)])

@@ -54,7 +54,8 @@ def improve_with_ppo(context: JobContext, share: Share | None = None) -> dict[st
         with judges_of(context, given.judge, config.judges) as judges:
             return train(roles, given.prompts, obeyed.score, config, context.seed,
                          context.progress, context.checkpoints, mean, spread, judges,
-                         share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None)
+                         share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None,
+                         credit=obeyed.credit if config.credit == "tokens" else None)
 
     return _improve(context, "ppo", config, learn, share is None or share.is_first)
 

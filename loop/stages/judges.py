@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,13 @@ class Obeyed:
         found: list[float] = combined(self._members(conversations), self._rule,
                                       self._penalty).tolist()
         return found
+
+    @property
+    def credit(self) -> Callable[[Sequence[Sequence[Message]]], list[list[float]]] | None:
+        """What each token of a response brings to its score, where the model can tell."""
+        from reward.tuned import TunedReward
+
+        return self.model.credit if isinstance(self.model, TunedReward) else None
 
     def spread(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
         """Standard deviation of the members' scores, of each conversation; 0 without members."""
