@@ -42,14 +42,14 @@ class Sizes:
     reward_epochs: int = 3
     ppo_steps: int = 10
     ppo_batch: int = 32
-    learning_rates: tuple[float, float] = (1e-3, 5e-4)
+    learning_rates: tuple[float, float] = (5e-4, 3e-4)
     """Of policy and value: the second round takes smaller steps, near the KL where it ends."""
     kl_stop: tuple[float, float] = (4.0, 12.0)
     """KL at which PPO ends, nats: the second round goes on from where the first one ended. The
     update of the step that notices comes on top."""
     kl_budget: float = 15.0
     """KL of the policy that is offered, at the most: what came on top may have gone too far."""
-    keep_every: int = 2
+    keep_every: int = 1
 
 
 TINY = Sizes((40, 32), max_new_tokens=10, reward_epochs=1, ppo_steps=3, ppo_batch=8)

@@ -133,7 +133,7 @@ class TunedReward:
         backbone = self.backbone
         encoded, order = self._in_order(conversations)
         slope, offset = self._linear()
-        slopes = dict(zip(self.kinds, slope.split(backbone.hidden_size), strict=True))
+        slopes = dict(zip(self.kinds, slope.chunk(len(self.kinds)), strict=True))
         found: list[list[float]] = [[]] * len(encoded)
         for begin in range(0, len(order), _SCORED):
             part = order[begin:begin + _SCORED]
