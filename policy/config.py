@@ -181,8 +181,8 @@ class PPOConfig:
     ± this; 0: not clipped."""
 
     credit: Literal["tokens", "end"] = "tokens"
-    """Where a response's reward is paid. tokens: to each token what it brings, by a reward model
-    that can tell (a tuned reward); end: all of it to the last token, as other reward models do."""
+    """Where a response's reward is paid. tokens: to each token what it brings, as far as the reward
+    model can tell (a linear head, a tuned reward); end: all of it to the last token."""
 
     whiten_advantages: bool = True
     """Whether a rollout's advantages are shifted and scaled to mean 0 and variance 1."""

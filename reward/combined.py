@@ -23,6 +23,7 @@ from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
+from reward.credit import linear_credit
 from reward.instant.davidson import Design, fit
 from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import LinearReward
@@ -96,6 +97,27 @@ class CombinedReward:
         found: list[float] = (self._parts(conversations, on_batch, [w != 0 for w in self.weights])
                               @ np.array(self.weights)).tolist()
         return found
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether a part of it is a sum over tokens."""
+        return any(self.weights[:len(self.linear)])
+
+    def credit(self, conversations: Sequence[Sequence[Message]]) -> list[list[float]]:
+        """Of each conversation, what each token of its response brings; they add up to its score
+        (`reward.credit`). What the LoRA model says is brought by the last one."""
+        encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
+                   for c in conversations]
+        found = [np.zeros(len(each.ids) - each.start) for each in encoded]
+        for part, weight in zip(self.linear, self.weights, strict=False):
+            if weight:
+                for whole, brought in zip(found, linear_credit(
+                        self.backbone, encoded, part.kinds, part.head), strict=True):
+                    whole += weight * np.array(brought)
+        if self.lora is not None and self.weights[-1]:
+            for whole, score in zip(found, self.lora.score(conversations), strict=True):
+                whole[-1] += self.weights[-1] * score
+        return [whole.tolist() for whole in found]
 
     def save(self, folder: Path) -> None:
         """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside."""

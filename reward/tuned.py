@@ -24,7 +24,8 @@ from backbone.storage import load_adapter, save_adapter
 from data.errors import BadInput
 from data.records import Message
 from reward.config import RewardConfig
-from reward.instant.features import EncodedResponse, encode_response
+from reward.credit import linear_credit
+from reward.instant.features import EncodedResponse, by_prompt, encode_response
 from reward.instant.linear import LinearReward
 from reward.members import forget
 from reward.states import (
@@ -32,7 +33,6 @@ from reward.states import (
     lay_out,
     lower_states,
     pooled_states,
-    token_parts,
     upper_blocks,
     upper_run,
 )
@@ -97,22 +97,17 @@ class TunedReward:
         starts = torch.tensor([response.start for response in responses], device=backbone.device)
         found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, run)
         features = torch.cat([found[kind] for kind in self.kinds], dim=1)
-        slope, offset = self._linear()
-        rewards: Tensor = features @ slope + offset
+        slope, offset = self.head.slope_and_offset()
+        rewards: Tensor = features @ torch.tensor(slope, dtype=torch.float32,
+                                                  device=backbone.device) + offset
         return rewards
-
-    def _linear(self) -> tuple[Tensor, float]:
-        """[d] slope, and the reward where all features are 0."""
-        standard, coefficients = self.head.standard, self.head.posterior.coefficients
-        slope = standard.basis @ coefficients / standard.scale
-        return (torch.tensor(slope, dtype=torch.float32, device=self.backbone.device),
-                -float(standard.center @ slope))
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Sequence[Message]], batch_size: int = _SCORED,
               on_batch: Callable[[float], None] | None = None) -> list[float]:
         """One score for each conversation, in the order given; differences are log odds."""
-        encoded, order = self._in_order(conversations)
+        encoded = self._encoded(conversations)
+        order = by_prompt(encoded)
         scores = [0.0] * len(encoded)
         for begin in range(0, len(order), batch_size):
             part = order[begin:begin + batch_size]
@@ -123,34 +118,15 @@ class TunedReward:
                 on_batch((begin + len(part)) / len(order))
         return scores
 
-    @torch.no_grad()
     def credit(self, conversations: Sequence[Sequence[Message]]) -> list[list[float]]:
-        """Of each conversation, what each token of its response brings; they add up to its score.
+        """Of each conversation, what each token of its response brings; they add up to its score
+        (`reward.credit`)."""
+        return linear_credit(self.backbone, self._encoded(conversations), self.kinds, self.head,
+                             self.adapter)
 
-        A head on means is a sum over tokens, whose states know nothing of what comes after them.
-        What all responses have in common is brought by all tokens alike.
-        """
-        backbone = self.backbone
-        encoded, order = self._in_order(conversations)
-        slope, offset = self._linear()
-        slopes = dict(zip(self.kinds, slope.chunk(len(self.kinds)), strict=True))
-        found: list[list[float]] = [[]] * len(encoded)
-        for begin in range(0, len(order), _SCORED):
-            part = order[begin:begin + _SCORED]
-            layout = lay_out(backbone, [encoded[i].ids for i in part])
-            starts = torch.tensor([encoded[i].start for i in part], device=backbone.device)
-            for i, parts in zip(part, token_parts(backbone, layout, starts, slopes, self.adapter),
-                                strict=True):
-                found[i] = (parts + offset / len(parts)).tolist()
-        return found
-
-    def _in_order(self, conversations: Sequence[Sequence[Message]]
-                  ) -> tuple[list[EncodedResponse], list[int]]:
-        """The conversations as token ids, and their order by prompt and length."""
-        encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
-                   for c in conversations]
-        return encoded, sorted(range(len(encoded)), key=lambda i: (
-            encoded[i].ids[:encoded[i].start], len(encoded[i].ids)))
+    def _encoded(self, conversations: Sequence[Sequence[Message]]) -> list[EncodedResponse]:
+        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
+                for c in conversations]
 
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's layout, and the head and what it reads beside it."""

@@ -81,6 +81,23 @@ def test_the_score_is_the_weighted_sum_of_what_the_parts_say(tmp_path: Path) -> 
     assert model.score([]) == []
 
 
+def test_credit_adds_up_to_the_score_and_what_lora_says_is_paid_at_the_end(tmp_path: Path) -> None:
+    model = made(tiny_backbone(tmp_path))
+    conversations = [e.conversation(i) for e in good_wins(5, seed=9).train for i in e.texts]
+    credit = model.credit(conversations)
+    assert [sum(parts) for parts in credit] == pytest.approx(model.score(conversations), abs=1e-4)
+    assert min(map(len, credit)) > 2 and model.has_credit
+    assert model.lora is not None
+    said, model.weights = model.lora.score(conversations), (0.5, 0.25, 3.0)
+    more = [np.array(parts) - before
+            for parts, before in zip(model.credit(conversations), credit, strict=True)]
+    assert [change[-1] for change in more] == pytest.approx(said, abs=1e-4)
+    assert max(np.abs(change[:-1]).max() for change in more) < 1e-6
+    model.weights = (0.0, 0.0, 1.0)
+    assert not model.has_credit and sum(map(sum, model.credit(conversations))) == pytest.approx(
+        sum(said), abs=1e-3)
+
+
 def test_saved_is_loaded_and_its_lora_part_is_a_reward_model(tmp_path: Path) -> None:
     backbone = tiny_backbone(tmp_path)
     conversations = [e.conversation(i) for e in good_wins(3).train for i in e.texts]

@@ -50,9 +50,14 @@ class Obeyed:
     @property
     def credit(self) -> Callable[[Sequence[Sequence[Message]]], list[list[float]]] | None:
         """What each token of a response brings to its score, where the model can tell."""
+        from reward.combined import CombinedReward
         from reward.tuned import TunedReward
 
-        return self.model.credit if isinstance(self.model, TunedReward) else None
+        model = self.model
+        if isinstance(model, TunedReward) or (
+                isinstance(model, CombinedReward) and model.has_credit):
+            return model.credit
+        return None
 
     def spread(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
         """Standard deviation of the members' scores, of each conversation; 0 without members."""

@@ -98,14 +98,19 @@ def compute(backbone: Backbone, responses: Sequence[EncodedResponse],
     return found
 
 
+def by_prompt(responses: Sequence[EncodedResponse]) -> list[int]:
+    """Their places in an order in which those to one prompt stand together, shorter ones first."""
+    return sorted(range(len(responses)), key=lambda i: (
+        responses[i].ids[:responses[i].start], len(responses[i].ids)))
+
+
 def _batches(responses: Sequence[EncodedResponse]) -> list[tuple[int, ...]]:
     """Responses to one prompt together (their prompt is encoded once), and by length."""
     longest: dict[tuple[int, ...], int] = {}
     for response in responses:
         prompt = response.ids[:response.start]
         longest[prompt] = max(longest.get(prompt, 0), len(response.ids))
-    order = sorted(range(len(responses)), key=lambda i: (
-        responses[i].ids[:responses[i].start], len(responses[i].ids)))
+    order = by_prompt(responses)
     lengths = {place: longest[responses[i].ids[:responses[i].start]]
                for place, i in enumerate(order)}
     return [tuple(order[place] for place in part) for part in by_length(lengths, BATCH_TOKENS)]

@@ -46,6 +46,11 @@ class LinearReward:
         """[N] mean reward of each response; only differences mean something."""
         return np.asarray(self.standard.of(features) @ self.posterior.coefficients)
 
+    def slope_and_offset(self) -> tuple[Array, float]:
+        """[d] and the score where all features are 0: scores are features · slope + offset."""
+        slope = self.standard.basis @ self.posterior.coefficients / self.standard.scale
+        return slope, -float(self.standard.center @ slope)
+
     def differences(self, first: Array, second: Array) -> tuple[Array, Array]:
         """[M] mean and variance of the reward difference, from [M, d] features of either side."""
         return self.posterior.differences(self.standard.difference(first, second))
