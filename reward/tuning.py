@@ -24,6 +24,9 @@ from reward.states import FeatureKind
 from reward.train import TrainedReward, train
 from reward.tuned import TunedReward
 
+#: The feature set that reads all depths: an adapter on the blocks below its deepest layer would
+#: leave most of it as it is, and passes would run through all blocks.
+_TOO_DEEP = ("all",)
 #: Share of the progress bar in which the head is found.
 _FITTED = 0.3
 
@@ -66,8 +69,9 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
     about: dict[str, Any] = {}
 
     def begin(data: PreferenceData) -> TunedReward:
-        part, chosen = linear_part(backbone, config.max_length, data.train, known, lambda share:
-                                   progress.update(_FITTED * share, "a linear head, to begin from"))
+        part, chosen = linear_part(
+            backbone, config.max_length, data.train, known, lambda share: progress.update(
+                _FITTED * share, "a linear head, to begin from"), but=_TOO_DEEP)
         about.update(chosen)
         return TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
 

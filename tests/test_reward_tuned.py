@@ -131,6 +131,16 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, stop_after: i
     assert all(torch.equal(a, b) for a, b in zip(adapter(whole), adapter(again), strict=True))
 
 
+def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = {"basic": ["layer2.mean"], "all": ["layer1.mean", "layer2.mean", "layer4.last"]}
+    monkeypatch.setattr("reward.forms.feature_sets", lambda _kinds: sets)
+    found = train_tuned(backbone, good_wins(12), config(1, epochs=1),
+                        backbone.new_lora_config(4, 8))
+    assert found.metrics["train"]["features"] == "basic"
+    assert isinstance(found.model, TunedReward) and found.model.kinds == (FeatureKind(2),)
+
+
 def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
     data = good_wins(6)
     head, _ = linear_head(backbone, data)
