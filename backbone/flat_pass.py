@@ -7,7 +7,7 @@ Others, and passes on a GPU, take the checkpoint's own code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from backbone.tile_attention import attention
 
 #: Decoders whose layers are computed here line by line.
 _KNOWN = ("LlamaModel",)
+#: Blocks from below that have been run, and [T, d] what they made of a flat row.
+Lower = tuple[int, Tensor]
 _ATTENTION, _GATE = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 
 
@@ -32,13 +34,14 @@ def runs_flat(backbone: Backbone) -> bool:
             and all(_plain(module) for layer in trunk.layers for module in _linears(layer)))
 
 
-def last_states(backbone: Backbone, flat: Flat, adapter: str) -> Tensor:
+def last_states(backbone: Backbone, flat: Flat, adapter: str | None,
+                lower: Lower | None = None) -> Tensor:
     """[N, d] normalised last hidden states at the texts' last tokens; gradients flow.
 
     Behind the last attention only those tokens are computed.
     """
     trunk: Any = backbone.trunk
-    hidden, rotation = _before_last(backbone, flat, adapter)
+    hidden, rotation = _before_last(backbone, flat, adapter, lower)
     hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.last_tiles, flat.last)
     found: Tensor = trunk.norm(hidden)
     return found
@@ -47,20 +50,33 @@ def last_states(backbone: Backbone, flat: Flat, adapter: str) -> Tensor:
 def states_at(backbone: Backbone, flat: Flat, adapter: str | None, columns: Tensor) -> Tensor:
     """[n, d] normalised last hidden states at these columns of the flat row; gradients flow."""
     trunk: Any = backbone.trunk
-    hidden, rotation = _before_last(backbone, flat, adapter)
+    hidden, rotation = _before_last(backbone, flat, adapter, None)
     hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.tiles)
     found: Tensor = trunk.norm(hidden[columns])
     return found
 
 
-def _before_last(backbone: Backbone, flat: Flat,
-                 adapter: str | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """[T, d] what the last layer is given, and the rotations (cosines and sines)."""
+def climb(backbone: Backbone, flat: Flat, adapter: str | None, blocks: int,
+          lower: Lower | None = None) -> Iterator[tuple[int, Tensor]]:
+    """The number of blocks that they have been through, and [T, d] states: from the first block's
+    input (or from `lower`) up to those behind so many blocks; gradients flow."""
     backbone.switch_to(adapter)  # peft lets gradients into the current adapter alone
     trunk: Any = backbone.trunk
     hidden, rotation = start(trunk, flat.ids, flat.positions)
-    for layer in trunk.layers[:-1]:
-        hidden = _layer(layer, adapter, hidden, rotation, flat.tiles)
+    first, hidden = lower or (0, hidden)
+    yield first, hidden
+    for number in range(first, blocks):
+        hidden = _layer(trunk.layers[number], adapter, hidden, rotation, flat.tiles)
+        yield number + 1, hidden
+
+
+def _before_last(backbone: Backbone, flat: Flat, adapter: str | None,
+                 lower: Lower | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """[T, d] what the last layer is given, and the rotations (cosines and sines)."""
+    trunk: Any = backbone.trunk
+    hidden, rotation = start(trunk, flat.ids, flat.positions)
+    for _, states in climb(backbone, flat, adapter, len(trunk.layers) - 1, lower):
+        hidden = states
     return hidden, rotation
 
 

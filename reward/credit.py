@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import torch
 
+from backbone.layouts import lay_out
 from backbone.model import Backbone
 from reward.instant.features import EncodedResponse, by_prompt
 from reward.instant.linear import LinearReward
-from reward.states import FeatureKind, lay_out, token_parts
+from reward.states import FeatureKind, token_parts
 
 #: Responses in one pass.
 _TOGETHER = 16

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from backbone.flat_pass import runs_flat
+from backbone.layouts import Layout, lay_out
 from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
@@ -32,7 +33,6 @@ from data.records import Message
 from reward.batches import encode
 from reward.model import SCORING_TOKENS, RewardModel
 from reward.passes import parts_within
-from reward.states import Layout, lay_out, lower_states, upper_run
 
 Array = np.ndarray[Any, Any]
 Rule = Literal["mean", "worst", "variance-penalised"]
@@ -122,7 +122,7 @@ class Ensemble:
         """[M, n] centred scores of token id sequences, in the very passes that each member alone
         would make; `on_batch` hears the share that is done."""
         found = np.zeros((len(self.members), len(sequences)))
-        flat, done = runs_flat(self.backbone) and not self.block, 0
+        flat, done = runs_flat(self.backbone), 0
         for part in parts_within(dict(enumerate(sequences)), SCORING_TOKENS, flat, batch_size):
             for number, member in enumerate(self.one_pass()):
                 scores = member.scores_of([sequences[row] for row in part])
@@ -185,8 +185,7 @@ class _Above:
         backbone, key = self._member.backbone, tuple(map(tuple, sequences))
         if key not in self._lower:
             layout = lay_out(backbone, sequences)
-            self._lower[key] = layout, lower_states(backbone, layout, self._block)
+            self._lower[key] = layout, layout.lower(self._block)
         layout, lower = self._lower[key]
-        states = upper_run(backbone, layout, self._block, lower)(self._member.adapter)
-        scores: Tensor = self._member.head(states[layout.rows, layout.last])
+        scores: Tensor = self._member.head(layout.ends(self._member.adapter, lower))
         return scores

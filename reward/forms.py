@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from backbone.layouts import layer_count
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
@@ -28,7 +29,7 @@ from reward.evaluate import score_responses
 from reward.examples import Example, PreferenceData
 from reward.instant.choosing import choose_features, grouped_folds, prepare
 from reward.instant.comparisons import comparisons_of
-from reward.instant.features import FeatureKind, compute, encode_response, layer_count
+from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import fit_linear
 from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
 from reward.instant.response_features import FeatureTable

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from peft import LoraConfig
 
+from backbone.layouts import layer_count, upper_blocks
 from backbone.model import Backbone
 from data.errors import BadInput
 from reward.batches import Microbatch
@@ -21,7 +22,6 @@ from reward.config import RewardConfig
 from reward.ensemble import Ensemble
 from reward.examples import PreferenceData
 from reward.model import RewardModel
-from reward.states import layer_count, upper_blocks
 
 #: Comparison id -> how often a member has it; None: every comparison once, as it is.
 Draw = Mapping[int, float] | None

@@ -10,13 +10,11 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from backbone.flat import flatten
-from backbone.flat_pass import last_states, runs_flat
-from backbone.heads import ScalarHead, at_last_token
+from backbone.flat_pass import runs_flat
+from backbone.heads import ScalarHead
+from backbone.layouts import lay_out
 from backbone.model import Backbone
-from backbone.packing import pack
 from backbone.storage import load_adapter, save_adapter
-from backbone.text import pad
 from data.errors import BadInput
 from data.records import Message
 from reward.batches import encode
@@ -62,17 +60,7 @@ class RewardModel:
 
         The beginning that texts share is encoded once, where the checkpoint's attention allows it.
         """
-        backbone = self.backbone
-        if runs_flat(backbone):
-            backbone.switch_to(self.adapter)  # peft lets gradients into the current adapter alone
-            states = last_states(backbone, flatten(sequences, backbone.device), self.adapter)
-        elif backbone.can_pack and len(sequences) > 1:
-            packed = pack(sequences, backbone.pad_id, backbone.device)
-            states = backbone.hidden_of_packed(packed, self.adapter)[packed.rows, packed.last]
-        else:
-            batch = pad(sequences, backbone.pad_id, backbone.device)
-            states = at_last_token(backbone.hidden(batch, self.adapter), batch)
-        scores: Tensor = self.head(states)
+        scores: Tensor = self.head(lay_out(self.backbone, sequences).ends(self.adapter))
         return scores
 
     @torch.no_grad()

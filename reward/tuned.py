@@ -19,6 +19,7 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
+from backbone.layouts import Layout, lay_out, upper_blocks
 from backbone.model import Backbone
 from backbone.storage import load_adapter, save_adapter
 from data.errors import BadInput
@@ -28,14 +29,7 @@ from reward.credit import linear_credit
 from reward.instant.features import EncodedResponse, by_prompt, encode_response
 from reward.instant.linear import LinearReward
 from reward.members import forget
-from reward.states import (
-    FeatureKind,
-    lay_out,
-    lower_states,
-    pooled_states,
-    upper_blocks,
-    upper_run,
-)
+from reward.states import FeatureKind, pooled_states
 
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
 #: Tokens of which the lower blocks' states are kept in memory between epochs.
@@ -56,7 +50,8 @@ class TunedReward:
     block: int
     """Blocks from below that the adapter leaves as they are."""
     max_length: int
-    _kept: dict[tuple[EncodedResponse, ...], Any] = field(default_factory=dict)
+    _kept: dict[tuple[EncodedResponse, ...], tuple[Layout, Any]] = field(
+        default_factory=dict)
 
     @classmethod
     def fresh(cls, backbone: Backbone, head: LinearReward, kinds: Sequence[FeatureKind],
@@ -83,24 +78,26 @@ class TunedReward:
         `keep`: what the blocks below the adapter make of these responses is kept for the next time
         that the same are asked for together.
         """
-        backbone, key = self.backbone, tuple(responses)
-        backbone.switch_to(self.adapter)  # peft lets gradients into the current adapter alone
-        layout = lay_out(backbone, [response.ids for response in responses])
-        run = layout.run
-        if self.block:
-            lower = self._kept.get(key)
-            if lower is None:
-                lower = lower_states(backbone, layout, self.block)
-                if keep and sum(len(r.ids) for k in (*self._kept, key) for r in k) <= KEPT_TOKENS:
-                    self._kept[key] = lower
-            run = upper_run(backbone, layout, self.block, lower)
+        backbone = self.backbone
+        layout, lower = self._laid_out(tuple(responses), keep)
         starts = torch.tensor([response.start for response in responses], device=backbone.device)
-        found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, run)
+        found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, lower)
         features = torch.cat([found[kind] for kind in self.kinds], dim=1)
         slope, offset = self.head.slope_and_offset()
         rewards: Tensor = features @ torch.tensor(slope, dtype=torch.float32,
                                                   device=backbone.device) + offset
         return rewards
+
+    def _laid_out(self, responses: tuple[EncodedResponse, ...],
+                  keep: bool) -> tuple[Layout, Any]:
+        """The responses ready for a pass, and what the blocks below the adapter make of them."""
+        if responses in self._kept:
+            return self._kept[responses]
+        layout = lay_out(self.backbone, [response.ids for response in responses])
+        found = layout, layout.lower(self.block) if self.block else None
+        if keep and sum(len(r.ids) for k in (*self._kept, responses) for r in k) <= KEPT_TOKENS:
+            self._kept[responses] = found
+        return found
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Sequence[Message]], batch_size: int = _SCORED,

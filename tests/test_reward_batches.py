@@ -13,9 +13,9 @@ import torch
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import example, text
 
+from backbone import layouts
 from backbone.flat import SHARED_TOKENS, Flat, flatten
 from backbone.model import Backbone
-from reward import model as reward_model
 from reward.batches import Encoder, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
@@ -91,7 +91,7 @@ class Passes:
                 self.tokens.append(len(flat.ids))
             return flat
 
-        monkeypatch.setattr(reward_model, "flatten", counted)
+        monkeypatch.setattr(layouts, "flatten", counted)
 
 
 @pytest.mark.parametrize("voters", [1, 4])

@@ -11,6 +11,7 @@ from models import one_thread, tiny_backbone  # noqa: F401
 from peft import AutoPeftModelForSequenceClassification, LoraConfig
 from reward_world import Recorder, good_wins
 
+from backbone.layouts import upper_blocks
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.progress import Stopped
@@ -24,7 +25,6 @@ from reward.members import drawn_from, draws, forget
 from reward.model import RewardModel
 from reward.report.ensemble import scale_by
 from reward.scorer import load_scorer
-from reward.states import blocks_of, lay_out, lower_states, upper_blocks, upper_run
 from reward.train import TrainedReward, learning_rate_at, train
 
 QUICK = RewardConfig(epochs=2, responses_per_step=8, learning_rate=1e-2)
@@ -128,36 +128,11 @@ def learned_alone(backbone: Backbone, data: PreferenceData, seed: int, block: in
     return model
 
 
-def not_to_be_run(*_: Any) -> None:
-    raise AssertionError("a lower block was run again")
-
-
 def upper_only(backbone: Backbone, block: int) -> LoraConfig:
     lora = backbone.new_lora_config(4, 8)
     if block:
         lora.target_modules = set(upper_blocks(backbone, block))
     return lora
-
-
-def test_lower_blocks_are_run_once_and_change_nothing(backbone: Backbone) -> None:
-    backbone.add_adapter("reward", upper_only(backbone, 2), seed=3)
-    with torch.no_grad():
-        for parameter in backbone.adapter_parameters("reward"):
-            parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(1))
-    assert all(".layers.2." in name or ".layers.3." in name for name in
-               backbone.adapter_state("reward"))
-    texts = [[5, 6, 7, 8], [5, 6, 7, 9, 10], [11, 12]]
-    for some in (texts, texts[:1]):
-        layout = lay_out(backbone, some)
-        whole = layout.run("reward")
-        lower = lower_states(backbone, layout, 2)
-        handles = [module.register_forward_hook(not_to_be_run)
-                   for block in list(blocks_of(backbone.trunk))[:2] for module in block.children()]
-        again = upper_run(backbone, layout, 2, lower)("reward")
-        for handle in handles:
-            handle.remove()
-        torch.testing.assert_close(again, whole)
-        torch.testing.assert_close(layout.run("reward"), whole)  # the blocks are themselves again
 
 
 def test_members_differ_learn_and_are_centred(backbone: Backbone) -> None:

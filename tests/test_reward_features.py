@@ -9,6 +9,8 @@ import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from reward_world import text
 
+from backbone import flat_pass, layouts
+from backbone.layouts import layer_count
 from backbone.model import Backbone
 from backbone.text import conversation_ids
 from data.errors import BadInput, PrefloopError
@@ -20,7 +22,6 @@ from reward.instant.features import (
     FeatureKind,
     compute,
     encode_response,
-    layer_count,
     some_kinds,
 )
 
@@ -61,15 +62,18 @@ def test_features_are_those_of_each_text_by_itself(backbone: Backbone) -> None:
             assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
 
 
-def test_same_text_same_features_packed_padded_or_alone(
+def test_same_text_same_features_flat_packed_padded_or_alone(
         backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = responses(backbone)
     together = compute(backbone, asked, KINDS)
     alone = [compute(backbone, [one], KINDS) for one in asked]
+    monkeypatch.setattr(layouts, "runs_flat", lambda _: False)
+    packed = compute(backbone, asked, KINDS)
     monkeypatch.setattr(Backbone, "can_pack", False)
     padded = compute(backbone, asked, KINDS)
     for kind in KINDS:
         assert together[kind] == pytest.approx(np.vstack([a[kind] for a in alone]), abs=2e-5)
+        assert packed[kind] == pytest.approx(together[kind], abs=2e-5)
         assert padded[kind] == pytest.approx(together[kind], abs=2e-5)
 
 
@@ -97,15 +101,21 @@ def test_an_adapter_changes_nothing(backbone: Backbone) -> None:
     assert fingerprint(backbone) == name
 
 
-def test_only_the_layers_asked_for_are_run(backbone: Backbone) -> None:
+@pytest.mark.parametrize("flat", [True, False])
+def test_only_the_layers_asked_for_are_run(backbone: Backbone, flat: bool,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
     run = []
-    blocks = backbone.trunk.layers
-    for number, block in enumerate(blocks, 1):  # type: ignore[arg-type]
+    monkeypatch.setattr(layouts, "runs_flat", lambda _: flat)
+    blocks = list(backbone.trunk.layers)  # type: ignore[arg-type]
+    for number, block in enumerate(blocks, 1):
         block.register_forward_hook(lambda *_, number=number: run.append(number))
+    as_it_is = flat_pass._layer
+    monkeypatch.setattr(flat_pass, "_layer", lambda layer, *more: (
+        run.append(blocks.index(layer) + 1), as_it_is(layer, *more))[1])
     compute(backbone, responses(backbone, 1), [FeatureKind(2)])
-    assert max(run) <= 2
+    assert max(run) == 2
     run.clear()
-    backbone.hidden(feature_batch(backbone), None)  # and the hooks are gone again
+    backbone.hidden(feature_batch(backbone), None)  # and nothing is left in the way
     assert max(run) == layer_count(backbone) == 4
 
 

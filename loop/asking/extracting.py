@@ -51,8 +51,8 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
         wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
         return True
+    from backbone.layouts import layer_count
     from reward.instant.feature_cache import fingerprint
-    from reward.instant.features import layer_count
 
     if backbone is None:
         from loop.models import reward_backbone

@@ -18,17 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from backbone.flat_pass import runs_flat
+from backbone.layouts import lay_out, layer_count
 from backbone.model import Backbone
 from backbone.text import conversation_ids, prompt_ids
 from data.errors import BadInput
 from data.records import Message
-from reward.passes import by_length
-from reward.states import POOLINGS, lay_out, pooled_states
+from reward.passes import by_length, parts_within
+from reward.states import POOLINGS, pooled_states
 from reward.states import FeatureKind as FeatureKind
-from reward.states import layer_count as layer_count
 
 Array = np.ndarray[Any, Any]
-#: Padded tokens in one forward pass, before beginnings that texts share are put together.
+#: Tokens in one forward pass: of a flat one as they are, of others padded and before beginnings
+#: that texts share are put together.
 BATCH_TOKENS = 4096
 _UNCUT = 1 << 30
 
@@ -87,7 +89,7 @@ def compute(backbone: Backbone, responses: Sequence[EncodedResponse],
             raise BadInput(f"layer: {kind.layer}, but the checkpoint has {depth}")
     found = {kind: np.zeros((len(responses), backbone.hidden_size), np.float32) for kind in kinds}
     done = 0
-    for part in _batches(responses) if kinds else ():
+    for part in _batches(backbone, responses) if kinds else ():
         layout = lay_out(backbone, [responses[i].ids for i in part])
         starts = torch.tensor([responses[i].start for i in part], device=backbone.device)
         for kind, values in pooled_states(backbone, layout, starts, kinds, None).items():
@@ -104,8 +106,10 @@ def by_prompt(responses: Sequence[EncodedResponse]) -> list[int]:
         responses[i].ids[:responses[i].start], len(responses[i].ids)))
 
 
-def _batches(responses: Sequence[EncodedResponse]) -> list[tuple[int, ...]]:
+def _batches(backbone: Backbone, responses: Sequence[EncodedResponse]) -> list[tuple[int, ...]]:
     """Responses to one prompt together (their prompt is encoded once), and by length."""
+    if runs_flat(backbone):
+        return parts_within({i: r.ids for i, r in enumerate(responses)}, BATCH_TOKENS, True)
     longest: dict[tuple[int, ...], int] = {}
     for response in responses:
         prompt = response.ids[:response.start]
