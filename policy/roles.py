@@ -36,6 +36,15 @@ class Roles:
     """False: only the value head learns, and the value model's features stay as they are."""
 
     @property
+    def value_reads_reference(self) -> bool:
+        """Whether the value head reads the reference's own states: its adapter has moved nothing,
+        and will not."""
+        return (self.value is self.policy and self.reference_adapter is None
+                and not self.trains_value_adapter
+                and not any(weight.any() for name, weight in self.value.adapter_state(VALUE).items()
+                            if "lora_B" in name))
+
+    @property
     def policy_parameters(self) -> list[nn.Parameter]:
         """What the policy loss trains."""
         return self.policy.adapter_parameters(POLICY)

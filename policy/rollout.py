@@ -133,6 +133,7 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     kl = torch.zeros(mask.shape, device=mask.device)
     states = torch.zeros(*mask.shape, backbone.hidden_size, device=mask.device,
                          dtype=backbone.dtype) if exact else None
+    value_reads_reference = roles.value_reads_reference
     for rows in share.mine(texts.by_length(config.microbatch_size)):
         part = texts.select(rows)
         width = part.mask.shape[1]
@@ -146,7 +147,7 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         logprobs[rows, :width], entropy[rows, :width] = new.logprobs, new.entropy
         if new.kl is not None:
             kl[rows, :width] = new.kl
-        hidden = value_hidden(roles, part)
+        hidden = before if value_reads_reference else value_hidden(roles, part)
         values[rows, :width] = roles.value_head(hidden) * part.mask
         if features is not None:
             features[rows, :width] = hidden.float()

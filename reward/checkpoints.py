@@ -1,7 +1,8 @@
 """Checkpoints of a reward training run: enough to go on to the very same weights.
 
 Beside the steps' own folders (`backbone.resume`) lies `data.json`, the preferences that the run
-began with: labels that arrive later wait for the next run.
+began with: labels that arrive later wait for the next run. A tuned reward's run keeps the linear
+head there that it began with.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from data.errors import PrefloopError
 from reward.ensemble import Ensemble
 from reward.examples import PreferenceData
 from reward.model import RewardModel
-from reward.tuned import TunedReward
+from reward.tuned import HEAD, TunedReward
 
 #: What `reward.train` trains.
 Trainable = RewardModel | Ensemble | TunedReward
 _DATA = "data.json"
-_HEAD = "score.weight"
+_SCORE = "score.weight"
 _BEST = "best/"
 _MEMBER = "member-"
 
@@ -48,6 +49,7 @@ def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> Prefe
             raise PrefloopError(f"{path}: the checkpoint cannot be read ({error}); remove "
                                 f"{folder} to train from the start") from error
     forget_training(folder)
+    (folder / HEAD).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"settings": settings, "data": data.as_dict()}), "utf-8")
@@ -62,7 +64,7 @@ def weights_of(model: Trainable) -> dict[str, Tensor]:
                 for number, member in enumerate(model.members)
                 for name, value in weights_of(member).items()}
     adapter = model.backbone.adapter_state(model.adapter)
-    return adapter if isinstance(model, TunedReward) else {**adapter, _HEAD: model.head.weight}
+    return adapter if isinstance(model, TunedReward) else {**adapter, _SCORE: model.head.weight}
 
 
 def put_weights(model: Trainable, weights: dict[str, Tensor]) -> None:
@@ -76,7 +78,7 @@ def put_weights(model: Trainable, weights: dict[str, Tensor]) -> None:
     adapter = dict(weights)
     if isinstance(model, RewardModel):
         with torch.no_grad():
-            model.head.weight.copy_(adapter.pop(_HEAD))
+            model.head.weight.copy_(adapter.pop(_SCORE))
     model.backbone.load_adapter_state(model.adapter, adapter)
 
 

@@ -15,6 +15,7 @@ from peft import LoraConfig
 
 from backbone.model import Backbone
 from data.progress import Part, Progress, Silent
+from reward.combined import LinearPart
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.forms import linear_part
@@ -22,7 +23,7 @@ from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
 from reward.states import FeatureKind
 from reward.train import TrainedReward, train
-from reward.tuned import TunedReward
+from reward.tuned import HEAD, TunedReward
 
 #: The feature set that reads all depths: an adapter on the blocks below its deepest layer would
 #: leave most of it as it is, and passes would run through all blocks.
@@ -58,7 +59,7 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
 
     Features and spread of the head are chosen within the training prompts (`reward.forms`), and
     what is `known` of them (by response id) is not computed again. The metrics' `train` names them.
-    Everything else is as in `reward.train.train`: a run that goes on fits the same head again.
+    Everything else is as in `reward.train.train`; a run that goes on has the head of its beginning.
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -69,9 +70,12 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
     about: dict[str, Any] = {}
 
     def begin(data: PreferenceData) -> TunedReward:
-        part, chosen = linear_part(
+        kept = None if checkpoint_folder is None else checkpoint_folder / HEAD
+        part, chosen = _kept_head(kept) or linear_part(
             backbone, config.max_length, data.train, known, lambda share: progress.update(
                 _FITTED * share, "a linear head, to begin from"), but=_TOO_DEEP)
+        if kept is not None:
+            part.head.save(kept, {"kinds": [str(kind) for kind in part.kinds], "chosen": chosen})
         about.update(chosen)
         return TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
 
@@ -81,3 +85,11 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
     trained.model.forget_states()
     return replace(trained, metrics={**trained.metrics,
                                      "train": {**trained.metrics["train"], **about}})
+
+
+def _kept_head(path: Path | None) -> tuple[LinearPart, dict[str, Any]] | None:
+    """The head that a run began with, where it has one by now."""
+    if path is None or not path.is_file():
+        return None
+    head, about = LinearReward.load(path)
+    return LinearPart(tuple(map(FeatureKind.parse, about["kinds"])), head), about["chosen"]

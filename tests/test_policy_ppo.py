@@ -8,10 +8,12 @@ import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from policy_world import MODELS, Recorder, goodness, items, policy_weights, randomise, roles
 
+from policy import rollout as rollouts
 from policy.config import PPOConfig
 from policy.ppo import train
+from policy.responses import Responses
 from policy.roles import POLICY, REFERENCE, VALUE, Roles, load_policy, load_value
-from policy.rollout import evaluate
+from policy.rollout import evaluate, value_hidden
 from policy.sampling import Sample, generate, uniform_draws
 
 CONFIG = PPOConfig(steps=3, batch_size=8, minibatch_size=4, microbatch_size=4, epochs=2,
@@ -102,6 +104,29 @@ def test_rewards_are_centred_scaled_and_clipped(tmp_path: Path) -> None:
                        replace(CONFIG, reward_clip=4.0), 1.0, 2.0, 0.0)
     assert set(rollout.rewards.tolist()) == {4.0}
     assert set(rollout.scores.tolist()) == {100.0}
+
+
+@pytest.mark.parametrize(("asked", "reads_reference"), [
+    ({}, True), ({"earlier_policy": True}, True), ({"value_from_reward": True}, False),
+    ({"two_checkpoints": True}, False), ({"sft": True}, False),
+    ({"trains_value_adapter": True}, False)])
+def test_a_value_head_on_the_references_states_needs_no_pass_of_its_own(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, bool],
+        reads_reference: bool) -> None:
+    of = roles(tmp_path, **{"trains_value_adapter": False, **asked})
+    torch.nn.init.normal_(of.value_head.weight)
+    passes = []
+
+    def counted(of: Roles, texts: Responses) -> torch.Tensor:
+        passes.append(texts)
+        return value_hidden(of, texts)
+
+    monkeypatch.setattr(rollouts, "value_hidden", counted)
+    found = evaluate(of, items(of.policy), _samples(of), goodness, CONFIG, 0.0, 1.0, 0.05)
+    assert (not passes) == reads_reference
+    by_itself = of.value_head(value_hidden(of, found.texts)) * found.mask
+    assert by_itself.abs().max() > 0.1
+    torch.testing.assert_close(found.values, by_itself, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("trains_value_adapter", [True, False])

@@ -17,9 +17,12 @@ from data.errors import BadInput
 from data.progress import Stopped
 from data.store import Store
 from loop import cli
+from loop.asking.extracting import extract_features
+from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
 from reward.config import RewardConfig
 from reward.forms import LEAST_PROMPTS
+from reward.instant.response_features import ResponseFeatures
 
 CONFIG = RewardConfig(epochs=4, responses_per_step=16, learning_rate=1e-2)
 Array = np.ndarray[Any, Any]
@@ -139,6 +142,8 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
     assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is set aside"
     assert made["held_out_accuracy"]["value"] > 0.9 and made["score_std"] > 0
     assert made["train"]["steps"] == made["train"]["planned_steps"] > 2
+    store = Store.of_workspace(workspace)
+    assert "instant_accuracy" not in made and not ResponseFeatures(workspace).ids(), "none are read"
     first = tensors(workspace)
     assert {name.split("/")[0] for name in first} == {"adapter_model.safetensors",
                                                       "linear.safetensors"}
@@ -160,9 +165,11 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
     monkeypatch.setattr(JobProgress, "metrics", stop)
     assert cli.run(tuned) != 0
     monkeypatch.setattr(JobProgress, "metrics", metrics)
-    store = Store.of_workspace(workspace)
-    ask(capsys, "train-reward", *at, "--resume", str(max(job.id for job in store.jobs.all())))
+    extract_features(store, workspace, read_settings(workspace))  # as a worker had read them
+    resumed = ask(capsys, "train-reward", *at, "--resume",
+                  str(max(job.id for job in store.jobs.all())))
     assert tensors(workspace) == first
+    assert resumed["instant_accuracy"]["value"] > 0.9
 
 
 def test_wrong_settings_are_named() -> None:

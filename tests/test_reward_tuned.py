@@ -1,5 +1,6 @@
 """Fine-tuning from the linear head: it begins there, learns what the features lack, and is kept."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,9 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, stop_after: i
                                                    error: type[Exception]) -> None:
     quick = config(1, responses_per_step=8, checkpoint_every=2, patience=1, learning_rate=1e-2)
 
-    def run(data: PreferenceData, **more: Any) -> TrainedReward:
+    def run(data: PreferenceData, seed: int = 3, **more: Any) -> TrainedReward:
         backbone = tiny_backbone(tmp_path, layers=4)
-        return train_tuned(backbone, data, quick, backbone.new_lora_config(4, 8), seed=3, **more)
+        return train_tuned(backbone, data, quick, backbone.new_lora_config(4, 8), seed=seed, **more)
 
     def adapter(found: TrainedReward) -> list[torch.Tensor]:
         model = found.model
@@ -123,6 +124,10 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, stop_after: i
     with pytest.raises(error):
         run(good_wins(20, 6), checkpoint_folder=checkpoint, progress=Recorder(stop_after, error))
     assert list(checkpoint.glob("step-*"))
+    # another run begins anew, with a head of its own
+    shutil.copytree(checkpoint, tmp_path / "other")
+    other = run(good_wins(16, 6), seed=4, checkpoint_folder=tmp_path / "other")
+    assert other.metrics == run(good_wins(16, 6), seed=4).metrics
     heard = Recorder()
     # labels that came in meanwhile wait for the next run
     again = run(good_wins(25, 9), checkpoint_folder=checkpoint, progress=heard)

@@ -26,26 +26,32 @@ MOST_READ = 512
 
 
 def read_features(context: JobContext, backbone: Backbone, data: PreferenceData,
-                  on_part: Callable[[float], None]) -> FeatureTable | None:
-    """The features of what a training job learns from; none where they cannot be kept."""
+                  on_part: Callable[[float], None], *,
+                  only_known: bool = False) -> FeatureTable | None:
+    """The features of what a training job learns from; none where they cannot be kept.
+
+    `only_known`: of those texts that a worker has read already, and nothing is computed.
+    """
     from loop.asking.extracting import extract_features
     from reward.instant.response_features import ResponseFeatures
 
     wanted = [i for example in data.train for i in example.texts]
     try:
-        extract_features(context.store, context.workspace, context.settings, most=len(wanted),
-                         on_part=on_part, backbone=backbone, wanted=wanted)
+        extract_features(context.store, context.workspace, context.settings,
+                         most=0 if only_known else len(wanted), on_part=on_part,
+                         backbone=backbone, wanted=wanted)
         return ResponseFeatures(context.workspace).read(set(wanted))
     except PrefloopError:
         return None
 
 
 def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData,
-                   progress: Progress) -> dict[str, Any]:
+                   progress: Progress, *, only_known: bool = False) -> dict[str, Any]:
     """`instant_accuracy` on the held-out pairs of a training job's data, for its metrics.
 
-    Of those pairs whose features are known. Nothing where there are no decided ones; where features
-    cannot be had, `instant_missing` says why, and the training is none the worse.
+    Of those pairs whose features are known (`only_known`: by now). Nothing where there are no
+    decided ones; where features cannot be had, `instant_missing` says why, and the training is
+    none the worse.
     """
     from loop.asking.extracting import extract_features
     from reward.instant.model import InstantModel
@@ -61,9 +67,12 @@ def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData
 
     read(0.0)
     try:
-        extract_features(context.store, context.workspace, context.settings, most=MOST_READ,
-                         on_part=read, backbone=backbone)
-        model = InstantModel(ResponseFeatures(context.workspace).read())
+        extract_features(context.store, context.workspace, context.settings,
+                         most=0 if only_known else MOST_READ, on_part=read, backbone=backbone)
+        features = ResponseFeatures(context.workspace).read()
+        if not features.rows:
+            return {}
+        model = InstantModel(features)
         model.learn(pairs)
     except (PrefloopError, ValueError, ArithmeticError) as error:
         return {"instant_missing": str(error)}

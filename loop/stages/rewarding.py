@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _BEFORE = "reward-before"  # the adapter of the version that a report compares with
 #: Where on the progress bar of a training job each of its parts ends.
 _TRAINED, _CHOSEN, _COMPARED = 0.8, 0.9, 0.95
-#: And of the first of them, where features are read before it.
-_READ = 0.4
 
 
 def train_reward(context: JobContext) -> dict[str, Any]:
@@ -51,7 +49,8 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         _version_before(context, len(context.store.versions.reward_models())),
         Part(context.progress, _CHOSEN, _COMPARED))
     metrics |= instant_beside(context, backbone, trained.data,
-                              Part(context.progress, _COMPARED, 1.0))
+                              Part(context.progress, _COMPARED, 1.0),
+                              only_known=context.settings.reward.form == "tuned")
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     model.save(context.workspace / path)
@@ -72,11 +71,11 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
         from loop.asking.instant import read_features
         from reward.tuning import train_tuned
 
-        known = read_features(context, backbone, data, lambda share: progress.update(
-            _READ * share, "reading the texts"))
-        return train_tuned(backbone, data, config, lora, seed=context.seed,
-                           progress=Part(progress, _READ, 1.0), known=known,
-                           checkpoint_folder=context.checkpoints)
+        # What it may begin from ends at two thirds of the depth, so what is not known by now is
+        # not read for the instant model's sake, which reads all of it.
+        known = read_features(context, backbone, data, lambda _: None, only_known=True)
+        return train_tuned(backbone, data, config, lora, seed=context.seed, progress=progress,
+                           known=known, checkpoint_folder=context.checkpoints)
     from reward.forms import set_aside
     from reward.train import train
 
