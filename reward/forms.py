@@ -143,12 +143,14 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
 
 def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
                 known: FeatureTable | None, on_batch: Callable[[float], None] | None,
-                but: Sequence[str] = ()) -> tuple[LinearPart, dict[str, Any]]:
+                but: Sequence[str] = (), preferred: str | None = None
+                ) -> tuple[LinearPart, dict[str, Any]]:
     """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
     it within them.
 
     Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
-    share of the others that is done. `but` names feature sets that are not wanted.
+    share of the others that is done. `but` names feature sets that are not wanted, `preferred` one
+    that gives way only to what is clearly better (`choose_features`).
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -170,7 +172,7 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
     newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
     prompts = np.array([e.prompt_id for e in train for _ in e.texts])
     best = choose_features(prepare(values, components=COMPONENTS, groups=prompts), newest,
-                           spreads=SPREADS)[0]
+                           spreads=SPREADS, preferred=preferred)[0]
     name = best.features.name
     head = fit_linear(values[name], answers, spread=best.spread, standard=best.features.standard)
     return LinearPart(sets[name], head), {"features": name, "spread": best.spread}

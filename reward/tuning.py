@@ -28,6 +28,9 @@ from reward.tuned import HEAD, TunedReward
 #: The feature set that reads all depths: an adapter on the blocks below its deepest layer would
 #: leave most of it as it is, and passes would run through all blocks.
 _TOO_DEEP = ("all",)
+#: And the one to begin from where labels cannot tell which is better: of a middle layer's mean,
+#: tuning made the most (docs/reward-model.md), and the blocks above it are never run.
+_PREFERRED = "middle"
 #: Share of the progress bar in which the head is found.
 _FITTED = 0.3
 
@@ -73,7 +76,8 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
         kept = None if checkpoint_folder is None else checkpoint_folder / HEAD
         part, chosen = _kept_head(kept) or linear_part(
             backbone, config.max_length, data.train, known, lambda share: progress.update(
-                _FITTED * share, "a linear head, to begin from"), but=_TOO_DEEP)
+                _FITTED * share, "a linear head, to begin from"),
+            but=_TOO_DEEP, preferred=_PREFERRED)
         if kept is not None:
             part.head.save(kept, {"kinds": [str(kind) for kind in part.kinds], "chosen": chosen})
         about.update(chosen)

@@ -6,6 +6,7 @@ from linear_world import linear_world
 
 from data.errors import BadInput
 from reward.instant.choosing import (
+    _difference,
     choose_committee,
     choose_features,
     grouped_folds,
@@ -26,6 +27,36 @@ def test_the_features_that_matter_are_chosen_by_held_out_prompts() -> None:
     assert [c.cross_entropy for c in ranked] == sorted(c.cross_entropy for c in ranked)
     assert ranked[0].accuracy > 0.75
     assert len(ranked) == 6
+
+
+def test_a_preferred_set_gives_way_only_to_what_is_better_by_a_standard_error() -> None:
+    features, _, comparisons = linear_world(responses=80, pairs=800, width=4, seed=2)
+    noise = np.random.default_rng(1).normal(size=(3, *features.shape))
+    sets = prepare({"one": features + noise[0],
+                    "other": features + noise[0] + 0.1 * noise[1],
+                    "worse": features + 5 * noise[2]})
+    ranked = choose_features(sets, comparisons, spreads=(0.5, 2.0))
+    first, second = list(dict.fromkeys(c.features.name for c in ranked))[:2]
+    assert {first, second} == {"one", "other"}
+    for preferred, expected in ((None, first), ("worse", first), ("none", first),
+                                (first, first), (second, second)):
+        chosen = choose_features(sets, comparisons, spreads=(0.5, 2.0), preferred=preferred)
+        assert chosen[0].features.name == expected
+        assert chosen[0] == next(c for c in ranked if c.features.name == expected), "its best"
+        assert {id(c.features) for c in chosen} == {id(s) for s in sets} and len(chosen) == 6
+    # The error of a difference is that of groups drawn anew: comparisons of one group are not
+    # independent.
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 30, 50)
+    groups = np.repeat(np.arange(50), sizes)
+    values = rng.normal(size=50)[groups] + 0.1 * rng.normal(size=len(groups))
+    decided = rng.integers(0, 3, (len(groups), 2)).astype(float)
+    mean, error = _difference(values * decided.sum(1), decided, groups)
+    drawn = [np.concatenate([np.flatnonzero(groups == g) for g in rng.integers(0, 50, 50)])
+             for _ in range(400)]
+    means = [np.average(values[d], weights=decided[d].sum(1)) for d in drawn]
+    assert mean == pytest.approx(np.average(values, weights=decided.sum(1)))
+    assert error == pytest.approx(np.std(means), rel=0.2)
 
 
 def test_a_committee_of_views_does_better_than_each() -> None:

@@ -68,14 +68,27 @@ class Committee:
 
 def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
-                    seed: int = 0, judged: Array | None = None) -> list[Candidate]:
+                    seed: int = 0, judged: Array | None = None,
+                    preferred: str | None = None) -> list[Candidate]:
     """Every feature set with every spread under cross-validation by group, the best first.
 
     Judged by cross-entropy among decided comparisons: unlike accuracy it has no ties and changes
     smoothly, so fewer labels are enough to tell candidates apart. `judged` ([M], a mask) names
-    those that count; all are learned from.
+    those that count; all are learned from. The best of the `preferred` feature set comes first
+    unless another is better by more than one standard error of their difference over groups (the
+    rule of Breiman et al. 1984).
     """
     found = _candidates(prepared, comparisons, spreads, ties, folds, seed, judged)
+    decided = _judged(comparisons, judged)
+    for place, (candidate, odds) in enumerate(found):
+        if candidate.features.name == preferred:
+            best, odds_of_best = found[0]
+            gain, error = _difference(
+                _losses(odds, decided, candidate.temperature)
+                - _losses(odds_of_best, decided, best.temperature), decided, comparisons.groups)
+            if gain <= error:
+                found.insert(0, found.pop(place))
+            break
     return [candidate for candidate, _ in found]
 
 
@@ -113,9 +126,25 @@ def _judged(comparisons: Comparisons, judged: Array | None) -> Array:
 def _how_good(odds: Array, decided: Array) -> tuple[float, float, float]:
     """Temperature, and at it cross-entropy and accuracy."""
     scale = temperature(odds, decided)
-    losses = (decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum()
+    losses = _losses(odds, decided, scale).sum()
     right = (decided * (np.sign(odds)[:, None] * np.array([1, -1]) + 1) / 2).sum()
     return scale, float(losses / decided.sum()), float(right / decided.sum())
+
+
+def _losses(odds: Array, decided: Array, scale: float) -> Array:
+    """[M] weighted cross-entropy of each comparison, nats."""
+    found: Array = (decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum(1)
+    return found
+
+
+def _difference(values: Array, decided: Array, groups: Array) -> tuple[float, float]:
+    """Mean of weighted values ([M]) over the comparisons' weight, and its standard error over
+    groups."""
+    _, group = np.unique(groups, return_inverse=True)
+    weight = np.bincount(group, decided.sum(1))
+    mean = float(values.sum() / weight.sum())
+    residuals = np.bincount(group, values) - mean * weight
+    return mean, float(np.sqrt((residuals**2).sum()) / weight.sum())
 
 
 def held_out_odds(features: Prepared, comparisons: Comparisons, spread: float, ties: Ties,
