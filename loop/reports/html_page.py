@@ -18,6 +18,7 @@ h2{margin-top:2.2rem}h3{margin:1.4rem 0 .3rem;font-size:1.05rem}
 table{border-collapse:collapse;width:100%;font-size:14px;margin:1rem 0}
 th,td{border-bottom:1px solid light-dark(#d8dde6,#3a4148);padding:.5rem;text-align:left;
  vertical-align:top;overflow-wrap:anywhere}
+th{overflow-wrap:normal}
 .text{white-space:pre-wrap;min-width:9rem}
 .plot{background:#fff;border-radius:.4rem;margin:.5rem 0;overflow-x:auto}
 .small{font-size:.85rem;opacity:.85}
