@@ -124,7 +124,7 @@ class World:
             margin = network(self.texts[first[batch]]) - network(self.texts[second[batch]])
             loss = nn.functional.binary_cross_entropy_with_logits(margin, won[batch].float())
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
         return self.standardised(lambda ids: network(ids))
 

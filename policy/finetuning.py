@@ -93,7 +93,7 @@ def _step(backbone: Backbone, examples: Sequence[Demonstration]) -> float:
                  backbone.pad_id, backbone.device)
     logprobs = response_logprobs(backbone, POLICY, texts, 1.0).logprobs
     loss = -logprobs.sum() / texts.mask.sum()
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     if not torch.isfinite(loss):
         raise PrefloopError("the fine-tuning loss is no longer a number; lower --learning-rate")
     return loss.item()

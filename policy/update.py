@@ -67,13 +67,13 @@ def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOCo
             new.logprobs, old, rollout.advantages[rows, :width], mask, config.clip_range, tokens)
         if exact is not None and new.kl is not None:
             policy_loss = policy_loss + exact_kl_loss(new.kl, mask, exact.weight, tokens)
-        policy_loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(policy_loss)
         features = (value_hidden(roles, texts) if rollout.value_features is None
                     else rollout.value_features[rows, :width])
         value_loss, value_clipped = clipped_value_loss(
             roles.value_head(features) * mask, rollout.values[rows, :width],
             rollout.returns[rows, :width], mask, config.value_clip_range, tokens)
-        value_loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(value_loss)
         now = new.logprobs.detach()
         divergence = float(approximate_kl(now, old, mask))
         if not figures.updates:

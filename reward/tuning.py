@@ -74,12 +74,16 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
 
     def begin(data: PreferenceData) -> TunedReward:
         kept = None if checkpoint_folder is None else checkpoint_folder / HEAD
-        part, chosen = _kept_head(kept) or linear_part(
-            backbone, config.max_length, data.train, known, lambda share: progress.update(
-                _FITTED * share, "a linear head, to begin from"),
-            but=_TOO_DEEP, preferred=_PREFERRED)
-        if kept is not None:
-            part.head.save(kept, {"kinds": [str(kind) for kind in part.kinds], "chosen": chosen})
+        found = _kept_head(kept)
+        if found is None:
+            found = linear_part(
+                backbone, config.max_length, data.train, known, lambda share: progress.update(
+                    _FITTED * share, "a linear head, to begin from"),
+                but=_TOO_DEEP, preferred=_PREFERRED)
+            if kept is not None:
+                found[0].head.save(kept, {"kinds": [str(kind) for kind in found[0].kinds],
+                                          "chosen": found[1]})
+        part, chosen = found
         about.update(chosen)
         return TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
 
