@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from backbone.text import Batch
-
 
 class ScalarHead(nn.Module):
     """A linear map from hidden states to numbers, fp32.
@@ -28,8 +26,3 @@ class ScalarHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., d] hidden states to [...] numbers."""
         return nn.functional.linear(hidden.float(), self.weight, self.bias).squeeze(-1)
-
-
-def at_last_token(hidden: Tensor, batch: Batch) -> Tensor:
-    """[B, d] the hidden state at each row's last real token, found by the mask."""
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), batch.last]

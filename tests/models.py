@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backbone.model import Backbone
+from backbone.text import Batch
 from backbone.tiny import make_tiny_checkpoint
 
 TEXTS = ("tell me about the cat and the dog in a house by the sea . one two three four five six "
@@ -36,3 +37,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def at_last_token(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """[B, d] the hidden state at each row's last real token, found by the mask."""
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), batch.last]

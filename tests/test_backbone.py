@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from models import at_last_token, one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from safetensors.torch import save_file
 
 from backbone.checkpoint import load_tokenizer
 from backbone.device import choose_device, choose_dtype
 from backbone.flat import flatten
 from backbone.flat_pass import runs_flat, states_at
-from backbone.heads import ScalarHead, at_last_token
+from backbone.heads import ScalarHead
 from backbone.model import Backbone
 from backbone.resume import load_training, save_training
 from backbone.storage import CONFIG, WEIGHTS, copy_adapter, load_adapter, save_adapter

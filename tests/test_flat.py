@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import one_thread, tiny_backbone  # noqa: F401
+from models import at_last_token, one_thread, tiny_backbone  # noqa: F401
 
 from backbone import flat as layout
 from backbone.flat import Flat, Tile, flatten
 from backbone.flat_pass import last_states, runs_flat
-from backbone.heads import at_last_token
 from backbone.model import Backbone
 from backbone.packing import pack
 from backbone.text import pad

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from models import at_last_token, one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from peft import AutoPeftModelForSequenceClassification
 from reward_world import text
 
-from backbone.heads import at_last_token
 from backbone.model import Backbone
 from backbone.packing import pack
 from backbone.storage import SCORE_KEY, WEIGHTS, save_adapter
