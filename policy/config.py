@@ -110,7 +110,11 @@ class PPOConfig:
     """Rollouts, each followed by `epochs` passes of updates."""
 
     batch_size: int = 32
-    """Responses sampled a step, one a prompt."""
+    """Responses sampled a step."""
+
+    responses: int = 1
+    """Responses to each of a step's prompts. What they share is computed once, so more of them make
+    a step quicker, of fewer prompts."""
 
     minibatch_size: int = 32
     """Responses that share one optimizer step."""
@@ -223,8 +227,8 @@ class PPOConfig:
     """Texts that end a response, besides the tokenizer's end-of-sequence token."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "steps", "batch_size", "minibatch_size", "microbatch_size", "epochs",
-                  "max_new_tokens", "checkpoint_every", "kl_horizon")
+        _at_least(self, 1, "steps", "batch_size", "responses", "minibatch_size", "microbatch_size",
+                  "epochs", "max_new_tokens", "checkpoint_every", "kl_horizon")
         _above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
                     "value_clip_range", "max_grad_norm")
         _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
@@ -247,6 +251,9 @@ class PPOConfig:
         if self.batch_size % self.minibatch_size:
             raise BadInput(f"--minibatch-size: {self.minibatch_size} does not divide "
                            f"--batch-size {self.batch_size}")
+        if self.minibatch_size % self.responses:
+            raise BadInput(f"--responses: {self.responses} to a prompt do not divide "
+                           f"--minibatch-size {self.minibatch_size}")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             if share.is_first and is_kept(state.step, config):
                 keep(roles.policy, checkpoint, state.step)
             # 1. prompts, 2. responses, 3. what the models say of them, 4. updates
-            chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
+            chosen = _prompts_of_step(prompts, config, seed, state.step)
             alive = _alive(progress, state, config, share)
             samples = _sample(roles, chosen, config, seed, state.step, share, alive)
             clock.lap("generate")
@@ -139,7 +139,7 @@ def _offer(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed:
         if share.count == 1:
             progress.update(1.0, "measuring the last policy")
 
-    chosen = _prompts_of_step(prompts, config.batch_size, seed, state.step)
+    chosen = _prompts_of_step(prompts, config, seed, state.step)
     samples = _sample(roles, chosen, config, seed, state.step, share, alive)
     rollout = judged(chosen, samples, kl_coefficient=state.kl_coefficient)
     last = step_metrics(rollout, UpdateFigures(), samples, chosen, state.kl_coefficient, {})
@@ -196,14 +196,16 @@ def _set_learning_rates(optimizers: dict[str, torch.optim.Optimizer], config: PP
             group["lr"] = rate * left
 
 
-def _prompts_of_step(prompts: Sequence[PromptItem], size: int, seed: int,
+def _prompts_of_step(prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
                      step: int) -> list[PromptItem]:
-    """The step's share of an endless shuffled reading of the prompts."""
+    """The prompt of each response: the step's share of an endless shuffled reading of the prompts,
+    each of them `config.responses` times in a row."""
+    size = config.batch_size // config.responses
     chosen = []
     for place in range(step * size, (step + 1) * size):
         epoch, within = divmod(place, len(prompts))
         order = np.random.default_rng([seed, epoch]).permutation(len(prompts))
-        chosen.append(prompts[int(order[within])])
+        chosen += [prompts[int(order[within])]] * config.responses
     return chosen
 
 

@@ -44,12 +44,17 @@ class Responses:
         return Responses(Batch(ids[:, :longest], real[:, :longest]), self.starts[rows],
                          mask[:, :response])
 
-    def by_length(self, size: int, rows: Tensor | None = None) -> list[Tensor]:
-        """(Some) rows in microbatches of texts of like length, so that little is padding."""
+    def by_length(self, size: int, rows: Tensor | None = None, together: int = 1) -> list[Tensor]:
+        """(Some) rows in microbatches of texts of like length, so that little is padding.
+
+        `together` rows that follow each other, a prompt's, stay so: what they share is then
+        computed once.
+        """
         if rows is None:
             rows = torch.arange(self.mask.shape[0], device=self.mask.device)
-        lengths = self.batch.mask[rows].sum(1)
-        return list(torch.split(rows[lengths.argsort(stable=True)], size))
+        lengths = self.batch.mask[rows].sum(1).view(-1, together).amax(1)
+        return list(torch.split(rows.view(-1, together)[lengths.argsort(stable=True)].flatten(),
+                                size))
 
     @property
     def _places(self) -> Tensor:

@@ -134,7 +134,7 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     states = torch.zeros(*mask.shape, backbone.hidden_size, device=mask.device,
                          dtype=backbone.dtype) if exact else None
     value_reads_reference = roles.value_reads_reference
-    for rows in share.mine(texts.by_length(config.microbatch_size)):
+    for rows in share.mine(texts.by_length(config.microbatch_size, together=config.responses)):
         part = texts.select(rows)
         width = part.mask.shape[1]
         before = response_states(backbone, roles.reference_adapter, part)

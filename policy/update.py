@@ -32,9 +32,8 @@ def update(roles: Roles, rollout: Rollout, optimizers: Mapping[str, torch.optim.
     """
     figures = UpdateFigures()
     for epoch in range(config.epochs):
-        order = torch.from_numpy(np.random.default_rng([seed, step, epoch]).permutation(
-            rollout.mask.shape[0])).to(rollout.mask.device)
-        for minibatch in torch.split(order, config.minibatch_size):
+        for minibatch in torch.split(_order(rollout, config, [seed, step, epoch]),
+                                     config.minibatch_size):
             moved = _accumulate(roles, rollout, minibatch, config, figures, share)
             if 0 < config.update_kl_stop < moved and figures.updates:
                 figures.stopped_early = True
@@ -50,13 +49,21 @@ def update(roles: Roles, rollout: Rollout, optimizers: Mapping[str, torch.optim.
     return _of_all(figures, share)
 
 
+def _order(rollout: Rollout, config: PPOConfig, seed: list[int]) -> Tensor:
+    """[B] the rows in the order of a pass over them, a prompt's behind each other."""
+    prompts = np.random.default_rng(seed).permutation(rollout.mask.shape[0] // config.responses)
+    rows = prompts[:, None] * config.responses + np.arange(config.responses)
+    return torch.from_numpy(rows.ravel()).to(rollout.mask.device)
+
+
 def _accumulate(roles: Roles, rollout: Rollout, minibatch: Tensor, config: PPOConfig,
                 figures: UpdateFigures, share: Share) -> float:
     """Gradients of a minibatch, microbatch by microbatch; returns how far the policy has moved
     from the one that sampled (approximate KL a token)."""
     tokens = rollout.mask[minibatch].sum()
     moved = 0.0
-    for rows in share.mine(rollout.texts.by_length(config.microbatch_size, minibatch)):
+    for rows in share.mine(rollout.texts.by_length(config.microbatch_size, minibatch,
+                                                    config.responses)):
         texts = rollout.texts.select(rows)
         mask, width = texts.mask, texts.mask.shape[1]
         exact = rollout.exact_kl
