@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ from data.errors import BadInput
 
 #: Hears how many blocks states have been through, and the states.
 Keep = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Lower:
+    """What the first `block` blocks make of texts with no adapter on."""
+
+    block: int
+    states: Tensor
+    """[T, d] of the tokens of a layout, or of a text."""
+    rest: tuple[Any, ...] | None = None
+    """What else the last of them answers with, where it answers with a tuple."""
 
 
 class Layout(ABC):
@@ -49,7 +61,7 @@ class Layout(ABC):
 
     @abstractmethod
     def climb(self, layers: Collection[int], adapter: str | None, keep: Keep,
-              lower: Any = None) -> None:
+              lower: Lower | None = None) -> None:
         """Hand over the [T, d] states behind each of these blocks (1: behind the first), and end
         behind the last of them, with an adapter on (or none); gradients flow.
 
@@ -57,12 +69,22 @@ class Layout(ABC):
         """
 
     @abstractmethod
-    def ends(self, adapter: str | None, lower: Any = None) -> Tensor:
+    def ends(self, adapter: str | None, lower: Lower | None = None) -> Tensor:
         """[N, d] normalised last hidden states at the texts' last tokens; gradients flow."""
 
     @abstractmethod
-    def lower(self, block: int) -> Any:
+    def lower(self, block: int) -> Lower:
         """What the first `block` blocks make of the texts with no adapter on; no gradients."""
+
+    def split(self, lower: Lower) -> list[Lower]:
+        """Each text's own part of what `lower` gave, for whatever layout it stands in next."""
+        return [replace(lower, states=lower.states[columns]) for columns in self.columns]
+
+    def join(self, parts: Sequence[Lower]) -> Lower:
+        """What `lower` would give, of what `split` gave of each text elsewhere."""
+        found = parts[0].states.new_zeros(self.width, parts[0].states.shape[1])
+        found[torch.cat(list(self.columns))] = torch.cat([part.states for part in parts])
+        return replace(parts[0], states=found)
 
 
 def lay_out(backbone: Backbone, texts: Sequence[Sequence[int]]) -> Layout:
@@ -81,19 +103,24 @@ class _Flat(Layout):
         super().__init__(self._flat.columns, len(self._flat.ids))
 
     def climb(self, layers: Collection[int], adapter: str | None, keep: Keep,
-              lower: Any = None) -> None:
-        for number, states in climb(self._backbone, self._flat, adapter, max(layers), lower):
+              lower: Lower | None = None) -> None:
+        for number, states in climb(self._backbone, self._flat, adapter, max(layers),
+                                    _begun(lower)):
             if number in layers:
                 keep(number, states)
 
-    def ends(self, adapter: str | None, lower: Any = None) -> Tensor:
-        return last_states(self._backbone, self._flat, adapter, lower)
+    def ends(self, adapter: str | None, lower: Lower | None = None) -> Tensor:
+        return last_states(self._backbone, self._flat, adapter, _begun(lower))
 
     @torch.no_grad()
-    def lower(self, block: int) -> Any:
-        for found in climb(self._backbone, self._flat, None, block):
-            lower = found
-        return lower
+    def lower(self, block: int) -> Lower:
+        for _, states in climb(self._backbone, self._flat, None, block):
+            found = states
+        return Lower(block, found)
+
+
+def _begun(lower: Lower | None) -> tuple[int, Tensor] | None:
+    return None if lower is None else (lower.block, lower.states)
 
 
 class _Rows(Layout):
@@ -119,21 +146,22 @@ class _Rows(Layout):
         columns = [places[positions[row, places].argsort()] + row * width for row, places in zip(
             rows.tolist(), (one.nonzero()[:, 0] for one in mine), strict=True)]
         super().__init__(columns, ids.numel())
+        self._shape = ids.shape
 
     def climb(self, layers: Collection[int], adapter: str | None, keep: Keep,
-              lower: Any = None) -> None:
+              lower: Lower | None = None) -> None:
         blocks = blocks_of(self._backbone.trunk)
-        with (_instead(blocks, lower),
+        with (_instead(blocks, lower, self._shape),
               _watched(blocks, layers, lambda layer, states: keep(layer, states.flatten(0, 1))),
               _until(blocks[max(layers) - 1])):
             self._run(adapter)
 
-    def ends(self, adapter: str | None, lower: Any = None) -> Tensor:
-        with _instead(blocks_of(self._backbone.trunk), lower):
+    def ends(self, adapter: str | None, lower: Lower | None = None) -> Tensor:
+        with _instead(blocks_of(self._backbone.trunk), lower, self._shape):
             return self._run(adapter).flatten(0, 1)[self.last]
 
     @torch.no_grad()
-    def lower(self, block: int) -> Any:
+    def lower(self, block: int) -> Lower:
         kept: list[Any] = []
         blocks = blocks_of(self._backbone.trunk)
         handle = blocks[block - 1].register_forward_hook(
@@ -143,7 +171,8 @@ class _Rows(Layout):
                 self._run(None)
         finally:
             handle.remove()
-        return block, kept[0]
+        made, rest = (kept[0], None) if isinstance(kept[0], Tensor) else (kept[0][0], kept[0][1:])
+        return Lower(block, made.flatten(0, 1), rest)
 
 
 class _Deepest(Exception):
@@ -183,16 +212,20 @@ def _watched(blocks: nn.ModuleList, layers: Collection[int], keep: Keep) -> Iter
 
 
 @contextmanager
-def _instead(blocks: nn.ModuleList, lower: Any) -> Iterator[None]:
-    """Passes begin behind the blocks that have been run, if any."""
-    block, made = lower or (0, None)
-    for module in blocks[:block]:
+def _instead(blocks: nn.ModuleList, lower: Lower | None, shape: torch.Size) -> Iterator[None]:
+    """Passes over token ids of this shape begin behind the blocks that have been run, if any."""
+    if lower is None:
+        yield
+        return
+    states = lower.states.view(*shape, -1)
+    made = states if lower.rest is None else (states, *lower.rest)
+    for module in blocks[:lower.block]:
         # Whatever a lower block is given, it answers with what the last of them once did.
         module.forward = lambda *_, **__: made
     try:
         yield
     finally:
-        for module in blocks[:block]:
+        for module in blocks[:lower.block]:
             del module.forward
 
 

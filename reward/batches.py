@@ -111,10 +111,8 @@ def plan_steps(examples: Sequence[Example], epochs: int, responses_per_step: int
     return steps
 
 
-def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int,
-                 each_alone: bool = False) -> list[Microbatch]:
-    """Units together (or `each_alone`), at most `tokens` tokens a forward pass, counted as
-    `parts_within` does.
+def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int) -> list[Microbatch]:
+    """Units together, at most `tokens` tokens a forward pass, counted as `parts_within` does.
 
     Largest first, so that memory peaks in the first pass and not in the last.
     """
@@ -129,7 +127,7 @@ def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int,
     size = Size()
     for number in sorted(sizes, key=lambda n: (-sizes[n].longest, -sizes[n].tokens, n)):
         together = size.with_more(sizes[number])
-        if batch and (each_alone or together.tokens_of_pass(flat) > tokens):
+        if batch and together.tokens_of_pass(flat) > tokens:
             found.append(_microbatch(batch, texts, tokens, flat))
             batch, together = [], sizes[number]
         batch.append(units[number])

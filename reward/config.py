@@ -22,6 +22,11 @@ class RewardConfig:
     """Blocks that get an adapter where the form is tuned: so many, up to the deepest layer that
     the linear head reads."""
 
+    tuned_features: Literal["chosen", "early", "middle", "basic"] = "chosen"
+    """Features that the tuned form begins from. chosen: what the labels say is best, and a middle
+    layer's mean where they cannot tell; early, middle, basic: these (docs/reward-model.md), and the
+    blocks above what they read are never run."""
+
     selection_share: float = 0.2
     """Share of the training prompts that the form is chosen by, where there are enough of them."""
 
@@ -92,6 +97,9 @@ class RewardConfig:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.form not in ("best", "lora", "tuned"):
             raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
+        if self.tuned_features not in ("chosen", "early", "middle", "basic"):
+            raise BadInput(f"--tuned-features: {self.tuned_features!r} is none of chosen, early, "
+                           "middle and basic")
         if self.form == "tuned" and self.members > 1:
             raise BadInput("--members: an ensemble of tuned rewards is not made; leave it out, or "
                            "set --form to lora")

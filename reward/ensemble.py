@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from backbone.flat_pass import runs_flat
-from backbone.layouts import Layout, lay_out
+from backbone.layouts import Layout, Lower, lay_out
 from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
@@ -140,7 +140,7 @@ class Ensemble:
         """
         if not self.block:
             return [*self.members]
-        lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Any]] = {}
+        lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Lower]] = {}
         return [_Above(member, self.block, lower) for member in self.members]
 
     def save(self, folder: Path) -> None:
@@ -177,7 +177,7 @@ class _Above:
     """A member whose passes begin behind the blocks that all members share."""
 
     def __init__(self, member: RewardModel, block: int,
-                 lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Any]]) -> None:
+                 lower: dict[tuple[tuple[int, ...], ...], tuple[Layout, Lower]]) -> None:
         self._member, self._block, self._lower = member, block, lower
 
     def scores_of(self, sequences: Sequence[Sequence[int]]) -> Tensor:

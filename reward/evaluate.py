@@ -27,7 +27,8 @@ SCORED_RESPONSES = 256
 
 
 def evaluate(model: Scorer, data: PreferenceData, *, encoder: Encoder | None = None,
-             on_batch: Callable[[float], None] | None = None) -> dict[str, Any]:
+             on_batch: Callable[[float], None] | None = None,
+             known: dict[int, float] | None = None) -> dict[str, Any]:
     """The report as JSON can hold it; what cannot be said (no held-out pairs) is None.
 
     The keys of `reward.report.figures.report`, as far as they follow from preferences and texts
@@ -36,7 +37,7 @@ def evaluate(model: Scorer, data: PreferenceData, *, encoder: Encoder | None = N
     over training responses that the reference wrote, `score_mean`, `score_std` and `score_n`;
     of an ensemble, `ensemble` (`reward.report.ensemble`, with the `scale` of each rule's scores);
     and `held_out_scores`, every held-out response's score by its id, from which the report can be
-    made again with what a store knows besides.
+    made again with what a store knows besides. `known` are these, where they are.
     """
     encoder = encoder or Encoder(model.backbone, model.max_length)
     if isinstance(model, Ensemble):
@@ -47,7 +48,8 @@ def evaluate(model: Scorer, data: PreferenceData, *, encoder: Encoder | None = N
                  "ensemble": {**ensemble_report(data.held_out, members),
                               "members": len(model.members), "scale": score_scale(table)}}
     else:
-        scores = score_responses(model, data.held_out, encoder, on_batch)
+        scores = (score_responses(model, data.held_out, encoder, on_batch) if known is None
+                  else known)
         found = score_statistics(model, data.train, encoder)
     return {**report(data.held_out, scores), **found,
             "cut_responses": len(encoder.cut.intersection(scores)),

@@ -144,14 +144,15 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
 
 def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
                 known: FeatureTable | None, on_batch: Callable[[float], None] | None,
-                but: Sequence[str] = (), preferred: str | None = None
+                among: Sequence[str] = (), preferred: str | None = None
                 ) -> tuple[LinearPart, dict[str, Any]]:
     """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
     it within them.
 
     Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
-    share of the others that is done. `but` names feature sets that are not wanted, `preferred` one
-    that gives way only to what is clearly better (`choose_features`).
+    share of the others that is done. `among` names the feature sets to choose from, all where it
+    names none, and `preferred` one that gives way only to what is clearly better
+    (`choose_features`).
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -159,7 +160,7 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
     rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
     sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
             for name, kinds in feature_sets(kinds_of(layer_count(backbone))).items()
-            if name not in but}
+            if not among or name in among}
     kinds = sorted({kind for several in sets.values() for kind in several})
     if known is not None and known.rows.keys() >= rows.keys():
         places = [known.rows[i] for i in rows]

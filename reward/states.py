@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from backbone.layouts import Layout
+from backbone.layouts import Layout, Lower
 from backbone.model import Backbone
 from data.errors import BadInput
 
@@ -49,7 +48,7 @@ class FeatureKind:
 
 def pooled_states(backbone: Backbone, layout: Layout, starts: Tensor,
                   kinds: Sequence[FeatureKind], adapter: str | None,
-                  lower: Any = None) -> dict[FeatureKind, Tensor]:
+                  lower: Lower | None = None) -> dict[FeatureKind, Tensor]:
     """[N, d] fp32 of each kind, with an adapter on (or none); gradients flow.
 
     `lower` is what the layout's lower blocks made, where that is known.

@@ -70,6 +70,8 @@ class _Run:
     """What was measured on held-out pairs at the end of each epoch."""
     best: dict[str, Tensor]
     """The weights that were best on the curve; kept only where `patience` asks for them."""
+    scores: dict[int, float] | None = None
+    """What the model as it stands says of the held-out responses, where it has just been asked."""
 
     @property
     def members(self) -> Sequence[RewardModel | TunedReward]:
@@ -108,6 +110,7 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
     try:
         while run.done < len(run.plan) and not _has_stopped(run, config):
             step = run.plan[run.done]
+            run.scores = None
             figures = _update(run, step, config)                                  # 2 learn
             run.done += 1
             if step.ends_epoch:
@@ -118,10 +121,13 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
             progress.update(_TRAINING * run.done / len(run.plan), _message(run, step, figures))
         if run.best:
             checkpoints.put_weights(run.model, run.best)
+            run.scores = None
         if isinstance(run.model, Ensemble):
             run.model.centers = _centers(run.model, run.data, run.encoder)
-        report = evaluate(run.model, run.data, encoder=run.encoder, on_batch=lambda share:  # 5
-                          progress.update(_TRAINING + (1 - _TRAINING) * share, "measuring"))
+        progress.update(_TRAINING, "measuring")
+        report = evaluate(run.model, run.data, encoder=run.encoder, known=run.scores,       # 5
+                          on_batch=lambda share: progress.update(
+                              _TRAINING + (1 - _TRAINING) * share, "measuring"))
     except Stopped:
         if checkpoint_folder:
             _keep(run, checkpoint_folder)
@@ -178,8 +184,7 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
         group["lr"] = rate
     loss, decided = 0.0, []
     examples = {i: unit.example for unit in step.units for i in unit.response_ids}
-    alone = isinstance(run.model, TunedReward)  # it keeps what lower blocks make of a unit
-    for batch in microbatches(step.units, run.encoder, config.microbatch_tokens, alone):
+    for batch in microbatches(step.units, run.encoder, config.microbatch_tokens):
         share, differences = _backward_all(run, batch, examples, step.weight, config)
         loss += share
         decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
@@ -209,8 +214,7 @@ def _scorers(run: _Run, examples: dict[int, Example]) -> list[ScoresOf]:
     """Each member's way from responses to scores."""
     model, encoder = run.model, run.encoder
     if isinstance(model, TunedReward):
-        return [lambda part: model.rewards([encoder.response(examples[i], i) for i in part],
-                                           keep=True)]
+        return [lambda part: model.rewards([encoder.response(examples[i], i) for i in part])]
 
     def reading(scores_of: Callable[[Sequence[Sequence[int]]], Tensor]) -> ScoresOf:
         return lambda part: scores_of([encoder.ids(examples[i], i) for i in part])
@@ -245,7 +249,7 @@ def _centers(ensemble: Ensemble, data: PreferenceData, encoder: Encoder) -> list
 
 def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
     """Accuracy and cross-entropy on the held-out pairs so far; None where there are none."""
-    scores = score_responses(run.model, run.data.held_out, run.encoder)
+    scores = run.scores = score_responses(run.model, run.data.held_out, run.encoder)
     found = {"held_out_accuracy": _value(held_out_accuracy(run.data.held_out, scores)),
              "held_out_loss": _value(cross_entropy(run.data.held_out, scores)),
              "held_out_pairs": count_pairs(run.data.held_out)}

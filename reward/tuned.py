@@ -13,26 +13,25 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from backbone.layouts import Layout, lay_out, upper_blocks
+from backbone.layouts import Layout, Lower, lay_out, upper_blocks
 from backbone.model import Backbone
 from backbone.storage import load_adapter, save_adapter
 from data.errors import BadInput
 from data.records import Message
 from reward.config import RewardConfig
 from reward.credit import linear_credit
-from reward.instant.features import EncodedResponse, by_prompt, encode_response
+from reward.instant.features import EncodedResponse, batches, by_prompt, encode_response
 from reward.instant.linear import LinearReward
 from reward.members import forget
 from reward.states import FeatureKind, pooled_states
 
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
-#: Tokens of which the lower blocks' states are kept in memory between epochs.
+#: Tokens of which the lower blocks' states are kept in memory while it is trained.
 KEPT_TOKENS = 200_000
 #: Responses scored in one pass.
 _SCORED = 16
@@ -50,8 +49,7 @@ class TunedReward:
     block: int
     """Blocks from below that the adapter leaves as they are."""
     max_length: int
-    _kept: dict[tuple[EncodedResponse, ...], tuple[Layout, Any]] = field(
-        default_factory=dict)
+    _kept: dict[EncodedResponse, Lower] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, backbone: Backbone, head: LinearReward, kinds: Sequence[FeatureKind],
@@ -72,14 +70,30 @@ class TunedReward:
         """The adapter's trainable tensors, in a fixed order."""
         return self.backbone.adapter_parameters(self.adapter)
 
-    def rewards(self, responses: Sequence[EncodedResponse], keep: bool = False) -> Tensor:
-        """[N] rewards in one forward pass; gradients flow into the adapter.
+    def keep_states(self, responses: Sequence[EncodedResponse],
+                    on_batch: Callable[[float], None] | None = None) -> None:
+        """Compute once what the blocks below the adapter make of these responses, as many as
+        `KEPT_TOKENS` allow; the same ones in the same order give the same states to the bit."""
+        if not self.block:
+            return
+        room = KEPT_TOKENS
+        done = 0
+        for part in batches(self.backbone, responses):
+            together = [responses[i] for i in part]
+            room -= sum(len(response.ids) for response in together)
+            if room < 0:
+                break
+            layout = lay_out(self.backbone, [response.ids for response in together])
+            self._kept.update(zip(together, layout.split(layout.lower(self.block)), strict=True))
+            done += len(part)
+            if on_batch is not None:
+                on_batch(done / len(responses))
 
-        `keep`: what the blocks below the adapter make of these responses is kept for the next time
-        that the same are asked for together.
-        """
+    def rewards(self, responses: Sequence[EncodedResponse]) -> Tensor:
+        """[N] rewards in one forward pass; gradients flow into the adapter."""
         backbone = self.backbone
-        layout, lower = self._laid_out(tuple(responses), keep)
+        layout = lay_out(backbone, [response.ids for response in responses])
+        lower = self._lower(layout, responses)
         starts = torch.tensor([response.start for response in responses], device=backbone.device)
         found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, lower)
         features = torch.cat([found[kind] for kind in self.kinds], dim=1)
@@ -88,16 +102,13 @@ class TunedReward:
                                                   device=backbone.device) + offset
         return rewards
 
-    def _laid_out(self, responses: tuple[EncodedResponse, ...],
-                  keep: bool) -> tuple[Layout, Any]:
-        """The responses ready for a pass, and what the blocks below the adapter make of them."""
-        if responses in self._kept:
-            return self._kept[responses]
-        layout = lay_out(self.backbone, [response.ids for response in responses])
-        found = layout, layout.lower(self.block) if self.block else None
-        if keep and sum(len(r.ids) for k in (*self._kept, responses) for r in k) <= KEPT_TOKENS:
-            self._kept[responses] = found
-        return found
+    def _lower(self, layout: Layout, responses: Sequence[EncodedResponse]) -> Lower | None:
+        """What the blocks below the adapter make of them, if there are any."""
+        if not self.block:
+            return None
+        if all(response in self._kept for response in responses):
+            return layout.join([self._kept[response] for response in responses])
+        return layout.lower(self.block)
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Sequence[Message]], batch_size: int = _SCORED,
@@ -152,5 +163,5 @@ class TunedReward:
         return cls(backbone, adapter, head, kinds, block, longest)
 
     def forget_states(self) -> None:
-        """Free the lower blocks' states that `rewards` was asked to keep."""
+        """Free what `keep_states` kept."""
         self._kept.clear()

@@ -1,7 +1,7 @@
 """Training a tuned reward: a linear head is fitted, then LoRA moves the features that it reads.
 
-The loop is that of `reward.train`. A prompt's responses are one pass, and what the blocks below the
-adapter make of them is kept from one epoch to the next. Ties are half a vote each way.
+The loop is that of `reward.train`. What the blocks below the adapter make of the training responses
+is computed once, before it. Ties are half a vote each way.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from reward.combined import LinearPart
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.forms import linear_part
+from reward.instant.features import EncodedResponse, encode_response
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
 from reward.states import FeatureKind
 from reward.train import TrainedReward, train
 from reward.tuned import HEAD, TunedReward
 
-#: The feature set that reads all depths: an adapter on the blocks below its deepest layer would
-#: leave most of it as it is, and passes would run through all blocks.
-_TOO_DEEP = ("all",)
+#: The feature sets to begin from. Not the one that reads all depths: an adapter on the blocks below
+#: its deepest layer would leave most of it as it is, and passes would run through all blocks.
+_AMONG = ("early", "middle", "basic")
 #: And the one to begin from where labels cannot tell which is better: of a middle layer's mean,
 #: tuning made the most (docs/reward-model.md), and the blocks above it are never run.
 _PREFERRED = "middle"
-#: Share of the progress bar in which the head is found.
-_FITTED = 0.3
+#: Share of the progress bar in which the head is found, and up to which the states of the blocks
+#: below the adapter are.
+_FITTED, _KEPT = 0.2, 0.3
 
 
 def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
@@ -48,6 +50,7 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
         PrefloopError: the loss is not a number.
     """
     model = TunedReward.fresh(backbone, head, kinds, config, lora, seed, adapter)
+    model.keep_states(_responses(backbone, examples, config))
     train(backbone, PreferenceData(tuple(examples), ()), config, lora, seed=seed,
           progress=progress, adapter=adapter, begin=lambda _: model)
     model.forget_states()
@@ -79,20 +82,34 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
             found = linear_part(
                 backbone, config.max_length, data.train, known, lambda share: progress.update(
                     _FITTED * share, "a linear head, to begin from"),
-                but=_TOO_DEEP, preferred=_PREFERRED)
+                among=_among(config), preferred=_PREFERRED)
             if kept is not None:
                 found[0].head.save(kept, {"kinds": [str(kind) for kind in found[0].kinds],
                                           "chosen": found[1]})
         part, chosen = found
         about.update(chosen)
-        return TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
+        model = TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
+        model.keep_states(_responses(backbone, data.train, config), lambda share: progress.update(
+            _FITTED + (_KEPT - _FITTED) * share, "the blocks that stay as they are"))
+        return model
 
     trained = train(backbone, data, config, lora, seed=seed, adapter=adapter, begin=begin,
-                    progress=Part(progress, _FITTED, 1.0), checkpoint_folder=checkpoint_folder)
+                    progress=Part(progress, _KEPT, 1.0), checkpoint_folder=checkpoint_folder)
     assert isinstance(trained.model, TunedReward)
     trained.model.forget_states()
     return replace(trained, metrics={**trained.metrics,
                                      "train": {**trained.metrics["train"], **about}})
+
+
+def _among(config: RewardConfig) -> tuple[str, ...]:
+    """The feature sets that it may begin from."""
+    return _AMONG if config.tuned_features == "chosen" else (config.tuned_features,)
+
+
+def _responses(backbone: Backbone, examples: Sequence[Example],
+               config: RewardConfig) -> list[EncodedResponse]:
+    return [encode_response(backbone, e.messages, text, config.max_length)
+            for e in examples for text in e.texts.values()]
 
 
 def _kept_head(path: Path | None) -> tuple[LinearPart, dict[str, Any]] | None:

@@ -108,6 +108,20 @@ def test_a_pass_begun_behind_the_lower_blocks_is_the_same_and_runs_none_of_them(
     assert any(gradient.abs().max() > 0 for gradient in found[1])
 
 
+def test_what_lower_blocks_made_serves_in_any_other_layout(backbone: Backbone) -> None:
+    layout = lay_out(backbone, TEXTS)
+    parts = layout.split(layout.lower(2))
+    assert [len(part.states) for part in parts] == [len(text) for text in TEXTS]
+    for order in ([2, 0], [1], [1, 2, 0], [0, 1]):
+        other = lay_out(backbone, [TEXTS[i] for i in order])
+        joined = other.join([parts[i] for i in order])
+        found, ends = behind(other, {3}, joined)[3], other.ends("reward", joined)
+        whole, whole_ends = behind(other, {3})[3], other.ends("reward")
+        torch.testing.assert_close(ends, whole_ends, atol=2e-5, rtol=1e-4)
+        for columns in other.columns:
+            torch.testing.assert_close(found[columns], whole[columns], atol=2e-5, rtol=1e-4)
+
+
 def test_a_pass_ends_behind_the_deepest_block_asked_for(
         backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     run = counted(backbone, monkeypatch)

@@ -155,15 +155,6 @@ def test_eight_by_one_is_one_by_eight(tmp_path: Path) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_units_that_are_wanted_alone_are(tmp_path: Path) -> None:
-    (step,) = plan_steps(rankings(5, 3), 1, 64, seed=0)
-    encoder = Encoder(tiny_backbone(tmp_path), 512)
-    assert len(microbatches(step.units, encoder, 100_000)) == 1
-    found = microbatches(step.units, encoder, 100_000, each_alone=True)
-    assert (sorted(sorted(i for part in batch.parts for i in part) for batch in found)
-            == sorted(sorted(unit.response_ids) for unit in step.units))
-
-
 @pytest.mark.parametrize("flat", [False, True])
 def test_parts_hold_every_text_within_the_tokens_asked_for(flat: bool) -> None:
     draw = random.Random(0)

@@ -11,10 +11,12 @@ import torch
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import Recorder, good_wins
 
+from backbone import flat_pass
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.progress import Stopped
 from data.records import Message
+from reward.batches import plan_steps
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
@@ -146,6 +148,39 @@ def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
     assert isinstance(found.model, TunedReward) and found.model.kinds == (FeatureKind(2),)
 
 
+@pytest.mark.parametrize(("features", "kinds"), [
+    ("early", (FeatureKind(1),)), ("middle", (FeatureKind(2),)),
+    ("basic", (FeatureKind(3), FeatureKind(3, "last")))])
+def test_it_begins_from_the_features_asked_for_and_runs_no_block_above(
+        backbone: Backbone, features: Any, kinds: tuple[FeatureKind, ...],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    run: set[int] = set()
+    blocks, layer = list(backbone.trunk.layers), flat_pass._layer
+    monkeypatch.setattr(flat_pass, "_layer", lambda block, *more: (
+        run.add(blocks.index(block) + 1), layer(block, *more))[1])
+    found = train_tuned(backbone, good_wins(12), config(1, epochs=1, tuned_features=features),
+                        backbone.new_lora_config(4, 8))
+    assert found.metrics["train"]["features"] == features
+    assert isinstance(found.model, TunedReward)
+    assert sorted(map(str, found.model.kinds)) == sorted(map(str, kinds))
+    assert run == set(range(1, max(kind.layer for kind in kinds) + 1))
+
+
+def test_blocks_below_the_adapter_are_run_before_training_and_not_in_it(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = good_wins(12)
+    head, _ = linear_head(backbone, data)
+    run: list[int] = []
+    blocks, layer = list(backbone.trunk.layers), flat_pass._layer
+    monkeypatch.setattr(flat_pass, "_layer", lambda block, *more: (
+        run.append(blocks.index(block) + 1), layer(block, *more))[1])
+    tune(backbone, data.train, head, KINDS, config(2, epochs=3), backbone.new_lora_config(4, 8))
+    passes = len(plan_steps(data.train, 3, 48, 0))
+    scored = 2  # passes over training responses, for the mean and spread of scores
+    assert run.count(1) == 1
+    assert run.count(2) == run.count(3) == passes + scored and 4 not in run
+
+
 def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
     data = good_wins(6)
     head, _ = linear_head(backbone, data)
@@ -166,6 +201,8 @@ def test_what_cannot_be_is_refused(backbone: Backbone) -> None:
         config(0)
     with pytest.raises(BadInput, match="--learning-rate"):
         config(2, learning_rate=0)
+    with pytest.raises(BadInput, match="--tuned-features: 'late' is none of chosen"):
+        config(2, tuned_features="late")
     head, _ = linear_head(backbone, good_wins(4))
     with pytest.raises(BadInput, match="no comparison"):
         tune(backbone, [], head, KINDS, config(2), backbone.new_lora_config(4, 8))

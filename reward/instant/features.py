@@ -89,7 +89,7 @@ def compute(backbone: Backbone, responses: Sequence[EncodedResponse],
             raise BadInput(f"layer: {kind.layer}, but the checkpoint has {depth}")
     found = {kind: np.zeros((len(responses), backbone.hidden_size), np.float32) for kind in kinds}
     done = 0
-    for part in _batches(backbone, responses) if kinds else ():
+    for part in batches(backbone, responses) if kinds else ():
         layout = lay_out(backbone, [responses[i].ids for i in part])
         starts = torch.tensor([responses[i].start for i in part], device=backbone.device)
         for kind, values in pooled_states(backbone, layout, starts, kinds, None).items():
@@ -106,7 +106,7 @@ def by_prompt(responses: Sequence[EncodedResponse]) -> list[int]:
         responses[i].ids[:responses[i].start], len(responses[i].ids)))
 
 
-def _batches(backbone: Backbone, responses: Sequence[EncodedResponse]) -> list[tuple[int, ...]]:
+def batches(backbone: Backbone, responses: Sequence[EncodedResponse]) -> list[tuple[int, ...]]:
     """Responses to one prompt together (their prompt is encoded once), and by length."""
     if runs_flat(backbone):
         return parts_within({i: r.ids for i, r in enumerate(responses)}, BATCH_TOKENS, True)
