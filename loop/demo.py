@@ -38,10 +38,12 @@ class Sizes:
 
     prompts: tuple[int, int] = (224, 112)
     responses: int = 4
+    """To a prompt, for labelers and in PPO."""
     max_new_tokens: int = 32
     reward_epochs: int = 3
-    ppo_steps: int = 10
-    ppo_batch: int = 32
+    ppo_steps: int = 6
+    ppo_batch: int = 64
+    ppo_minibatch: int = 16
     learning_rates: tuple[float, float] = (5e-4, 3e-4)
     """Of policy and value: the second round takes smaller steps, near the KL where it ends."""
     kl_stop: tuple[float, float] = (4.0, 12.0)
@@ -52,7 +54,8 @@ class Sizes:
     keep_every: int = 1
 
 
-TINY = Sizes((40, 32), max_new_tokens=10, reward_epochs=1, ppo_steps=3, ppo_batch=8)
+TINY = Sizes((40, 32), max_new_tokens=10, reward_epochs=1, ppo_steps=3, ppo_batch=8,
+             ppo_minibatch=4)
 
 
 def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
@@ -80,12 +83,13 @@ def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
 
 
 def _steps(sizes: Sizes, held_out: int, seed: int) -> list[Step]:
-    sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": LABELERS, "batch_size": 64,
+    sample = {"max_new_tokens": sizes.max_new_tokens, "wanted": LABELERS, "batch_size": 128,
               "responses": sizes.responses, "seed": seed}
-    reward = {"form": "tuned", "epochs": sizes.reward_epochs, "learning_rate": 1e-3,
-              "responses_per_step": 48, "seed": seed}
-    ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch,
-           "minibatch_size": sizes.ppo_batch // 2, "epochs": 1, "value_training": "head",
+    reward = {"form": "tuned", "tuned_features": "middle", "tuned_blocks": 4,
+              "epochs": sizes.reward_epochs, "learning_rate": 1e-3, "responses_per_step": 48,
+              "seed": seed}
+    ppo = {"steps": sizes.ppo_steps, "batch_size": sizes.ppo_batch, "responses": sizes.responses,
+           "minibatch_size": sizes.ppo_minibatch, "epochs": 1, "value_training": "head",
            "max_new_tokens": sizes.max_new_tokens, "seed": seed,
            "force": True}  # without hands there is nobody to ask; the report says where it mattered
     steps = []
