@@ -31,8 +31,14 @@ up: install ## install, then run the app and the worker over runs/default
 
 install: $(VENV)/installed ## make the environment in .venv
 
+# Browser tests watch a clock, so they have the machine to themselves.
 test: $(VENV)/installed-test ## install what tests need, then run all tests
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
+	@$(BIN)/python -m pytest -m browser
+endif
 
 lint: $(VENV)/installed-test ## ruff, mypy and import-linter
 	@$(BIN)/python -m ruff check .

@@ -82,9 +82,13 @@ class Layout(ABC):
 
     def join(self, parts: Sequence[Lower]) -> Lower:
         """What `lower` would give, of what `split` gave of each text elsewhere."""
-        found = parts[0].states.new_zeros(self.width, parts[0].states.shape[1])
-        found[torch.cat(list(self.columns))] = torch.cat([part.states for part in parts])
-        return replace(parts[0], states=found)
+        states, columns = torch.cat([part.states for part in parts]), torch.cat(list(self.columns))
+        # Of what texts share, the first one's: another's may have been rounded otherwise.
+        count = len(states)
+        places = torch.full((self.width,), count, device=columns.device).scatter_reduce(
+            0, columns, torch.arange(count, device=columns.device), "amin")
+        return replace(parts[0], states=torch.cat([states, states.new_zeros(1, states.shape[1])])
+                       [places])
 
 
 def lay_out(backbone: Backbone, texts: Sequence[Sequence[int]]) -> Layout:

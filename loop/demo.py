@@ -36,13 +36,13 @@ class Step:
 class Sizes:
     """How much of everything, in the two labeled rounds."""
 
-    prompts: tuple[int, int] = (224, 112)
+    prompts: tuple[int, int] = (160, 80)
     responses: int = 4
     """To a prompt, for labelers and in PPO."""
     max_new_tokens: int = 32
     reward_epochs: int = 3
     ppo_steps: int = 6
-    ppo_batch: int = 64
+    ppo_batch: int = 32
     ppo_minibatch: int = 16
     learning_rates: tuple[float, float] = (5e-4, 3e-4)
     """Of policy and value: the second round takes smaller steps, near the KL where it ends."""

@@ -1,5 +1,6 @@
 """Texts laid out for a pass: flat, packed or padded, whole or begun behind the lower blocks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,10 @@ def test_what_lower_blocks_made_serves_in_any_other_layout(backbone: Backbone) -
         torch.testing.assert_close(ends, whole_ends, atol=2e-5, rtol=1e-4)
         for columns in other.columns:
             torch.testing.assert_close(found[columns], whole[columns], atol=2e-5, rtol=1e-4)
+    other, moved = lay_out(backbone, TEXTS[:2]), replace(parts[1], states=parts[1].states + 1)
+    joined = other.join([parts[0], moved])
+    assert torch.equal(joined.states[other.columns[0]], parts[0].states), "the first one's holds"
+    assert torch.equal(joined.states[other.columns[1][-1]], moved.states[-1])
 
 
 def test_a_pass_ends_behind_the_deepest_block_asked_for(
