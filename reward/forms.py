@@ -29,7 +29,7 @@ from reward.evaluate import score_responses
 from reward.examples import Example, PreferenceData
 from reward.instant.choosing import choose_features, grouped_folds, prepare
 from reward.instant.comparisons import comparisons_of
-from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.features import EncodedResponse, FeatureKind, compute, encode_response
 from reward.instant.linear import fit_linear
 from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
 from reward.instant.response_features import FeatureTable
@@ -166,9 +166,7 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
         places = [known.rows[i] for i in rows]
         found = {kind: known.kinds[str(kind)][places] for kind in kinds}
     else:
-        found = compute(backbone, [
-            encode_response(backbone, e.messages, text, max_length)
-            for e in train for text in e.texts.values()], kinds, on_batch)
+        found = compute(backbone, encoded(backbone, train, max_length), kinds, on_batch)
     values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
     answers = comparisons_of(train, rows)
     newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
@@ -178,6 +176,13 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
     name = best.features.name
     head = fit_linear(values[name], answers, spread=best.spread, standard=best.features.standard)
     return LinearPart(sets[name], head), {"features": name, "spread": best.spread}
+
+
+def encoded(backbone: Backbone, examples: Sequence[Example],
+            max_length: int) -> list[EncodedResponse]:
+    """All their responses, in their order."""
+    return [encode_response(backbone, e.messages, text, max_length)
+            for e in examples for text in e.texts.values()]
 
 
 def _unseen(odds: Array, folds: Array, columns: Sequence[int]) -> Array:

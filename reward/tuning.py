@@ -18,8 +18,7 @@ from data.progress import Part, Progress, Silent
 from reward.combined import LinearPart
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
-from reward.forms import linear_part
-from reward.instant.features import EncodedResponse, encode_response
+from reward.forms import encoded, linear_part
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
 from reward.states import FeatureKind
@@ -50,7 +49,7 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
         PrefloopError: the loss is not a number.
     """
     model = TunedReward.fresh(backbone, head, kinds, config, lora, seed, adapter)
-    model.keep_states(_responses(backbone, examples, config))
+    model.keep_states(encoded(backbone, examples, config.max_length))
     train(backbone, PreferenceData(tuple(examples), ()), config, lora, seed=seed,
           progress=progress, adapter=adapter, begin=lambda _: model)
     model.forget_states()
@@ -89,8 +88,9 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
         part, chosen = found
         about.update(chosen)
         model = TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
-        model.keep_states(_responses(backbone, data.train, config), lambda share: progress.update(
-            _FITTED + (_KEPT - _FITTED) * share, "the blocks that stay as they are"))
+        model.keep_states(
+            encoded(backbone, data.train, config.max_length), lambda share: progress.update(
+                _FITTED + (_KEPT - _FITTED) * share, "the blocks that stay as they are"))
         return model
 
     trained = train(backbone, data, config, lora, seed=seed, adapter=adapter, begin=begin,
@@ -104,12 +104,6 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
 def _among(config: RewardConfig) -> tuple[str, ...]:
     """The feature sets that it may begin from."""
     return _AMONG if config.tuned_features == "chosen" else (config.tuned_features,)
-
-
-def _responses(backbone: Backbone, examples: Sequence[Example],
-               config: RewardConfig) -> list[EncodedResponse]:
-    return [encode_response(backbone, e.messages, text, config.max_length)
-            for e in examples for text in e.texts.values()]
 
 
 def _kept_head(path: Path | None) -> tuple[LinearPart, dict[str, Any]] | None:
