@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data.errors import BadInput
+from data.limits import at_least
 
 EMBEDDED = "embedded"
 Precision = Literal["auto", "bf16", "fp32"]
@@ -42,10 +43,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.checkpoint:
             raise BadInput('--checkpoint: give a folder, a hub id or "embedded"')
-        if self.lora_rank < 1:
-            raise BadInput(f"--lora-rank: must be at least 1, not {self.lora_rank}")
-        if self.lora_alpha < 1:
-            raise BadInput(f"--lora-alpha: must be at least 1, not {self.lora_alpha}")
+        at_least(self, 1, "lora_rank", "lora_alpha")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise BadInput(f"--precision: {self.precision!r} is none of auto, bf16, fp32")
 

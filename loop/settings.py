@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from backbone.config import ModelConfig
 from data.errors import BadInput
+from data.limits import at_least
 from loop.fields import Field, fields_of
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
 from reward.config import RewardConfig
@@ -48,8 +49,7 @@ class SimulateConfig:
     """How often two of them should agree; sets the noise of their answers."""
 
     def __post_init__(self) -> None:
-        if self.labelers < 1:
-            raise BadInput(f"--labelers: must be at least 1, not {self.labelers}")
+        at_least(self, 1, "labelers")
         if not 0.5 < self.agreement < 1:
             raise BadInput(f"--agreement: must be between 0.5 (chance) and 1, "
                            f"not {self.agreement}")

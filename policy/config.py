@@ -7,20 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from data.errors import BadInput
-
-
-def _at_least(config: object, least: float, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value < least:
-            raise BadInput(f"--{name.replace('_', '-')}: must be at least {least}, not {value}")
-
-
-def _above_zero(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value <= 0:
-            raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
+from data.limits import above_zero, at_least
 
 
 def _check_address(address: str) -> None:
@@ -93,9 +80,9 @@ class SampleConfig:
         if not 2 <= self.responses <= 9:
             raise BadInput("--responses: labelers compare 2 to 9 responses of a prompt, "
                            f"not {self.responses}")
-        _at_least(self, 0, "prompts")
-        _at_least(self, 1, "wanted", "max_new_tokens", "batch_size")
-        _above_zero(self, "temperature", "server_timeout")
+        at_least(self, 0, "prompts")
+        at_least(self, 1, "wanted", "max_new_tokens", "batch_size")
+        above_zero(self, "temperature", "server_timeout")
         if self.server:
             _check_address(self.server)
         if not 0 <= self.evaluate_share <= 1:
@@ -227,13 +214,13 @@ class PPOConfig:
     """Texts that end a response, besides the tokenizer's end-of-sequence token."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "steps", "batch_size", "responses", "minibatch_size", "microbatch_size",
-                  "epochs", "max_new_tokens", "checkpoint_every", "kl_horizon")
-        _above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
-                    "value_clip_range", "max_grad_norm")
-        _at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
-                  "missing_eos_penalty", "reward_clip", "probe_every", "judges", "keep_every",
-                  "kl_budget", "variance_penalty")
+        at_least(self, 1, "steps", "batch_size", "responses", "minibatch_size", "microbatch_size",
+                 "epochs", "max_new_tokens", "checkpoint_every", "kl_horizon")
+        above_zero(self, "temperature", "learning_rate", "value_learning_rate", "clip_range",
+                   "value_clip_range", "max_grad_norm")
+        at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
+                 "missing_eos_penalty", "reward_clip", "probe_every", "judges", "keep_every",
+                 "kl_budget", "variance_penalty")
         _check_ensemble_score(self.ensemble_score)
         if self.learning_rate_decay not in ("none", "linear"):
             raise BadInput(f"--learning-rate-decay: {self.learning_rate_decay!r} is not none or "
@@ -300,8 +287,8 @@ class BestOfNConfig:
     def __post_init__(self) -> None:
         if self.n < 2:
             raise BadInput(f"--n: best of {self.n} is no choice; give at least 2")
-        _at_least(self, 0, "prompts", "variance_penalty")
+        at_least(self, 0, "prompts", "variance_penalty")
         _check_ensemble_score(self.ensemble_score)
-        _at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size",
-                  "checkpoint_every")
-        _above_zero(self, "temperature", "learning_rate", "max_grad_norm")
+        at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size",
+                 "checkpoint_every")
+        above_zero(self, "temperature", "learning_rate", "max_grad_norm")

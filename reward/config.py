@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data.errors import BadInput
+from data.limits import above_zero, at_least
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,9 @@ class RewardConfig:
     """Steps between checkpoints that a killed run resumes from."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "tuned_blocks", "epochs", "responses_per_step", "max_length",
-                     "microbatch_tokens", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"--{name.replace('_', '-')}: must be at least 1, "
-                               f"not {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"--{name.replace('_', '-')}: must be above 0, "
-                               f"not {getattr(self, name)}")
+        at_least(self, 1, "members", "tuned_blocks", "epochs", "responses_per_step", "max_length",
+                 "microbatch_tokens", "checkpoint_every")
+        above_zero(self, "learning_rate", "max_grad_norm")
         for name in ("margin_per_strength", "weight_decay", "patience", "shared_blocks"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
