@@ -31,6 +31,9 @@ from playwright.sync_api import (
     Playwright,
     expect,
 )
+from playwright.sync_api import (
+    TimeoutError as NotInTime,
+)
 
 from annotate.launch import command, health_url, signin_url
 from data.records import Comparison, Labeler, Message, NewResponse
@@ -192,6 +195,26 @@ def unfold(page: Page, title: Locator) -> None:
         assert len(heights) < 100, f"the page never lay still: {heights[-5:]}"
         page.wait_for_timeout(100)
         heights.append(page.evaluate("document.querySelector('.stMain').scrollHeight"))
+
+
+def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
+    """Take the option of that name, or the first, from a list; `typed` narrows a long one.
+
+    Streamlit's list closes by itself where the focus left another one as it opened, or where a run
+    redrew the page: then it is opened again, as a person would.
+    """
+    wanted = page.get_by_role("option", name=option).first
+    for _ in range(4):
+        box.click()
+        if typed:
+            box.fill(typed)
+        try:
+            wanted.click(timeout=3_000)
+        except NotInTime:
+            continue
+        settled(page)
+        return
+    raise AssertionError(f"the list never stayed open with {option or 'an option'} in it")
 
 
 def open_page(page: Page, name: str) -> None:

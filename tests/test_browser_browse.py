@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, open_page, settled
+from browser import Newcomer, Server, choose, open_page, settled
 from leads_world import LeadsWorld
 from playwright.sync_api import expect
 
@@ -36,8 +36,7 @@ def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
     search.press("Enter")
     # Three labels, the known answer's eight, and nobody's repeat.
     expect(page.get_by_text(re.compile(r"^1\d answers$"))).to_be_visible()
-    page.get_by_role("combobox", name="Purpose").click()
-    page.get_by_role("option", name="Train").click()
+    choose(page, page.get_by_role("combobox", name="Purpose"), "Train")
     expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
     taken = {}
     for form in ("CSV", "JSONL"):
@@ -69,6 +68,7 @@ def test_lineage_leads_to_the_policy_once_nothing_is_hidden(server: Server, lead
     settled(page)
     page.get_by_role("button", name="secret-ppo-1").click()
     expect(page.get_by_role("heading", name="Policy version secret-ppo-1")).to_be_visible()
+    settled(page)  # what the last run drew goes with this one's end
     page.get_by_role("button", name="secret-reference").click()
     expect(page.get_by_role("heading", name="Policy version secret-reference")).to_be_visible()
     page.goto(f"{server.url}/browse?task=999999")
@@ -109,8 +109,7 @@ def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
     page.goto(f"{server.url}/browse?of={who.id}")
     settled(page)
     expect(page.get_by_role("combobox", name="Labeler")).to_have_value(who.name)
-    page.get_by_role("combobox", name="Verdict").click()
-    page.get_by_role("option", name="Winner").click()
+    choose(page, page.get_by_role("combobox", name="Verdict"), "Winner")
     expect(page).to_have_url(f"{server.url}/browse?of={who.id}&verdict=winner")
     search = page.get_by_role("textbox", name="Search")
     search.fill("rivers")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, open_page, settled, unfold
+from browser import Newcomer, Server, choose, open_page, settled, unfold
 from leads_world import CARELESS, CREW, LeadsWorld, section
 from playwright.sync_api import expect
 
@@ -75,8 +75,7 @@ def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, newcomer: Ne
     expect(page.get_by_text("No task mentions that.")).to_be_visible()
     search.fill("Question 42")
     search.press("Enter")
-    page.get_by_role("combobox", name="Task").click()
-    page.get_by_role("option").first.click()
+    choose(page, page.get_by_role("combobox", name="Task"))
     expect(page.locator(".pf-pane")).to_have_count(2)
     left = page.locator(".pf-pane").first.inner_text()
     page.get_by_role("radio", name="A better").click()
@@ -219,12 +218,10 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     code = links[1].split("code=")[1]
     found = people.of_code(code)
     assert found is not None and found.name == "Ole"
-    page.get_by_role("combobox", name="Person").click()
-    page.get_by_role("combobox", name="Person").fill("Ole")  # a long list shows its beginning only
-    page.get_by_role("option", name="Ole").click()
-    settled(page)  # the run that follows would close a list that is open
-    page.get_by_test_id("stMain").get_by_role("combobox", name="Role").last.click()
-    page.get_by_role("option", name="engineer").click()
+    # A long list shows its beginning only.
+    choose(page, page.get_by_role("combobox", name="Person"), "Ole", typed="Ole")
+    choose(page, page.get_by_test_id("stMain").get_by_role("combobox", name="Role").last,
+           "engineer")
     page.get_by_role("button", name="Change role").click()
     expect(page.locator(".st-key-notice")).to_contain_text("Ole is an engineer now.")
     settled(page)
@@ -241,9 +238,7 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     expect(row).to_contain_text("51")
     open_page(page, "Audit")
     expect(page.locator(".pf-table")).to_contain_text("change role")
-    settled(page)  # the run's end would close a list that is open
-    page.get_by_role("combobox", name="Action").click()
-    page.get_by_role("option", name="change role").click()
+    choose(page, page.get_by_role("combobox", name="Action"), "change role")
     expect(page.locator(".pf-table tbody tr")).to_have_count(1)
     expect(page.locator(".pf-table")).to_contain_text("from labeler to engineer")
 

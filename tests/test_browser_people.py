@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, Visit, settled, unfold
+from browser import Newcomer, Server, Visit, choose, settled, unfold
 from leads_world import CARELESS, LeadsWorld
 from playwright.sync_api import Page, expect
 
@@ -108,11 +108,7 @@ def test_a_link_may_name_a_person_and_another_can_be_chosen_then(server: Server,
                                                                  newcomer: Newcomer) -> None:
     page = come(server, newcomer, f"people?person={leads.people[CARELESS].id}")
     assert chosen(page) == CARELESS
-    person = page.get_by_role("combobox", name="Person")
-    person.click()
-    person.fill("Ada Okafor")
-    page.get_by_role("option", name="Ada Okafor").click()
-    settled(page)
+    choose(page, page.get_by_role("combobox", name="Person"), "Ada Okafor", typed="Ada Okafor")
     assert chosen(page) == "Ada Okafor"
     page.goto(f"{server.url}/people?person=x")
     settled(page)

@@ -11,6 +11,7 @@ from accessibility import LOOKS, violations
 from browser import (
     Server,
     add_task,
+    choose,
     make_workspace,
     open_page,
     settled,
@@ -77,9 +78,7 @@ def test_the_page_says_what_the_report_says(server: Server, chromium: Browser, e
     page = one.page
     page.goto(f"{server.url}/reward")
     settled(page)
-    page.get_by_role("combobox", name="Version").click()
-    page.get_by_role("option", name="reward-2").click()
-    settled(page)
+    choose(page, page.get_by_role("combobox", name="Version"), "reward-2")
     model = server.store.versions.reward_model_named("reward-2")
     accuracy = model.metrics["held_out_accuracy"]
     assert verdict(server.store, model).standing == "beats"
@@ -118,9 +117,7 @@ def test_hostile_texts_lie_there_as_text(server: Server, chromium: Browser,
     page = one.page
     page.goto(f"{server.url}/reward")
     settled(page)
-    page.get_by_role("combobox", name="Version").click()
-    page.get_by_role("option", name="reward-1").click()
-    settled(page)
+    choose(page, page.get_by_role("combobox", name="Version"), "reward-1")
     assert hostile == model.metrics["mistakes"][:1]
     unfold(page, page.locator("[data-testid=stExpander] summary").filter(has_text="evil.test"))
     expect(page.get_by_text("Labelers chose (score").first).to_be_visible()
