@@ -39,7 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_workspace(made, Plan(ModelConfig(
         checkpoint=str(folder / "a" / "tiny"), pretrained_checkpoint=str(folder / "b" / "tiny"),
         sft_adapter=str(saved_adapter(folder / "sft", policy)), lora_rank=4, lora_alpha=8,
-        device="cpu"), starter_prompts=False))
+        precision="fp32", device="cpu"), starter_prompts=False))
     store = Store.of_workspace(made)
     for number in range(8):
         store.prompts.add([Message(role="user", content=f"tell me about the {'one ' * number}")],

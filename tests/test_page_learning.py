@@ -21,6 +21,8 @@ def test_figures_have_their_n_and_interval() -> None:
     assert cards["On held-out prompts alone"] == ("74 %", "n = 45, 60–84 %")
     assert cards["A further 100 labels"] == ("+1.3 points", "n = 120, 0.1 to 3.1")
     assert cards["Answers learned from"] == ("204", "the last taken in within 4 ms")
+    none = list(figures.facts({**STATE_KEPT, "answers": 0}, None))
+    assert none[-1] == ("Answers learned from", "0", "none yet")
     assert next(figures.facts(STATE_KEPT, None))[1] == "–"
     assert list(figures.facts(None, kept_curve(False)))[2][1:] == ("–", "too early to say")
 

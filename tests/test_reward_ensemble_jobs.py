@@ -31,8 +31,8 @@ from reward.train import train
 def workspace(tmp_path: Path) -> Path:
     """A workspace on a tiny model, with imported preferences for yes over no."""
     folder = tmp_path / "ws"
-    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path))),
-                                starter_prompts=False))
+    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path)),
+                                            precision="fp32"), starter_prompts=False))
     rows = [{"prompt": f"tell me about the {word} number {n}", "chosen": f"yes {word} {n}",
              "rejected": f"no no never {word} {n}"}
             for n in range(8) for word in ("cat", "dog", "house", "sea")]

@@ -24,9 +24,13 @@ def facts(state: Document | None, curve: Document | None) -> Iterator[tuple[str,
     further = (curve or {}).get("further", 100)
     yield (f"A further {further} labels", *_points(gain))
     if state:
-        took = state["seconds_learning"]
-        yield ("Answers learned from", f"{state['answers']:,}", "the last taken in within "
-               + (duration(took) if took >= 0.1 else f"{max(1000 * took, 1):.0f} ms"))
+        yield ("Answers learned from", f"{state['answers']:,}",
+               f"the last taken in within {_brief(state['seconds_learning'])}"
+               if state["answers"] else "none yet")
+
+
+def _brief(seconds: float) -> str:
+    return duration(seconds) if seconds >= 0.1 else f"{max(1000 * seconds, 1):.0f} ms"
 
 
 def plot(curve: Document) -> dict[str, Any]:
