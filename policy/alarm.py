@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 #: What the rule reads of a step's metrics; the rest need not be kept for it.
-SIGNALS = ("step", "reward", "reward_std", "responses", "kl", "length", "entropy", "repetition",
-           "repeated_tokens", "reference_perplexity", "ensemble_spread", "ensemble_worst",
-           "judge_reward", "judge_std")
+SIGNALS = ("step", "reward", "reward_std", "reward_error", "responses", "kl", "length", "entropy",
+           "repetition", "repeated_tokens", "reference_perplexity", "ensemble_spread",
+           "ensemble_worst", "judge_reward", "judge_std", "judge_error")
 
 Step = Mapping[str, Any]
 
@@ -122,6 +122,17 @@ def first_alarm(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | 
     return next((alarm for alarm in found if alarm), None)
 
 
+def error_of(step: Step, name: str) -> float:
+    """Standard error of a step's mean "reward", or of its "judge" one, by its metrics.
+
+    A run of before they told it took one response to a prompt.
+    """
+    error = _value(step, f"{name}_error")
+    if not math.isnan(error):
+        return error
+    return _value(step, f"{name}_std") / math.sqrt(max(_value(step, "responses"), 1.0))
+
+
 def _kl(steps: Sequence[Step], limits: Limits) -> str | None:
     now = _value(steps[-1], "kl") / max(_value(steps[-1], "length"), 1.0)
     entropy, _ = _since(steps, "entropy", limits)
@@ -133,13 +144,11 @@ def _kl(steps: Sequence[Step], limits: Limits) -> str | None:
 
 def _judges(steps: Sequence[Step], limits: Limits) -> str | None:
     """J + se(J − share · R) < share · R, means over the window, from where the run began."""
-    last, wide = steps[-limits.window:], limits.window
+    last = steps[-limits.window:]
     gained = _mean(last, "reward")
     granted = _mean(last, "judge_reward")
-    count = wide * max(_value(last[-1], "responses"), 1.0)
     share = limits.judge_share
-    error = math.hypot(_mean(last, "judge_std"), share * _mean(last, "reward_std")
-                       ) / math.sqrt(count)
+    error = math.hypot(_error(last, "judge"), share * _error(last, "reward"))
     if len(steps) <= limits.beginning or not (
             gained > limits.judged_gain and granted + error < share * gained):
         return None
@@ -191,17 +200,16 @@ def _spread(steps: Sequence[Step], limits: Limits) -> str | None:
 
 
 def _wasted_kl(steps: Sequence[Step], limits: Limits) -> str | None:
-    return _wasted(steps, limits, "reward", "reward_std", "the reward")
+    return _wasted(steps, limits, "reward", "the reward")
 
 
 def _judges_stall(steps: Sequence[Step], limits: Limits) -> str | None:
-    return _wasted(steps, limits, "judge_reward", "judge_std", "the further reward models' opinion")
+    return _wasted(steps, limits, "judge", "the further reward models' opinion")
 
 
-def _wasted(steps: Sequence[Step], limits: Limits, name: str, spread: str,
-            words: str) -> str | None:
+def _wasted(steps: Sequence[Step], limits: Limits, whose: str, words: str) -> str | None:
     """KL grows and the reward does not: Δr + 2 standard errors < share · (R/d before) · Δd."""
-    wide = limits.window
+    wide, name = limits.window, "judge_reward" if whose == "judge" else whose
     if len(steps) < 2 * wide + 1:
         return None
     last, before = steps[-wide:], steps[-2 * wide:-wide]
@@ -210,8 +218,7 @@ def _wasted(steps: Sequence[Step], limits: Limits, name: str, spread: str,
         return None
     gained = _mean(last, name) - _mean(before, name)
     earlier = _mean(before, name) - _value(steps[0], name)
-    count = wide * max(_value(last[-1], "responses"), 1.0)
-    error = math.sqrt((_mean(last, spread) ** 2 + _mean(before, spread) ** 2) / count)
+    error = math.hypot(_error(last, whose), _error(before, whose))
     rate = earlier / math.sqrt(kl_before)
     wanted = limits.gain_share * rate * (math.sqrt(kl) - math.sqrt(kl_before))
     if not (rate > 0 and gained + 2 * error < wanted):
@@ -236,6 +243,11 @@ def _since(steps: Sequence[Step], name: str, limits: Limits) -> tuple[float, flo
 
 def _mean(steps: Sequence[Step], name: str) -> float:
     return statistics.fmean(_value(step, name) for step in steps)
+
+
+def _error(steps: Sequence[Step], name: str) -> float:
+    """Standard error of the mean over some steps, each a batch of its own."""
+    return math.hypot(*(error_of(step, name) for step in steps)) / len(steps)
 
 
 def _value(step: Step, name: str) -> float:

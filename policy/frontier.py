@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from policy.alarm import error_of
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -119,7 +121,7 @@ def points_of(steps: Sequence[Mapping[str, Any]]) -> list[Point]:
     """
     return [Point(int(step["step"]), float(step["kl"]),
                   float(step.get("ensemble_worst", step["reward"])),
-                  1.96 * float(step["reward_std"]) / math.sqrt(step["responses"]))
+                  1.96 * error_of(step, "reward"))
             for step in steps]
 
 

@@ -16,7 +16,14 @@ from torch import Tensor
 from policy.losses import explained_variance, kl_k3, masked_mean
 from policy.rollout import PromptItem, Rollout
 from policy.sampling import Sample
-from policy.signals import distinct, perplexity, repetition, spread, worst_case
+from policy.signals import (
+    distinct,
+    perplexity,
+    repetition,
+    spread,
+    standard_error,
+    worst_case,
+)
 
 #: Sample texts kept with each step's metrics.
 SHOWN_SAMPLES = 3
@@ -49,8 +56,10 @@ def step_metrics(rollout: Rollout, figures: UpdateFigures, samples: Sequence[Sam
     mask, kl = rollout.mask, rollout.kl
     tokens, updates = max(figures.tokens, 1.0), max(figures.updates, 1)
     gaps = _sampling_gaps(rollout, samples)
+    ids = [prompt.id for prompt in prompts]
     return {
         "reward": float(rollout.rewards.mean()), "reward_std": float(rollout.rewards.std()),
+        "reward_error": standard_error(rollout.rewards, ids),
         "score": float(rollout.scores.mean()), "responses": len(samples),
         "kl": float(kl.mean()), "kl_coefficient": kl_coefficient,
         "objective": float((rollout.rewards - kl_coefficient * kl).mean()),
@@ -66,12 +75,13 @@ def step_metrics(rollout: Rollout, figures: UpdateFigures, samples: Sequence[Sam
         "value_grad_norm": figures.value_norm / updates,
         "updates": figures.updates, "stopped_early": figures.stopped_early,
         "sampling_gap": float(masked_mean(gaps, mask)), "sampling_gap_max": float(gaps.max()),
-        "ratio_gap": figures.ratio_gap, **_signals(rollout, samples), **seconds,
+        "ratio_gap": figures.ratio_gap, **_signals(rollout, samples, ids), **seconds,
         "samples": [{"prompt": p.messages[-1]["content"], "text": s.text}
                     for p, s in list(zip(prompts, samples, strict=True))[:SHOWN_SAMPLES]]}
 
 
-def _signals(rollout: Rollout, samples: Sequence[Sample]) -> dict[str, float]:
+def _signals(rollout: Rollout, samples: Sequence[Sample], prompts: Sequence[int]
+             ) -> dict[str, float]:
     """What tells of over-optimisation, beside KL, entropy, length and the share of ends."""
     ids = [sample.ids for sample in samples]
     mask, reference = rollout.mask, rollout.reference_logprobs
@@ -87,7 +97,8 @@ def _signals(rollout: Rollout, samples: Sequence[Sample]) -> dict[str, float]:
         found |= {"ensemble_mean": float(rollout.opinions.mean()),
                   "ensemble_spread": spread(rollout.opinions),
                   "ensemble_worst": worst_case(rollout.opinions),
-                  "judge_reward": float(judges.mean()), "judge_std": float(judges.std())}
+                  "judge_reward": float(judges.mean()), "judge_std": float(judges.std()),
+                  "judge_error": standard_error(judges, prompts)}
     return found
 
 

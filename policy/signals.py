@@ -6,6 +6,7 @@ ends a response counts as one of its tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,6 +47,21 @@ def spread(opinions: Tensor) -> float:
 def worst_case(opinions: Tensor) -> float:
     """Mean over responses of the least of the judges' scores (Coste et al. 2024, eq. 3)."""
     return float(opinions.min(0).values.mean())
+
+
+def standard_error(values: Tensor, prompts: Sequence[int]) -> float:
+    """Of the mean of [B] values, those of one prompt counting as dependent on each other.
+
+    With residuals e and G prompts: √(G / (G − 1) Σ_g (Σ_{i ∈ g} e_i)²) / B (Liang & Zeger 1986).
+    Where each prompt has one response it is std / √B, and so it is taken where there is one prompt.
+    """
+    of: dict[int, list[float]] = {}
+    for value, prompt in zip((values - values.mean()).tolist(), prompts, strict=True):
+        of.setdefault(prompt, []).append(value)
+    if len(of) < 2:
+        return float(values.std()) / math.sqrt(len(prompts))
+    between = sum(sum(residuals) ** 2 for residuals in of.values())
+    return math.sqrt(len(of) / (len(of) - 1) * between) / len(prompts)
 
 
 def _ngrams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:

@@ -141,6 +141,8 @@ def test_reward_that_further_reward_models_do_not_grant_is_noticed() -> None:
     assert first_alarm(_judged(0.7)) is None and first_alarm(_judged(1.2)) is None
     assert first_alarm(_judged(0.5, noise=5.0)) is None  # too noisy to be told
     assert first_alarm(_judged(0.1, steps=4)) is None  # nothing gained yet
+    few = [{**step, "reward_error": 1.0, "judge_error": 1.0} for step in _judged(0.4)]
+    assert first_alarm(_judged(0.4)) and first_alarm(few) is None  # the means of few prompts
 
 
 def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not() -> None:

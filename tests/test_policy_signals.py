@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from policy.signals import distinct, perplexity, repetition, spread, worst_case
+from policy.signals import (
+    distinct,
+    perplexity,
+    repetition,
+    spread,
+    standard_error,
+    worst_case,
+)
 
 
 def test_repetition_is_the_share_of_n_grams_that_came_before() -> None:
@@ -49,3 +56,24 @@ def test_judges_spread_and_worst_case() -> None:
     opinions = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]])
     assert spread(opinions) == pytest.approx(0.5)  # deviations of 1 and 0
     assert worst_case(opinions) == pytest.approx(0.5)
+
+
+def test_the_error_of_a_mean_knows_which_responses_share_a_prompt() -> None:
+    values = torch.tensor([1.0, 2.0, 4.0, 9.0, -1.0, 0.5])
+    alone = float(values.std()) / math.sqrt(6)
+    assert standard_error(values, [5, 3, 9, 1, 2, 8]) == pytest.approx(alone)
+    assert standard_error(values, [7] * 6) == pytest.approx(alone)  # nothing to compare with
+    means = values.reshape(3, 2).mean(1)
+    assert standard_error(values, [4, 4, 1, 1, 6, 6]) == pytest.approx(
+        float(means.std()) / math.sqrt(3))
+
+
+def test_the_error_of_a_mean_is_how_far_means_are_apart() -> None:
+    rng = np.random.default_rng(0)
+    prompts = np.repeat(np.arange(8), 4)
+    drawn = [torch.from_numpy(rng.normal(size=8)[prompts] + rng.normal(size=32))
+             for _ in range(2000)]
+    apart = float(np.std([float(values.mean()) for values in drawn]))
+    found = math.sqrt(np.mean([standard_error(v, prompts.tolist()) ** 2 for v in drawn]))
+    assert found == pytest.approx(apart, rel=0.05)
+    assert float(drawn[0].std()) / math.sqrt(32) < 0.75 * apart  # as if independent
