@@ -6,11 +6,11 @@ checkpoint under one random score head), the same learning rate. Each takes the 
 suit it, which change no result: ours of 16, TRL of 8 (of 16 it takes as long, and twice the
 memory). TRL takes no activation checkpointing, and the faster of bf16 and fp32 (`--quick`: that of
 the faster matrix products). `reward` and `reward_trl`: the mean score of the responses of the last
-step that both have done, by one judge. `floor_ratio`: our seconds a step over the seconds that the floating-point
-operations needed take at the matrix rate measured here. In full, five seeds of 40 steps of TRL
-against our own settings: `time_to_reward_ratio` is TRL's time over the time in which we first reach
-its last reward (median, least and most of the seeds); with `--quick` that key is left out. Needs
-`make peers`.
+step that both have done, by one judge. `floor_ratio`: our seconds a step over the seconds that the
+floating-point operations needed take at the matrix rate measured here. In full, five seeds of 40
+steps of TRL against our own settings: `time_to_reward_ratio` is TRL's time over the time in which
+we first reach its last reward (median, least and most of the seeds); with `--quick` that key is
+left out. Needs `make peers`.
 """
 
 from __future__ import annotations
