@@ -123,14 +123,15 @@ def first_alarm(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | 
 
 
 def error_of(step: Step, name: str) -> float:
-    """Standard error of a step's mean "reward", or of its "judge" one, by its metrics.
+    """Standard error of a step's mean, "reward" or "judge_reward", by its metrics.
 
-    A run of before they told it took one response to a prompt.
+    Metrics that do not tell it are of runs that took one response to a prompt.
     """
-    error = _value(step, f"{name}_error")
+    whose = name.removesuffix("_reward")
+    error = _value(step, f"{whose}_error")
     if not math.isnan(error):
         return error
-    return _value(step, f"{name}_std") / math.sqrt(max(_value(step, "responses"), 1.0))
+    return _value(step, f"{whose}_std") / math.sqrt(max(_value(step, "responses"), 1.0))
 
 
 def _kl(steps: Sequence[Step], limits: Limits) -> str | None:
@@ -148,7 +149,7 @@ def _judges(steps: Sequence[Step], limits: Limits) -> str | None:
     gained = _mean(last, "reward")
     granted = _mean(last, "judge_reward")
     share = limits.judge_share
-    error = math.hypot(_error(last, "judge"), share * _error(last, "reward"))
+    error = math.hypot(_error(last, "judge_reward"), share * _error(last, "reward"))
     if len(steps) <= limits.beginning or not (
             gained > limits.judged_gain and granted + error < share * gained):
         return None
@@ -204,12 +205,12 @@ def _wasted_kl(steps: Sequence[Step], limits: Limits) -> str | None:
 
 
 def _judges_stall(steps: Sequence[Step], limits: Limits) -> str | None:
-    return _wasted(steps, limits, "judge", "the further reward models' opinion")
+    return _wasted(steps, limits, "judge_reward", "the further reward models' opinion")
 
 
-def _wasted(steps: Sequence[Step], limits: Limits, whose: str, words: str) -> str | None:
+def _wasted(steps: Sequence[Step], limits: Limits, name: str, words: str) -> str | None:
     """KL grows and the reward does not: Δr + 2 standard errors < share · (R/d before) · Δd."""
-    wide, name = limits.window, "judge_reward" if whose == "judge" else whose
+    wide = limits.window
     if len(steps) < 2 * wide + 1:
         return None
     last, before = steps[-wide:], steps[-2 * wide:-wide]
@@ -218,7 +219,7 @@ def _wasted(steps: Sequence[Step], limits: Limits, whose: str, words: str) -> st
         return None
     gained = _mean(last, name) - _mean(before, name)
     earlier = _mean(before, name) - _value(steps[0], name)
-    error = math.hypot(_error(last, whose), _error(before, whose))
+    error = math.hypot(_error(last, name), _error(before, name))
     rate = earlier / math.sqrt(kl_before)
     wanted = limits.gain_share * rate * (math.sqrt(kl) - math.sqrt(kl_before))
     if not (rate > 0 and gained + 2 * error < wanted):
