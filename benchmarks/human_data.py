@@ -11,8 +11,9 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -98,25 +99,41 @@ class Pairs:
         return found
 
 
+class _Made:
+    """Pairs as they are read, each text and each group with a number of its own."""
+
+    def __init__(self) -> None:
+        self.texts: dict[Text, int] = {}
+        self.groups: dict[Hashable, int] = {}
+        self.rows: list[tuple[int, int, int, int, bool]] = []
+
+    def add(self, prompt: tuple[tuple[str, str], ...], first: str, second: str, group: Hashable,
+            gold: int, strict: bool | None = None) -> None:
+        """One more pair; strict are those that somebody is known to have decided, if nobody says
+        otherwise."""
+        a, b = (self.texts.setdefault(Text(prompt, response), len(self.texts))
+                for response in (first, second))
+        self.rows.append((a, b, self.groups.setdefault(group, len(self.groups)), gold,
+                          gold in (FIRST, SECOND) if strict is None else strict))
+
+    def pairs(self, votes: Sequence[tuple[int, int, int]]) -> Pairs:
+        """All of them, with (pair, outcome, labeler) of each vote."""
+        first, second, groups, gold, strict = np.array(self.rows).T
+        pair, outcome, labeler = np.array(votes, int).reshape(-1, 3).T
+        return Pairs(list(self.texts), first, second, groups, gold, strict.astype(bool),
+                     Votes(pair, outcome, labeler))
+
+
 def arguments() -> Pairs:
     """UKPConvArg1 (Habernal & Gurevych 2016): which argument on a topic is more convincing."""
-    rows = list(_rows("ukpconvarg1.jsonl.gz"))
-    texts: dict[Text, int] = {}
-    topics: dict[str, int] = {}
+    made, votes = _Made(), []
     labelers: dict[str, int] = {}
-    sides, groups, votes = [], [], []
-    for number, row in enumerate(rows):
-        prompt = (("user", row["prompt"]),)
-        sides.append([texts.setdefault(Text(prompt, row[side]), len(texts))
-                      for side in ("response_a", "response_b")])
-        groups.append(topics.setdefault(row["topic"], len(topics)))
+    for number, row in enumerate(_rows("ukpconvarg1.jsonl.gz")):
+        made.add((("user", row["prompt"]),), row["response_a"], row["response_b"], row["topic"],
+                 _CHOICES.get(row["gold"], -1), row["strict"])
         votes += [(number, _CHOICES[vote["choice"]],
                    labelers.setdefault(vote["labeler"], len(labelers))) for vote in row["votes"]]
-    pair, outcome, labeler = np.array(votes).T
-    first, second = np.array(sides).T
-    return Pairs(list(texts), first, second, np.array(groups),
-                 np.array([_CHOICES.get(row["gold"], -1) for row in rows]),
-                 np.array([row["strict"] for row in rows]), Votes(pair, outcome, labeler))
+    return made.pairs(votes)
 
 
 def harmless(most: int | None = None) -> Pairs:
@@ -128,9 +145,7 @@ def harmless(most: int | None = None) -> Pairs:
     rows = list(_rows("hh_harmless.jsonl.gz"))
     if most is not None:
         rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-    texts: dict[Text, int] = {}
-    groups: dict[str, int] = {}
-    sides, of_group = [], []
+    made = _Made()
     for row in rows:
         try:
             pair = pair_from(row)
@@ -139,13 +154,36 @@ def harmless(most: int | None = None) -> Pairs:
         except Unusable:
             continue
         prompt = tuple((m["role"], m["content"]) for m in pair.messages)
-        sides.append([texts.setdefault(Text(prompt, response), len(texts))
-                      for response in (pair.chosen, pair.rejected)])
-        of_group.append(groups.setdefault(prompt[0][1], len(groups)))
-    first, second = np.array(sides).T
-    nobody = np.zeros(0, int)
-    return Pairs(list(texts), first, second, np.array(of_group), np.full(len(first), FIRST),
-                 np.ones(len(first), bool), Votes(nobody, nobody, nobody))
+        made.add(prompt, pair.chosen, pair.rejected, prompt[0][1], FIRST)
+    return made.pairs(())
+
+
+def instructions() -> Pairs:
+    """PandaLM's test set (Wang et al. 2023): two models' responses to an instruction, three people
+    each. Gold is what two of them agree on; they are labelers 0 to 2."""
+    made, votes = _Made(), []
+    for number, row in enumerate(_rows("pandalm.jsonl.gz")):
+        prompt = "\n\n".join(part for part in (row["instruction"], row["input"]) if part)
+        said = [row[f"annotator{person}"] for person in (1, 2, 3)]  # 0 a tie, 1, 2
+        # A few responses are true and false, not text.
+        made.add((("user", prompt),), str(row["response1"]), str(row["response2"]), prompt,
+                 [TIE, FIRST, SECOND][max(said, key=said.count)])
+        votes += [(number, [TIE, FIRST, SECOND][choice], person)
+                  for person, choice in enumerate(said)]
+    return made.pairs(votes)
+
+
+def replies() -> Pairs:
+    """OpenAssistant (Köpf et al. 2023), English validation: all pairs of a prompt's ranked
+    replies."""
+    made = _Made()
+    for row in _rows("oasst1_kwise.jsonl.gz"):
+        prompt = tuple(({"prompter": "user"}.get(role, role), text) for role, text in
+                       row["context"])
+        ranked = sorted(row["replies"], key=lambda reply: float(reply["rank"]))
+        for better, worse in combinations(ranked, 2):
+            made.add(prompt, better["text"], worse["text"], row["parent"], FIRST)
+    return made.pairs(())
 
 
 def features(texts: Sequence[Text], kinds: Sequence[tuple[int, str]]) -> dict[str, Array]:

@@ -1,17 +1,20 @@
 """How well reward models predict real people's preferences, on prompts they have not seen.
 
-`ukp_*`: UKPConvArg1, leave-topics-out, trained on the gold labels of all decided pairs and tested
-on the strict ones: each topic alone, with `--quick` four folds of six topics. `hh_*`: HH-RLHF
-harmless, 10 folds by first prompt; with `--quick` every sixth dialogue. The linear model
-(`reward.instant.linear`) is a committee: of each feature set a head, whose log odds are averaged.
-The prior's spread of each, and the temperature, are chosen anew in every fold, by cross-validation
-over the fold's own training topics, judged by their strict pairs. `ukp_single`: the best of the
-feature sets alone, chosen in the same way. Beside them: the longer response wins (in words).
+Four data sets, split by topic or first prompt: `ukp` (UKPConvArg1, arguments; trained on all
+decided pairs and tested on the strict ones), `hh` (HH-RLHF harmless), `pandalm` (PandaLM's test
+set) and `oasst` (OpenAssistant's ranked replies). Of each:
 
-`*_lora`: LoRA that begins where a linear head ends (`reward.tuning`; 4 blocks, 2 epochs),
-on as many of the folds as `TUNED_FOLDS` says: 4 of UKP's 4 and 2 of HH's 10, with `--quick` 1 of
-UKP's 4 alone; `n` says how many pairs that was. `*_both`: the mean of its log odds and the
-committee's, on the same pairs; `*_same`: the committee alone on those.
+`*_linear`: a committee (`reward.instant.choosing`), of each feature set a Bayesian linear head,
+whose log odds are averaged; the spread of each prior, and the temperature, are chosen anew in
+every fold, within its training groups. `*_single`: the one of those heads that did best there.
+`*_lora`: LoRA models that begin where a linear head ends (`reward.tuning`), one from each of a few
+feature sets, their log odds averaged; `*_lora_one`: the first of them alone. `*_both`: the mean of
+the log odds of committee and LoRA models, each one counting alike; `*_same`: the committee on the
+folds of those. `--quick` takes four folds of UKPConvArg1, one LoRA model on the first of them, and
+every sixth dialogue of HH.
+
+Baselines: `*_length`, the longer response wins (in words); `pandalm_labeler`, another person's word
+on the same two responses, a tie counting half, and `pandalm_votes`, the committee on those votes.
 
 `_matched`: accuracy where |Δ log(1 + words)| < 0.2; `_shorter`: where the shorter one won; `_ce`:
 cross-entropy in nats; `_ece`: expected calibration error in ten bins. Intervals are of topics (of
@@ -20,158 +23,88 @@ first prompts): each is one cluster.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.harness import Figure, flags, say, show
-from benchmarks.human_data import FIRST, SECOND, Pairs, arguments, features, harmless
+from benchmarks.held_out_odds import Split, of_committee, of_tuned
+from benchmarks.human_data import FIRST, TIE, Pairs, arguments, harmless, instructions, replies
 from data.measures.statistics import bootstrap, clustered_mean
-from data.records import Message
-from reward.examples import Example, Pair
-from reward.instant.choosing import Candidate, choose_committee, grouped_folds, prepare
-from reward.instant.comparisons import Comparisons
-from reward.instant.linear import fit_linear
-from reward.instant.standard import standardise
 
 Array = np.ndarray[Any, Any]
 #: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths.
 SETS = tuple(f"layer{mean}.mean+layer{last}.last" for mean in (16, 20, 24)
-             for last in (16, 20, 30))
-#: Of those, what needs only the first two thirds of the layers.
-SHALLOW = tuple(name for name in SETS if "24" not in name and "30" not in name)
-SPREADS, POWERS = (0.5, 0.7, 1.0), (1.25,)
-COMPONENTS = 200
-#: What is fine-tuned: the head's features and its prior.
-TUNED, TUNED_SPREAD = ((20, "mean"), (20, "last")), 0.7
-#: Folds that are fine-tuned on, and of how many: in full, and with `--quick`.
-TUNED_FOLDS = {"ukp": ((4, 4), (1, 4)), "hh": ((2, 10), (0, 10))}
+             for last in (12, 16, 20, 30))
+#: What LoRA models begin from, the quickest first.
+TUNED = ("layer20.mean+layer20.last", "layer16.mean+layer16.last", "layer24.mean+layer24.last")
 BINS = 10
 QUICK_DIALOGUES = 245
 WORDS = {"": "accuracy", "_matched": "accuracy, length matched", "_shorter": "where shorter won",
          "_ce": "cross-entropy, nats", "_ece": "calibration error"}
 
 
+@dataclass(frozen=True)
+class Data:
+    """A data set, and how much is made of it."""
+
+    name: str
+    read: Callable[[], Pairs]
+    folds: int
+    """That the committee is tested in."""
+    tuned_folds: int
+    """That the LoRA models are tested in; as many of them as `tuned_most` says."""
+    tuned_most: int
+    tuned: Sequence[str] = TUNED
+
+
+DATA = (Data("ukp", arguments, 24, 4, 4), Data("hh", harmless, 10, 5, 5),
+        Data("pandalm", instructions, 10, 5, 5), Data("oasst", replies, 10, 5, 5))
+QUICK = (Data("ukp", arguments, 4, 4, 1, TUNED[:1]),
+         Data("hh", partial(harmless, QUICK_DIALOGUES), 10, 5, 0),
+         Data("pandalm", instructions, 10, 5, 0), Data("oasst", replies, 10, 5, 0))
+
+
 def main() -> None:
-    """Both data sets, with the linear model and with length alone."""
+    """All data sets, with all models and with length alone."""
     asked = flags(__doc__ or "")
     figures: dict[str, Figure] = {}
     words: dict[str, str] = {}
-    ukp, hh = arguments(), harmless(QUICK_DIALOGUES if asked.quick else None)
-    for name, pairs, sets, folds in (("ukp", ukp, SETS, 4 if asked.quick else 24),
-                                     ("hh", hh, SHALLOW, 10)):
-        table = _sets(pairs, sets)
-        say(f"{name}: {int(pairs.strict.sum()):,} pairs, {folds} folds ...")
-        odds_of = dict(zip(("linear", "single"), linear(pairs, table, folds), strict=True))
-        for kind, odds in odds_of.items():
-            figures |= measure(f"{name}_{kind}", pairs, odds)
-            words |= {f"{name}_{kind}{end}": f"{name} {kind}: {text}"
+    for data in QUICK if asked.quick else DATA:
+        pairs = data.read()
+        say(f"{data.name}: {int(pairs.strict.sum()):,} pairs, {data.folds} folds ...")
+        for kind, odds in odds_of(data, pairs).items():
+            measured = replace(pairs, strict=pairs.strict & np.isfinite(odds))
+            figures |= measure(f"{data.name}_{kind}", measured, odds)
+            words |= {f"{data.name}_{kind}{end}": f"{data.name} {kind}: {text}"
                       for end, text in WORDS.items()}
-        most, of = TUNED_FOLDS[name][asked.quick]
-        if most:
-            say(f"{name}: fine-tuning on {most} of {of} folds ...")
-            committee = linear(pairs, table, of)[0] if of != folds else odds_of["linear"]
-            lora = tuned(pairs, most, of)
-            measured = replace(pairs, strict=pairs.strict & np.isfinite(lora))
-            for kind, odds in (("lora", lora), ("both", (lora + committee) / 2),
-                               ("same", committee)):
-                figures |= measure(f"{name}_{kind}", measured, odds)
-                words |= {f"{name}_{kind}{end}": f"{name} {kind}: {text}"
-                          for end, text in WORDS.items()}
+            if kind == "linear" and len(np.unique(pairs.votes.labeler)) == 3:
+                of_labelers = labelers(pairs, odds)
+                figures |= {f"{data.name}_{key}": value for key, value in of_labelers.items()}
+                words |= {f"{data.name}_{key}": f"{data.name} {key}: accuracy"
+                          for key in of_labelers}
         longer = pairs.log_lengths[pairs.first] - pairs.log_lengths[pairs.second]
-        figures[f"{name}_length"] = _accuracy(pairs, np.sign(longer), pairs.strict)
-        words[f"{name}_length"] = f"{name} longer wins: accuracy"
+        figures[f"{data.name}_length"] = _accuracy(pairs, np.sign(longer), pairs.strict)
+        words[f"{data.name}_length"] = f"{data.name} longer wins: accuracy"
     show(figures, words, asked.json)
 
 
-def linear(pairs: Pairs, table: dict[str, Array], folds: int, seed: int = 0
-           ) -> tuple[Array, Array]:
-    """[M] log odds that the first wins each decided pair, from models that never saw its group.
-
-    Those of the committee, and of the one of its members that did best within the training groups.
-    """
-    used = np.flatnonzero((pairs.gold == FIRST) | (pairs.gold == SECOND))
-    strict = pairs.strict[used]
-    whole = Comparisons(pairs.first[used], pairs.second[used], np.eye(3)[pairs.gold[used]],
-                        pairs.groups[used])
-    split = grouped_folds(whole.groups, folds, seed)
-    prepared = prepare(table, POWERS, COMPONENTS, pairs.group_of_text)
-    odds, single = np.full((2, len(pairs.first)), np.nan)
-    chosen: Counter[str] = Counter()
-    for fold in range(folds):
-        train, test = whole.take(split != fold), whole.take(split == fold)
-        committee = choose_committee(prepared, train, spreads=SPREADS, seed=seed,
-                                     judged=strict[split != fold])
-        of_members = [_odds(member, table, train, test) for member in committee.members]
-        best = committee.members[0]
-        chosen[f"{best.features.name}, spread {best.spread}"] += 1
-        place = used[split == fold]
-        odds[place] = committee.temperature * np.mean(of_members, axis=0)
-        single[place] = best.temperature * of_members[0]
-    for text, times in chosen.most_common():
-        say(f"  best alone in {times} of {folds} folds: {text}")
-    return odds, single
-
-
-def _odds(member: Candidate, table: dict[str, Array], train: Comparisons,
-          test: Comparisons) -> Array:
-    """[M] log odds of the first of each tested comparison."""
-    values = table[member.features.name]
-    model = fit_linear(values, train, spread=member.spread, standard=member.features.standard)
-    p = model.predictions(values[test.first], values[test.second])
-    return np.asarray(np.log(p[:, 0]) - np.log(p[:, 2]))
-
-
-def tuned(pairs: Pairs, most: int, folds: int, seed: int = 0) -> Array:
-    """[M] log odds of each decided pair of the first `most` folds; NaN elsewhere."""
-    from backbone.config import EMBEDDED, ModelConfig
-    from backbone.model import Backbone
-    from reward.config import RewardConfig
-    from reward.instant.features import FeatureKind
-    from reward.tuning import tune
-
-    kinds = [FeatureKind(*kind) for kind in TUNED]
-    found = features(pairs.texts, TUNED)
-    table = np.hstack([found[str(kind)] for kind in kinds])
-    standard = standardise(table, COMPONENTS, POWERS[0], pairs.group_of_text)
-    used = np.flatnonzero((pairs.gold == FIRST) | (pairs.gold == SECOND))
-    whole = Comparisons(pairs.first[used], pairs.second[used], np.eye(3)[pairs.gold[used]],
-                        pairs.groups[used])
-    split = grouped_folds(whole.groups, folds, seed)
-    backbone = Backbone.load(EMBEDDED, ModelConfig())
-    config = RewardConfig(form="tuned", tuned_blocks=4, epochs=2, responses_per_step=48,
-                          learning_rate=1e-3)
-    lora = backbone.new_lora_config(ModelConfig.lora_rank, ModelConfig.lora_alpha)
-    odds = np.full(len(pairs.first), np.nan)
-    for fold in range(most):
-        head = fit_linear(table, whole.take(split != fold), spread=TUNED_SPREAD, standard=standard)
-        model = tune(backbone, examples(pairs, used[split != fold]), head, kinds, config, lora,
-                     seed=seed)
-        place = used[split == fold]
-        texts = sorted({*pairs.first[place].tolist(), *pairs.second[place].tolist()})
-        scores = np.full(len(pairs.texts), np.nan)
-        scores[texts] = model.score([[*pairs.texts[i].turns(), Message(
-            role="assistant", content=pairs.texts[i].response)] for i in texts])
-        odds[place] = scores[pairs.first[place]] - scores[pairs.second[place]]
-        say(f"  fold {fold + 1} of {folds}")
-    return odds
-
-
-def examples(pairs: Pairs, chosen: Array) -> list[Example]:
-    """Some decided pairs, by prompt, as reward training reads them."""
-    by_prompt: dict[tuple[tuple[str, str], ...], list[Pair]] = {}
-    for number in chosen.tolist():
-        sides = int(pairs.first[number]), int(pairs.second[number])
-        won, lost = sides if pairs.gold[number] == FIRST else sides[::-1]
-        by_prompt.setdefault(pairs.texts[won].messages, []).append(
-            Pair(won, lost, 1, 1.0, number, 0, int(pairs.groups[number])))
-    return [Example(mine[0].prompt_id, pairs.texts[mine[0].chosen_id].turns(),
-                    {i: pairs.texts[i].response for p in mine
-                     for i in (p.chosen_id, p.rejected_id)}, tuple(mine))
-            for mine in by_prompt.values()]
+def odds_of(data: Data, pairs: Pairs) -> dict[str, Array]:
+    """[M] log odds of each kind of model, NaN where it was not tested."""
+    split = Split.of(pairs, data.folds)
+    found = dict(zip(("linear", "single"), of_committee(split, SETS), strict=True))
+    if not data.tuned_most:
+        return found
+    say(f"{data.name}: fine-tuning on {data.tuned_most} of {data.tuned_folds} folds ...")
+    same = split if data.folds == data.tuned_folds else Split.of(pairs, data.tuned_folds)
+    committee = found["linear"] if same is split else of_committee(same, SETS)[0]
+    tuned = [of_tuned(same, name, data.tuned_most, seed) for seed, name in enumerate(data.tuned)]
+    return {**found, "lora": np.mean(tuned, axis=0), "lora_one": tuned[0],
+            "both": np.mean([committee, *tuned], axis=0),
+            "same": np.where(np.isfinite(tuned[0]), committee, np.nan)}
 
 
 def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
@@ -200,10 +133,28 @@ def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
             f"{name}_ece": _bootstrapped(calibration, count, n)}
 
 
+def labelers(pairs: Pairs, odds: Array) -> dict[str, Figure]:
+    """How often another person, and the model, are right about one person's decided vote."""
+    votes = pairs.votes
+    table = np.full((len(pairs.first), int(votes.labeler.max()) + 1), TIE)
+    table[votes.pair, votes.labeler] = votes.outcome
+    said = TIE - table  # 1 the first, 0 a tie, -1 the second
+    mine, number = np.nonzero((said != 0) & np.isfinite(odds)[:, None])
+    vote = said[mine, number]
+    others = np.stack([said[mine, (number + step) % said.shape[1]]
+                       for step in range(1, said.shape[1])])
+    return {"labeler": _mean(((1 + others * vote) / 2).mean(axis=0), pairs.groups[mine]),
+            "votes": _mean((1 + np.sign(odds[mine]) * vote) / 2, pairs.groups[mine])}
+
+
 def _accuracy(pairs: Pairs, odds: Array, used: Array) -> Figure:
     """How often the sign of the odds is what people said; 0 counts half."""
     right = (np.sign(odds[used]) * np.where(pairs.gold[used] == FIRST, 1, -1) + 1) / 2
-    found = clustered_mean(right.tolist(), pairs.groups[used].tolist())
+    return _mean(right, pairs.groups[used])
+
+
+def _mean(values: Array, groups: Array) -> Figure:
+    found = clustered_mean(values.tolist(), groups.tolist())
     assert found is not None
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
@@ -211,14 +162,6 @@ def _accuracy(pairs: Pairs, odds: Array, used: Array) -> Figure:
 def _bootstrapped(statistic: Callable[[Array], float], groups: int, n: int) -> Figure:
     low, high = bootstrap(statistic, groups)
     return {"value": statistic(np.ones(groups)), "low": low, "high": high, "n": n}
-
-
-def _sets(pairs: Pairs, names: tuple[str, ...]) -> dict[str, Array]:
-    """[N, d] of each feature set."""
-    kinds = sorted({kind for name in names for kind in name.split("+")})
-    split = [kind.removeprefix("layer").split(".") for kind in kinds]
-    found = features(pairs.texts, [(int(layer), pooling) for layer, pooling in split])
-    return {name: np.hstack([found[kind] for kind in name.split("+")]) for name in names}
 
 
 if __name__ == "__main__":
