@@ -74,8 +74,10 @@ def test_a_run_measures_gold_beside_what_ppo_reports() -> None:
     assert proxy == sorted(proxy) and proxy[0] > 0.3  # the best of 2 normal scores: 0.56
 
 
-TINY = sentiment.Scale(seeds=1, prompts=6, labelers=2, tokens=6, reward_epochs=1, ppo_steps=2,
-                       batch=4, best_of_prompts=3, held_out=5)
+TINY = sentiment.Scale(
+    seeds=1, one_shot=(sentiment.Turn(6, 2, 1e-3, 12.0),),
+    rounds=(sentiment.Turn(3, 1, 1e-3, 12.0), sentiment.Turn(3, 1, 1e-3, 12.0)), labelers=2,
+    tokens=6, reward_epochs=1, batch=8, best_of_prompts=3, held_out=5)
 
 
 def test_the_sentiment_benchmark_goes_from_labels_to_figures(
@@ -84,10 +86,12 @@ def test_the_sentiment_benchmark_goes_from_labels_to_figures(
 
     monkeypatch.setattr(sentiment, "BEST_OF", 4)
     models = ModelConfig(checkpoint=str(_tiny_checkpoint()))
-    found = sentiment.measure(tmp_path / "workspace", models, TINY, 0)
-    assert found.labels == 12 and len(found.policy) == len(found.ppo_at_equal_kl) == 5
+    found = sentiment.measure(tmp_path, models, TINY, 0)
+    assert found.labels == 12
+    assert len(found.policy) == len(found.iterated) == len(found.ppo_at_equal_kl) == 5
     figures: dict[str, Any] = sentiment.figures_of([found])
-    assert {"win_rate", "kl", "labels", "ppo_vs_bon16", "bon16_sft_share"} <= figures.keys()
+    assert {"win_rate", "win_rate_rounds", "kl", "labels", "ppo_vs_bon16",
+            "bon16_sft_share"} <= figures.keys()
     assert 0 <= figures["win_rate"]["low"] <= figures["win_rate"]["high"] <= 1
     assert figures["labels"]["value"] == 12
 
@@ -97,8 +101,11 @@ def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
     start = rng.normal(size=40)
     made = sentiment.Measured(
         1, 0.75, start.tolist(), start.tolist(), (start + 1).tolist(), [2.0] * 40,
-        (start + 2).tolist(), (start + 1.5).tolist(), (start + 1.8).tolist())
+        (start - 1).tolist(), [3.0] * 40, (start + 2).tolist(), (start + 1.5).tolist(),
+        (start + 1.8).tolist())
     found = sentiment.figures_of([made])
     assert found["ppo_vs_bon16"]["value"] == pytest.approx(0.9)
     assert found["bon16_sft_share"]["value"] == pytest.approx(0.75)
     assert found["win_rate"]["value"] == 1.0 and found["kl"]["value"] == pytest.approx(2.0)
+    assert found["win_rate_rounds"]["value"] == 0.0
+    assert found["kl_rounds"]["value"] == pytest.approx(3.0)
