@@ -27,11 +27,14 @@ BOOTSTRAPS = 2000
 CLEARLY = 4.0
 
 
-def flags(description: str) -> argparse.Namespace:
-    """The two flags that every benchmark takes."""
+def flags(description: str, *, curves: bool = False) -> argparse.Namespace:
+    """The flags that every benchmark takes, and with `curves` the file for them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="end within 8 minutes on 2 cores")
     parser.add_argument("--json", action="store_true", help="one flat JSON document instead")
+    if curves:
+        parser.add_argument("--curves", type=Path, metavar="FILE",
+                            help="also keep the curves, for benchmarks.plots to draw")
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Figure, flags, percentile, say, show
+from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import mean, proportion
 from policy.alarm import first_alarm
 from policy.frontier import (
@@ -239,14 +240,43 @@ UNITS = {
 
 def main() -> None:
     """Run every setting, two seeds each."""
-    asked = flags(__doc__ or "")
+    asked = flags(__doc__ or "", curves=True)
     runs = []
     for repeat in range(1 if asked.quick else 2):
         for number, setting in enumerate(QUICK if asked.quick else SETTINGS):
             found = run(setting, FIRST_SEED + 100 * repeat + number)
             runs.append(found)
             say(_line(found))
+    keep(asked.curves, plots_of(runs))
     show(figures_of(runs), UNITS, asked.json)
+
+
+def plots_of(runs: Sequence[Run]) -> dict[str, Plot]:
+    """Reward against the distance √KL of one run of each number of labels without a KL penalty,
+    PPO's and best of n's, with Gao et al.'s forms fitted to them."""
+    found = {}
+    for each in runs:
+        name = f"overoptimization-{each.setting.labels}"
+        if each.setting.labels and not each.setting.kl_coefficient and name not in found:
+            found[name] = _plot_of(each)
+    return found
+
+
+def _plot_of(of: Run) -> Plot:
+    distance = [math.sqrt(max(step["kl"], 0.0)) for step in of.steps]
+    near = [math.sqrt(best_of_n_kl(n)) for n in BEST_OF]
+    fitted = fits(of)
+    lines = [Line("PPO, proxy", distance, [step["reward"] for step in of.steps], points=True),
+             Line("PPO, gold", distance, of.gold, points=True)]
+    far = np.linspace(0.01, max(distance), 100).tolist()
+    for who in ("proxy", "gold"):
+        fit = fitted[f"ppo_{who}"]
+        lines.append(Line(f"α d − β d log d, {who}, R² {fit.r2:.2f}", far, [
+            fit.alpha * d - fit.beta * d * math.log(d) for d in far]))
+    lines += [Line(f"best of n, {who}", near, [values[place] for values in of.best_of.values()])
+              for place, who in enumerate(("proxy", "gold"))]
+    return Plot(f"A proxy of {of.setting.labels} noisy comparisons, optimised", "√KL, √nats",
+                "reward, standard deviations of the reference's", lines)
 
 
 def _line(of: Run) -> str:

@@ -14,7 +14,7 @@ asked, and is named. Intervals: bootstrap over folds.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.human_data import COMPONENTS, SPREAD, arguments, feature_table
+from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import bootstrap
 from reward.instant.davidson import Design, fit
 from reward.instant.selection import RANDOM_SHARE, RULES, Pool, Rule, select
@@ -65,7 +66,7 @@ class World:
 
 def main() -> None:
     """Simulate every rule on every fold and seed."""
-    asked = flags(__doc__ or "")
+    asked = flags(__doc__ or "", curves=True)
     # One process a core, and one thread a process: products are small here.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     world = _world(seeds=1 if asked.quick else 3, most=200 if asked.quick else 300)
@@ -86,11 +87,24 @@ def main() -> None:
     figures["saving"] = figures[f"saving_{DEFAULT}"]
     for rule, labels in product(RULES, ACCURACY_AFTER):
         figures[f"accuracy_{rule}_{labels}"] = _mean(curves[rule][:, labels // BATCH - 1], seeds)
+    keep(asked.curves, {"labels": plot_of(curves)})
     words = {f"labels_{rule}": f"labels to {TARGET}: {rule}" for rule in RULES}
     words |= {f"accuracy_{rule}_{n}": f"accuracy after {n}: {rule}"
               for rule, n in product(RULES, ACCURACY_AFTER)}
     words |= {f"saving_{rule}": f"labels, random / {rule}" for rule in RULES[1:]}
     show(figures, words | {"saving": f"labels, random / {DEFAULT}"}, asked.json)
+
+
+def plot_of(curves: Mapping[Rule, Array]) -> Plot:
+    """Accuracy against the number of labels; the bands are intervals over folds."""
+    lines = []
+    for rule, curve in curves.items():
+        found = [_mean(values, 1) for values in curve.T]
+        value, low, high = ([each[end] for each in found] for end in ("value", "low", "high"))
+        lines.append(Line(rule.replace("_", " "), [BATCH * (n + 1) for n in range(len(found))],
+                          value, low, high))
+    return Plot("UKPConvArg1: one random vote a pair, topics never asked about", "labels",
+                "accuracy against the gold label", lines, {f"{TARGET:.2f}": TARGET})
 
 
 def labels_to(curve: Sequence[float] | Array, target: float = TARGET) -> float | None:
