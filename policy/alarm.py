@@ -48,7 +48,7 @@ class Limits:
     repetition_rise: float = 0.15
     """Rise of the share of repeated 3-grams. Healthy: below 0.05. Collapsed: 0.9."""
 
-    token_repetition_rise: float = 0.11
+    token_repetition_rise: float = 0.07
     """Rise of the share of tokens that stood earlier in their response. Healthy: below 0.01."""
 
     entropy_share: float = 0.5
@@ -67,7 +67,11 @@ class Limits:
     judge_share: float = 0.57
     """What the judges grant of the reward that has been gained, one standard error granted."""
 
-    judged_gain: float = 0.5
+    judged_whole: float = 1.05
+    """What the judges must grant of it for a change of looks (all signals but theirs and the
+    reward's) to be no alarm: a reward that is cheated is one that they grant less of."""
+
+    judged_gain: float = 0.3
     """Reward gained, in standard deviations of the reference's, before the judges are heard: of
     less they cannot grant a share that means anything."""
 
@@ -109,8 +113,9 @@ def check(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | None:
         return None
     prefixes = [steps[:len(steps) - back] for back in range(limits.patience)]
     reasons = []
-    for rule in _RULES:
-        said = [rule(prefix, limits) for prefix in prefixes]
+    for rule in (*_OPINIONS, *_LOOKS):
+        said = [None if rule in _LOOKS and _whole(prefix, limits) else rule(prefix, limits)
+                for prefix in prefixes]
         if all(said):
             reasons.append(str(said[0]))
     return Alarm(int(steps[-1]["step"]), tuple(reasons)) if reasons else None
@@ -155,6 +160,14 @@ def _judges(steps: Sequence[Step], limits: Limits) -> str | None:
         return None
     return (f"reward is {gained:.2f} above the reference's, and the further reward models grant "
             f"{granted:.2f} of it")
+
+
+def _whole(steps: Sequence[Step], limits: Limits) -> bool:
+    """Whether judges grant all of the reward that has been gained, and more."""
+    last = steps[-limits.window:]
+    gained = _mean(last, "reward")
+    return gained > limits.judged_gain and (
+        _mean(last, "judge_reward") > limits.judged_whole * gained)
 
 
 def _repetition(steps: Sequence[Step], limits: Limits) -> str | None:
@@ -228,9 +241,11 @@ def _wasted(steps: Sequence[Step], limits: Limits, name: str, words: str) -> str
             f"{gained:.2f}")
 
 
-_RULES: tuple[Callable[[Sequence[Step], Limits], str | None], ...] = (
-    _judges, _judges_stall, _kl, _wasted_kl, _entropy, _repetition, _token_repetition, _spread,
-    _length, _perplexity)
+_Rule = Callable[[Sequence[Step], Limits], str | None]
+#: What reward models say of what KL has brought, and what the text looks like.
+_OPINIONS: tuple[_Rule, ...] = (_judges, _judges_stall, _wasted_kl)
+_LOOKS: tuple[_Rule, ...] = (_kl, _entropy, _repetition, _token_repetition, _spread, _length,
+                             _perplexity)
 
 
 def _since(steps: Sequence[Step], name: str, limits: Limits) -> tuple[float, float]:

@@ -134,10 +134,25 @@ def _judged(share: float, noise: float = 0.5, steps: int = 20) -> Run:
                   judge_std=noise) for n in range(steps)]
 
 
+@pytest.mark.parametrize("name, end", [("length", 60.0), ("entropy", 1.0), ("repetition", 0.5)])
+def test_new_looks_are_no_alarm_where_judges_grant_more_than_was_gained(name: str,
+                                                                        end: float) -> None:
+    begun = {"length": 25.0, "entropy": 3.0, "repetition": 0.0}[name]
+    run = _drifting(name, begun, end)
+
+    def judged(share: float, gain: float) -> list[dict[str, Any]]:
+        return [{**step, "reward": gain * n, "judge_reward": share * gain * n}
+                for n, step in enumerate(run)]
+
+    assert first_alarm(judged(1.2, 0.2)) is None
+    assert first_alarm(judged(1.0, 0.2)) is not None  # they share what it may have found
+    assert first_alarm(judged(1.2, 0.001)) is not None  # nothing was gained that they could grant
+
+
 def test_reward_that_further_reward_models_do_not_grant_is_noticed() -> None:
     alarm = first_alarm(_judged(0.1))
     assert alarm is not None and "further reward models grant" in alarm.text
-    assert 5 < alarm.step < 12  # a gain of 0.5, over three steps, in two steps in a row
+    assert 3 < alarm.step < 9  # a gain of 0.3, over three steps, in two steps in a row
     assert first_alarm(_judged(0.7)) is None and first_alarm(_judged(1.2)) is None
     assert first_alarm(_judged(0.5, noise=5.0)) is None  # too noisy to be told
     assert first_alarm(_judged(0.1, steps=4)) is None  # nothing gained yet
