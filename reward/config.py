@@ -61,6 +61,14 @@ class RewardConfig:
     """Margin subtracted from the reward difference per level of strength above 1 (Llama 2's
     margin loss); 0 switches it off."""
 
+    label_smoothing: float = 0.0
+    """Share of decided labels that is taken to be wrong, so that rewards do not grow without end
+    where labels are noisy: 0.1, say; 0 switches it off."""
+
+    centering: float = 0.0
+    """Weight of the squared sum of a pair's two rewards, which holds rewards near 0 on every prompt
+    (0.01, say), where their level matters and not only their order; 0 switches it off."""
+
     rankings: Literal["pairs", "plackett-luce"] = "pairs"
     """What a ranking of several responses counts as: all its pairs, or a choice of the best, of the
     best of the rest and so on (Plackett-Luce). Of two responses both say the same."""
@@ -87,7 +95,8 @@ class RewardConfig:
         at_least(self, 1, "members", "tuned_blocks", "epochs", "responses_per_step", "max_length",
                  "microbatch_tokens", "checkpoint_every")
         above_zero(self, "learning_rate", "max_grad_norm")
-        for name in ("margin_per_strength", "weight_decay", "patience", "shared_blocks"):
+        for name in ("margin_per_strength", "centering", "weight_decay", "patience",
+                     "shared_blocks"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.form not in ("best", "lora", "tuned"):
@@ -103,6 +112,12 @@ class RewardConfig:
                            f"not {self.selection_share}")
         if self.rankings not in ("pairs", "plackett-luce"):
             raise BadInput(f"--rankings: {self.rankings!r} is neither pairs nor plackett-luce")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise BadInput("--label-smoothing: must be at least 0 and below 0.5, "
+                           f"not {self.label_smoothing}")
+        if self.rankings == "plackett-luce" and self.label_smoothing:
+            raise BadInput("--label-smoothing: a ranking as a whole is no label that may be wrong; "
+                           "set it to 0, or --rankings to pairs")
         if self.rankings == "plackett-luce" and self.margin_per_strength > 0:
             raise BadInput("--margin-per-strength: a ranking as a whole has no strength; set it to "
                            "0, or --rankings to pairs")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from reward.batches import Microbatch
-from reward.losses import bradley_terry_loss
+from reward.config import RewardConfig
+from reward.losses import bradley_terry_loss, centering_loss
 from reward.plackett_luce import ranking_loss
 
 #: [B] scores of the responses with these ids, in one forward pass; gradients flow.
@@ -16,23 +17,22 @@ ScoresOf = Callable[[Sequence[int]], Tensor]
 
 
 def backward(scores_of: ScoresOf, batch: Microbatch, weight: float,
-             margin_per_strength: float = 0.0, rankings: str = "pairs") -> tuple[float, Tensor]:
+             config: RewardConfig) -> tuple[float, Tensor]:
     """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
 
-    The loss is Σ wᵢ lossᵢ / `weight`, with the whole step's weight, so that microbatches add up to
-    what one big batch gives. Where the responses come in several parts, scores are computed once
+    The loss, by the terms that `config` switches on, is Σ wᵢ lossᵢ / `weight`, with the whole step's
+    weight, so that microbatches add up to what one big batch gives. Where the responses come in several parts, scores are computed once
     without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
     "Scaling deep contrastive learning batch size under memory limited setup").
     """
     if len(batch.parts) == 1:
-        loss, differences = _loss(scores_of(batch.parts[0]), batch, weight,
-                                  margin_per_strength, rankings)
+        loss, differences = _loss(scores_of(batch.parts[0]), batch, weight, config)
         torch.autograd.backward(loss)
         return loss.item(), differences.detach()
     with torch.no_grad():
         scores = torch.cat([scores_of(part) for part in batch.parts])
     scores.requires_grad_()
-    loss, differences = _loss(scores, batch, weight, margin_per_strength, rankings)
+    loss, differences = _loss(scores, batch, weight, config)
     torch.autograd.backward(loss)
     assert scores.grad is not None
     gradients = torch.split(scores.grad, [len(part) for part in batch.parts])
@@ -41,17 +41,21 @@ def backward(scores_of: ScoresOf, batch: Microbatch, weight: float,
     return loss.item(), differences.detach()
 
 
-def _loss(scores: Tensor, batch: Microbatch, weight: float, margin: float,
-          rankings: str) -> tuple[Tensor, Tensor]:
+def _loss(scores: Tensor, batch: Microbatch, weight: float,
+          config: RewardConfig) -> tuple[Tensor, Tensor]:
     """The loss of [B] scores, in the order of the batch's parts, and [P] differences."""
     row = {i: n for n, i in enumerate(i for part in batch.parts for i in part)}
     device = scores.device
-    chosen = torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)
-    rejected = torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)
-    strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
+    chosen = scores[torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)]
+    rejected = scores[torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)]
     weights = torch.tensor([p.weight for p in batch.pairs], device=device)
-    differences = scores[chosen] - scores[rejected]
-    if rankings == "plackett-luce":
-        return ranking_loss(scores, batch.pairs, row) / weight, differences
-    losses = bradley_terry_loss(differences, strengths, margin)
-    return (weights * losses).sum() / weight, differences
+    differences = chosen - rejected
+    if config.rankings == "plackett-luce":
+        loss = ranking_loss(scores, batch.pairs, row)
+    else:
+        strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
+        loss = (weights * bradley_terry_loss(differences, strengths, config.margin_per_strength,
+                                             config.label_smoothing)).sum()
+    if config.centering:
+        loss = loss + config.centering * (weights * centering_loss(chosen, rejected)).sum()
+    return loss / weight, differences

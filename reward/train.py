@@ -203,8 +203,7 @@ def _backward_all(run: _Run, batch: Microbatch, examples: dict[int, Example], we
                   config: RewardConfig) -> tuple[float, Tensor]:
     """`backward` for every member in turn, each with the pairs that it drew; returns the means of
     their losses and of their [P] differences."""
-    found = [backward(scores_of, drawn_from(batch, draw), weight, config.margin_per_strength,
-                      config.rankings)
+    found = [backward(scores_of, drawn_from(batch, draw), weight, config)
              for scores_of, draw in zip(_scorers(run, examples), run.draws, strict=True)]
     return (sum(loss for loss, _ in found) / len(found),
             torch.stack([differences for _, differences in found]).mean(0))

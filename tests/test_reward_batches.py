@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from reward_world import example, text
 from backbone import layouts
 from backbone.flat import SHARED_TOKENS, Flat, flatten
 from backbone.model import Backbone
-from reward.batches import Encoder, microbatches, plan_steps
+from reward.batches import Encoder, Microbatch, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
 from reward.gradients import backward
@@ -124,7 +124,8 @@ def test_a_pass_does_not_grow_with_the_responses_of_a_prompt(
     assert len(passes.texts) == 2 * responses == len(set(passes.texts))
 
 
-def gradients(backbone: Backbone, examples: list[Example], tokens: int) -> tuple[float, Any, int]:
+def gradients(backbone: Backbone, examples: list[Example], tokens: int,
+              config: RewardConfig) -> tuple[float, Any, int]:
     model = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 512, seed=1)
     generator = torch.Generator().manual_seed(2)
     for parameter in model.adapter_parameters:
@@ -137,22 +138,43 @@ def gradients(backbone: Backbone, examples: list[Example], tokens: int) -> tuple
     def scores_of(part: Sequence[int]) -> torch.Tensor:
         return model.scores_of([encoder.ids(lookup[i], i) for i in part])
 
-    loss = sum(backward(scores_of, batch, step.weight)[0] for batch in found)
+    loss = sum(backward(scores_of, batch, step.weight, config)[0] for batch in found)
     return (loss, [p.grad for p in [*model.adapter_parameters, model.head.weight]],
             sum(len(b.parts) for b in found))
 
 
-def test_eight_by_one_is_one_by_eight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [
+    RewardConfig(), RewardConfig(label_smoothing=0.1, centering=0.3, margin_per_strength=0.2),
+    RewardConfig(rankings="plackett-luce", centering=0.3)], ids=["plain", "terms", "rankings"])
+def test_eight_by_one_is_one_by_eight(tmp_path: Path, config: RewardConfig) -> None:
     backbone = tiny_backbone(tmp_path)
     examples = [*rankings(4, 3), *rankings(8, 2, seed=1)[4:]]
-    whole_loss, whole, passes = gradients(backbone, examples, 100_000)
+    whole_loss, whole, passes = gradients(backbone, examples, 100_000, config)
     assert passes == 1
     for tokens in (60, 1):  # units of one microbatch each, then single responses in two passes
-        loss, found, passes = gradients(backbone, examples, tokens)
+        loss, found, passes = gradients(backbone, examples, tokens, config)
         assert passes > 5
         assert loss == pytest.approx(whole_loss, rel=1e-5)
         for ours, theirs in zip(found, whole, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rankings_as", ["pairs", "plackett-luce"])
+def test_centering_weighs_as_its_pair(rankings_as: Literal["pairs", "plackett-luce"]) -> None:
+    """Against the formula, on scores that are given."""
+    (made,) = rankings(1, 3)
+    pairs = tuple(replace(p, weight=w) for p, w in zip(made.pairs, (0.5, 2.0, 0.25), strict=True))
+    ids = list(made.texts)
+    scores = torch.tensor([0.7, -0.4, 1.5])
+
+    def loss(centering: float) -> float:
+        config = RewardConfig(centering=centering, rankings=rankings_as)
+        return backward(lambda part: scores.clone().requires_grad_(),
+                        Microbatch((tuple(ids),), pairs), 2.75, config)[0]
+
+    sums = [(0.7 - 0.4)**2, (0.7 + 1.5)**2, (-0.4 + 1.5)**2]  # pairs (0, 1), (0, 2), (1, 2)
+    expected = 0.3 * sum(w * s for w, s in zip((0.5, 2.0, 0.25), sums, strict=True)) / 2.75
+    assert loss(0.3) - loss(0.0) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -65,6 +65,22 @@ def test_ties_pull_scores_together(tmp_path: Path) -> None:
     assert 0.8 < mean_gap(PreferenceData(both, ())) < 1.4
 
 
+def test_smoothed_labels_hold_the_gap_and_centering_the_level(tmp_path: Path) -> None:
+    data = good_wins(24)
+
+    def scores(**terms: float) -> torch.Tensor:
+        model = run(tiny_backbone(tmp_path), data, replace(QUICK, epochs=8, **terms)).model
+        return torch.tensor([model.score([e.conversation(i) for i in e.texts])
+                             for e in data.train])
+
+    plain, smoothed, centered = scores(), scores(label_smoothing=0.2), scores(centering=0.5)
+    # ε = 0.2: the best gap is log 4 = 1.39, where plain labels want no end of it
+    assert (plain[:, 0] - plain[:, 1]).mean() > 2.5
+    assert 1.1 < (smoothed[:, 0] - smoothed[:, 1]).mean() < 1.6
+    assert centered.sum(1).abs().mean() < 0.5 * plain.sum(1).abs().mean()
+    assert (centered[:, 0] > centered[:, 1]).all()
+
+
 def test_nothing_but_adapter_and_head_moves(tmp_path: Path) -> None:
     backbone = tiny_backbone(tmp_path)
     before = {k: v.clone() for k, v in backbone.language_model.state_dict().items()}
@@ -246,6 +262,13 @@ def test_config_names_the_flag() -> None:
                          ({"learning_rate": float("nan")}, "--learning-rate"),
                          ({"responses_per_step": 1}, "--responses-per-step"),
                          ({"patience": -1}, "--patience"),
-                         ({"margin_per_strength": -1.0}, "--margin-per-strength")):
+                         ({"margin_per_strength": -1.0}, "--margin-per-strength"),
+                         ({"centering": -0.1}, "--centering"),
+                         ({"centering": float("nan")}, "--centering"),
+                         ({"label_smoothing": -0.1}, "--label-smoothing: must be at least 0"),
+                         ({"label_smoothing": 0.5}, "--label-smoothing.*below 0.5"),
+                         ({"label_smoothing": float("nan")}, "--label-smoothing"),
+                         ({"label_smoothing": 0.1, "rankings": "plackett-luce"},
+                          "--label-smoothing.*--rankings")):
         with pytest.raises(BadInput, match=flag):
             RewardConfig(**values)  # type: ignore[arg-type]
