@@ -31,6 +31,17 @@ def comparison_of(row: sqlite3.Row) -> Comparison:
                       tuple(json.loads(row["shown"])), row["submission_key"], row["created_at"])
 
 
+def preference_of(row: sqlite3.Row) -> Preference:
+    """A record from a row of the preferences table, with its comparison's `shown` and the number of
+    its task's round."""
+    chosen, rejected = row["chosen_id"], row["rejected_id"]
+    place = {i: n for n, i in enumerate(json.loads(row["shown"]))}
+    return Preference(row["id"], row["comparison_id"], row["task_id"], row["prompt_id"],
+                      row["labeler_id"], chosen, rejected, row["strength"], row["round_number"],
+                      place[chosen] < place[rejected] if {chosen, rejected} <= place.keys()
+                      else None)
+
+
 def pairs_of(answer: Answer) -> list[tuple[int, int, int]]:
     """(chosen, rejected, strength) for every pair of a ranking; strength 0 marks a tie.
 
@@ -230,12 +241,11 @@ class Comparisons(AnswerCounts):
                     round_id: int | None = None) -> list[Preference]:
         """The training pairs of the answers that count (on prompts of a split, of a round)."""
         values: dict[str, Any] = {"split": split, "round": round_id}
-        return [Preference(row["id"], row["comparison_id"], row["task_id"], row["prompt_id"],
-                           row["labeler_id"], row["chosen_id"], row["rejected_id"],
-                           row["strength"])
-                for row in self._database.rows("""
-            SELECT f.* FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
-            JOIN tasks t ON t.id = f.task_id
+        return [preference_of(row) for row in self._database.rows("""
+            SELECT f.*, c.shown, r.number AS round_number
+            FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
+            JOIN comparisons c ON c.id = f.comparison_id
+            JOIN tasks t ON t.id = f.task_id LEFT JOIN rounds r ON r.id = t.round_id
             WHERE (:split IS NULL OR p.split = :split)
             AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]
 

@@ -267,6 +267,11 @@ class Preference:
     chosen_id: int
     rejected_id: int
     strength: int
+    round_number: int | None = None
+    """Of the round that asked; None: it was imported."""
+    shown_first: bool | None = None
+    """Whether `chosen_id` was shown before `rejected_id` (left of it, or above); None where the
+    order of display is not known."""
 
 
 @dataclass(frozen=True)

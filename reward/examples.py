@@ -35,6 +35,17 @@ class Pair:
     comparison_id: int
     labeler_id: int
     prompt_id: int
+    round_number: int | None = None
+    """Of the round that asked; None: it was imported, or nobody knows."""
+    shown_first: bool | None = None
+    """Whether the chosen response was shown before the rejected one; None where nobody knows."""
+    discount: float = 1.0
+    """What its weight is multiplied by in training, for the age of its round."""
+
+    @property
+    def counts(self) -> float:
+        """How much it counts in training: its weight, and the discount for its age."""
+        return self.weight * self.discount
 
     @property
     def is_tie(self) -> bool:
@@ -181,6 +192,6 @@ def _example(values: dict[str, Any]) -> Example:
 
 def _weighted(preferences: Sequence[Preference]) -> list[Pair]:
     pairs = [Pair(p.chosen_id, p.rejected_id, p.strength, 1.0, p.comparison_id, p.labeler_id,
-                  p.prompt_id) for p in preferences]
+                  p.prompt_id, p.round_number, p.shown_first) for p in preferences]
     of_comparison = Counter(pair.comparison_id for pair in pairs)
     return [replace(pair, weight=1 / of_comparison[pair.comparison_id]) for pair in pairs]

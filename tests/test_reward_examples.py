@@ -8,6 +8,7 @@ from data_world import World
 from models import one_thread, tiny_backbone  # noqa: F401
 
 from data.exchange.dialogues import Pair as FilePair
+from data.exchange.importing import import_preferences
 from data.records import Answer
 from reward.config import RewardConfig
 from reward.examples import PreferenceData, from_files, from_store
@@ -87,6 +88,36 @@ def test_only_answers_that_stand_and_rounds_asked_for(tmp_path: Path) -> None:
     assert (only.chosen_id, only.strength) == (task.response_ids[1], 4)
     assert from_store(made.store, [made.round.id]) == data
     assert from_store(made.store, []) == PreferenceData((), ())
+
+
+def test_pairs_know_their_round_and_what_was_shown_first(tmp_path: Path) -> None:
+    made = World.make(tmp_path / "p.db")
+    people = made.people(8)
+    four = made.task(("a", "b", "c", "d"), wanted=8)
+    a, b, c, d = four.response_ids
+    shown = {p.id: made.answer(p, four, Answer(((d,), (b, c), (a,)), strength=3)).shown
+             for p in people}
+    made.round = made.store.rounds.open(made.policy, made.reference)
+    pair = made.task(("one", "two"), purpose="train")
+    made.choose(people[0], pair, 1)
+    data = from_store(made.store)
+    pairs = [p for e in (*data.train, *data.held_out) for p in e.pairs]
+    assert len(set(shown.values())) > 1 and len(pairs) == 8 * 6 + 1
+    for found in pairs[:-1]:
+        order = shown[found.labeler_id]
+        assert found.shown_first == (order.index(found.chosen_id) < order.index(found.rejected_id))
+    assert [p.round_number for p in pairs] == [0] * 48 + [1]
+    assert {p.discount for p in pairs} == {1.0}
+
+
+def test_imported_pairs_know_neither(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(
+        {"prompt": "why", "chosen": "so", "rejected": "no"}))
+    store = World.make(tmp_path / "p.db").store
+    import_preferences(store, tmp_path / "pairs.jsonl")
+    data = from_store(store)
+    (found,) = [p for e in (*data.train, *data.held_out) for p in e.pairs]
+    assert found.round_number is None and found.shown_first is None
 
 
 def test_pairs_of_one_text_are_left_out_and_counted(tmp_path: Path) -> None:
