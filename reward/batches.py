@@ -49,7 +49,8 @@ class Step:
 
     @property
     def weight(self) -> float:
-        """Sum of the pairs' weights, which the loss is divided by."""
+        """Sum of the pairs' weights, which the loss is divided by. Without their discounts, so
+        that a step of old answers alone moves less than one of new ones."""
         return sum(pair.weight for unit in self.units for pair in unit.pairs)
 
 

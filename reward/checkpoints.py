@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ _BEST = "best/"
 _MEMBER = "member-"
 
 
-def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> PreferenceData:
+def begin(folder: Path, prepare: Callable[[], PreferenceData],
+          settings: dict[str, Any]) -> PreferenceData:
     """The data to train on: those of the run that is under way there with the same settings.
 
-    A run with other settings is not gone on with: its checkpoints make room.
+    A run with other settings is not gone on with: its checkpoints make room. Only a new run's data
+    are prepared; one that goes on has them as they were when it began.
 
     Raises:
         PrefloopError: what is kept there cannot be read.
@@ -48,6 +51,7 @@ def begin(folder: Path, data: PreferenceData, settings: dict[str, Any]) -> Prefe
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PrefloopError(f"{path}: the checkpoint cannot be read ({error}); remove "
                                 f"{folder} to train from the start") from error
+    data = prepare()
     forget_training(folder)
     (folder / HEAD).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,11 @@ class RewardConfig:
     """Weight of the squared sum of a pair's two rewards, which holds rewards near 0 on every prompt
     (0.01, say), where their level matters and not only their order; 0 switches it off."""
 
+    round_weight: float = 1.0
+    """How much an answer counts in training beside one of the round after it: 0.5, say, where the
+    policy or the guidelines have moved on. Imported answers count as the oldest round's. 1: all
+    rounds count alike."""
+
     rankings: Literal["pairs", "plackett-luce"] = "pairs"
     """What a ranking of several responses counts as: all its pairs, or a choice of the best, of the
     best of the rest and so on (Plackett-Luce). Of two responses both say the same."""
@@ -115,6 +120,9 @@ class RewardConfig:
         if not 0 <= self.label_smoothing < 0.5:
             raise BadInput("--label-smoothing: must be at least 0 and below 0.5, "
                            f"not {self.label_smoothing}")
+        if not 0 < self.round_weight <= 1:
+            raise BadInput("--round-weight: must be above 0 and at most 1, "
+                           f"not {self.round_weight}")
         if self.rankings == "plackett-luce" and self.label_smoothing:
             raise BadInput("--label-smoothing: a ranking as a whole is no label that may be wrong; "
                            "set it to 0, or --rankings to pairs")

@@ -20,10 +20,11 @@ def backward(scores_of: ScoresOf, batch: Microbatch, weight: float,
              config: RewardConfig) -> tuple[float, Tensor]:
     """Add a microbatch's share of the step's gradient; returns its loss and [P] differences.
 
-    The loss, by the terms that `config` switches on, is Σ wᵢ lossᵢ / `weight`, with the whole step's
-    weight, so that microbatches add up to what one big batch gives. Where the responses come in several parts, scores are computed once
-    without a graph, and ∂loss/∂score is then carried back one part at a time (Gao et al. 2021,
-    "Scaling deep contrastive learning batch size under memory limited setup").
+    The loss, with the terms that `config` switches on, is Σ wᵢ lossᵢ / `weight`, with the whole
+    step's weight, so that microbatches add up to what one big batch gives. Where the responses come
+    in several parts, scores are computed once without a graph, and ∂loss/∂score is then carried
+    back one part at a time (Gao et al. 2021, "Scaling deep contrastive learning batch size under
+    memory limited setup").
     """
     if len(batch.parts) == 1:
         loss, differences = _loss(scores_of(batch.parts[0]), batch, weight, config)
@@ -48,7 +49,7 @@ def _loss(scores: Tensor, batch: Microbatch, weight: float,
     device = scores.device
     chosen = scores[torch.tensor([row[p.chosen_id] for p in batch.pairs], device=device)]
     rejected = scores[torch.tensor([row[p.rejected_id] for p in batch.pairs], device=device)]
-    weights = torch.tensor([p.weight for p in batch.pairs], device=device)
+    weights = torch.tensor([p.counts for p in batch.pairs], device=device)
     differences = chosen - rejected
     if config.rankings == "plackett-luce":
         loss = ranking_loss(scores, batch.pairs, row)

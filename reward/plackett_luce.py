@@ -69,7 +69,7 @@ def rankings_of(pairs: Sequence[Pair]) -> list[Ranking]:
         for response_id, number in place.items():
             groups[number].append(response_id)
         found.append(Ranking(tuple(tuple(groups[number]) for number in sorted(groups)),
-                             sum(pair.weight for pair in mine)))
+                             sum(pair.counts for pair in mine)))
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.ensemble import Ensemble
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
-from reward.examples import Example, PreferenceData, count_pairs, require_learnable
+from reward.examples import Example, PreferenceData, count_pairs
 from reward.gradients import ScoresOf, backward
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
+from reward.preparing import learned_from, mean_discount, prepared
 from reward.scorer import Scorer
 from reward.tuned import TunedReward
 
@@ -62,6 +64,8 @@ class _Run:
     draws: list[Draw]
     """What each member learns from."""
     data: PreferenceData
+    mean_discount: float
+    """What its pairs count for on average beside their weights, so that losses are means."""
     encoder: Encoder
     plan: list[Step]
     done: int
@@ -152,8 +156,9 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
     if checkpoint_folder is not None:
         settings = {**asdict(config), "seed": seed, "rank": lora.r, "alpha": lora.lora_alpha,
                     "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
-        data = checkpoints.begin(checkpoint_folder, data, settings)
-    require_learnable(data)
+        data = checkpoints.begin(checkpoint_folder, partial(prepared, data, config), settings)
+    else:
+        data = prepared(data, config)
     if config.patience and not count_pairs(data.held_out):
         raise BadInput("--patience: no compared pair is on a held-out prompt, so there is no "
                        "held-out loss to stop by; label tasks of held-out prompts, or set it to 0")
@@ -165,7 +170,7 @@ def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora:
     done, curve, best = (checkpoints.resume(checkpoint_folder, model, optimizer)
                          if checkpoint_folder else (0, [], {}))
     return _Run(model, optimizer, draws(data, config, seed), data,
-                Encoder(backbone, config.max_length), plan_steps(
+                mean_discount(data.train), Encoder(backbone, config.max_length), plan_steps(
                     data.train, config.epochs, config.responses_per_step, seed), done, curve, best)
 
 
@@ -185,7 +190,8 @@ def _update(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
     loss, decided = 0.0, []
     examples = {i: unit.example for unit in step.units for i in unit.response_ids}
     for batch in microbatches(step.units, run.encoder, config.microbatch_tokens):
-        share, differences = _backward_all(run, batch, examples, step.weight, config)
+        share, differences = _backward_all(run, batch, examples,
+                                           step.weight * run.mean_discount, config)
         loss += share
         decided += [d for d, p in zip(differences.tolist(), batch.pairs, strict=True)
                     if not p.is_tie]
@@ -263,18 +269,8 @@ def _held_out(run: _Run, step: Step, config: RewardConfig) -> dict[str, Any]:
 def _summary(run: _Run) -> dict[str, Any]:
     responses = [i for example in run.data.train for i in example.texts]
     return {"steps": run.done, "planned_steps": len(run.plan), "curve": run.curve,
-            **_learned_from(run.data),
+            **learned_from(run.data),
             "cut_responses": len(run.encoder.cut.intersection(responses))}
-
-
-def _learned_from(data: PreferenceData) -> dict[str, int]:
-    """How much there was to learn from, for the metrics."""
-    return {"prompts": len(data.train),
-            "responses": sum(len(example.texts) for example in data.train),
-            "pairs": count_pairs(data.train),
-            "ties": sum(p.is_tie for e in data.train for p in e.pairs),
-            "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
-            "identical_pairs_left_out": data.identical}
 
 
 def _message(run: _Run, step: Step, figures: dict[str, Any]) -> str:

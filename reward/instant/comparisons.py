@@ -81,7 +81,7 @@ def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
     pairs = [pair for example in examples for pair in example.pairs]
     outcomes = np.zeros((len(pairs), 3))
     for number, pair in enumerate(pairs):
-        weight = pair.weight * (strength_weights or {}).get(pair.strength, 1.0)
+        weight = pair.counts * (strength_weights or {}).get(pair.strength, 1.0)
         outcomes[number, TIE if pair.is_tie else FIRST] = weight
     margins = None
     if margin_per_strength > 0:

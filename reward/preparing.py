@@ -1,0 +1,62 @@
+"""What a run learns from, made ready once before it begins.
+
+Held-out prompts, and those that are set aside to choose by, stay as they are: what is measured is
+what labelers said, each answer as good as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from reward.config import RewardConfig
+from reward.examples import Example, Pair, PreferenceData, count_pairs, require_learnable
+
+
+def prepared(data: PreferenceData, config: RewardConfig) -> PreferenceData:
+    """The data with its training answers discounted by the age of their rounds.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
+    require_learnable(data)
+    return discounted_by_round(data, config.round_weight)
+
+
+def discounted_by_round(data: PreferenceData, round_weight: float) -> PreferenceData:
+    """The data with every training answer of a round counting `round_weight` times an answer of
+    the round after it.
+
+        discount = w ^ (newest round's number − its round's number)
+
+    among the training pairs; what was imported counts as the oldest of those rounds does. What is
+    held out or set aside to choose by stays as it is.
+    """
+    rounds = {p.round_number for e in data.train for p in e.pairs if p.round_number is not None}
+    if round_weight == 1 or not rounds:
+        return data
+    newest, oldest = max(rounds), min(rounds)
+
+    def discounted(pair: Pair) -> Pair:
+        number = oldest if pair.round_number is None else pair.round_number
+        return replace(pair, discount=round_weight ** (newest - number))
+
+    return replace(data, train=tuple(replace(e, pairs=tuple(map(discounted, e.pairs)))
+                                     for e in data.train))
+
+
+def mean_discount(examples: Sequence[Example]) -> float:
+    """What the pairs count for on average beside their weights; 1 where none is discounted."""
+    pairs = [pair for example in examples for pair in example.pairs]
+    return sum(pair.counts for pair in pairs) / sum(pair.weight for pair in pairs)
+
+
+def learned_from(data: PreferenceData) -> dict[str, Any]:
+    """How much there was to learn from, for the metrics."""
+    return {"prompts": len(data.train),
+            "responses": sum(len(example.texts) for example in data.train),
+            "pairs": count_pairs(data.train),
+            "ties": sum(p.is_tie for e in data.train for p in e.pairs),
+            "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
+            "identical_pairs_left_out": data.identical}
