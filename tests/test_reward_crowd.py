@@ -1,6 +1,6 @@
 """The crowd's likelihood: planted habits come back, and another optimizer finds the same mode."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -168,6 +168,25 @@ def test_the_posterior_never_falls_and_turned_pairs_say_the_same() -> None:
     without = fit_crowd(w.features, w.votes, Terms(side=True, length=True),
                         log_lengths=w.log_lengths)
     assert without.side != 0
+
+
+def test_a_vote_of_weight_two_is_two_votes() -> None:
+    w = world(300, bad=2)
+    twice = np.arange(300) % 3 == 0
+    weighted = replace(w.votes, weight=np.where(twice, 2.0, 1.0))
+    repeated = w.votes.take(np.concatenate([np.arange(300), np.flatnonzero(twice)]))
+    one, other = (fit_crowd(w.features, votes, ALL, log_lengths=w.log_lengths)
+                  for votes in (weighted, repeated))
+    assert one.coefficients == pytest.approx(other.coefficients, abs=1e-6)
+    assert (one.side, one.length) == pytest.approx((other.side, other.length), abs=1e-6)
+    assert one.reliability == pytest.approx(other.reliability, abs=1e-6)
+    assert one.log_posterior == pytest.approx(other.log_posterior)
+    # a weight is not an answer more: half votes leave more to the prior
+    half = fit_crowd(w.features, replace(w.votes, weight=np.full(300, 0.5)), ALL,
+                     log_lengths=w.log_lengths)
+    assert abs(half.side) < abs(one.side)
+    taken = weighted.take(twice).weight
+    assert taken is not None and (taken == 2).all()
 
 
 def test_what_a_term_needs_is_asked_for() -> None:

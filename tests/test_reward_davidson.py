@@ -1,6 +1,7 @@
 """Davidson's likelihood and its Laplace fit, against another optimizer and numerical integrals."""
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_gram_and_transpose_by_the_graph_are_those_of_the_rows() -> None:
     weights, rows = rng.uniform(size=300), design.rows()
     assert design.gram(weights) == pytest.approx(rows.T @ np.diag(weights) @ rows)
     assert design.transposed(weights) == pytest.approx(rows.T @ weights)
+
+
+def test_many_responses_do_not_ask_for_a_table_of_all_by_all() -> None:
+    rng = np.random.default_rng(3)
+    count = 5000
+    first = rng.integers(count, size=2 * count)
+    second = (first + 1 + rng.integers(count - 1, size=2 * count)) % count
+    design = Design(rng.normal(size=(count, 4)), first, second)
+    weights, rows = rng.uniform(size=2 * count), design.rows()
+    tracemalloc.start()
+    found = design.gram(weights)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == pytest.approx(rows.T @ (weights[:, None] * rows))
+    assert peak < 0.1 * 8 * count**2
 
 
 def test_covariance_is_the_inverse_of_a_numerical_hessian() -> None:

@@ -56,11 +56,14 @@ class Votes:
     """[M] number of the labeler, from 0."""
     shown: Array
     """[M] +1 where the first was shown first (left), −1 where second, 0 where nobody knows."""
+    weight: Array | None = None
+    """[M] how much each counts; None: one vote each."""
 
     def take(self, chosen: Array) -> Votes:
         """Some of them, by index or mask; labelers keep their numbers."""
         return Votes(self.first[chosen], self.second[chosen], self.outcome[chosen],
-                     self.labeler[chosen], self.shown[chosen])
+                     self.labeler[chosen], self.shown[chosen],
+                     None if self.weight is None else self.weight[chosen])
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
     precision = np.concatenate([prior_precision(width, spread),
                                 np.full(terms.side + terms.length, HABIT_PRECISION)])
     outcomes = np.eye(3)[votes.outcome]
+    if votes.weight is not None:
+        outcomes = outcomes * votes.weight[:, None]
     if not terms.ties:
         outcomes = halved(outcomes)
     with_ties = terms.ties and bool((votes.outcome == 1).any())
@@ -146,7 +151,7 @@ def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra
                   np.concatenate([votes.second, votes.first]),
                   None if extra is None else np.vstack([extra, extra]))
     a, b = prior
-    total = np.bincount(votes.labeler, minlength=labelers) + a + b - 2
+    total = np.bincount(votes.labeler, votes.weight, labelers) + a + b - 2
     share = np.full((len(votes.first), 3), a / (a + b))
     found, reached, start = None, -np.inf, None
     for _ in range(_ROUNDS):

@@ -21,6 +21,8 @@ Array = np.ndarray[Any, Any]
 #: Precision of the normal prior on log ν, so weak that ten comparisons outweigh it.
 TIE_PRECISION = 0.1
 _ITERATIONS = 100
+#: Responses up to which a table of all of them by all of them is made without a second thought.
+_MOST_DENSE = 4096
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,11 @@ class Design:
         """[d + k, d + k] the rows' weighted sum of outer products.
 
         Where comparisons outnumber responses it goes through the weighted Laplacian L of the graph
-        that comparisons draw on responses, Φᵀ L Φ.
+        that comparisons draw on responses, Φᵀ L Φ, unless that would take too much memory.
         """
-        if len(self.first) < len(self.features):
+        count, width = self.features.shape
+        too_large = count > _MOST_DENSE and len(self.first) * width < count**2
+        if len(self.first) < count or too_large:
             rows = self.rows()
             return np.asarray(rows.T @ (weights[:, None] * rows))
         size = len(self.features)
