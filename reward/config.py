@@ -74,6 +74,18 @@ class RewardConfig:
     policy or the guidelines have moved on. Imported answers count as the oldest round's. 1: all
     rounds count alike."""
 
+    correct_reliability: bool = False
+    """Estimate how often each labeler judges by what the others reward, and believe those who
+    seldom do less: for crowds in which some answer at random or the wrong way round."""
+
+    correct_side: bool = False
+    """Estimate what being shown first (left) is worth to labelers, and keep it out of the reward:
+    where the share of answers for the first side is not one half."""
+
+    correct_length: bool = False
+    """Estimate what length by itself is worth to labelers, and keep it out of the reward: where
+    their love of length is known to be a habit, since it takes what is right about it too."""
+
     rankings: Literal["pairs", "plackett-luce"] = "pairs"
     """What a ranking of several responses counts as: all its pairs, or a choice of the best, of the
     best of the rest and so on (Plackett-Luce). Of two responses both say the same."""
@@ -126,6 +138,9 @@ class RewardConfig:
         if self.rankings == "plackett-luce" and self.label_smoothing:
             raise BadInput("--label-smoothing: a ranking as a whole is no label that may be wrong; "
                            "set it to 0, or --rankings to pairs")
+        if self.rankings == "plackett-luce" and self.corrects:
+            raise BadInput(f"--correct-{self.corrects[0]}: the likelihood of a ranking as a whole "
+                           "has no term for it; leave it out, or set --rankings to pairs")
         if self.rankings == "plackett-luce" and self.margin_per_strength > 0:
             raise BadInput("--margin-per-strength: a ranking as a whole has no strength; set it to "
                            "0, or --rankings to pairs")
@@ -134,3 +149,9 @@ class RewardConfig:
                            "--members to 2 or more")
         if self.responses_per_step < 2:
             raise BadInput("--responses-per-step: must be at least 2, to hold a pair")
+
+    @property
+    def corrects(self) -> tuple[str, ...]:
+        """The habits of labelers that are estimated and kept out of the reward."""
+        return tuple(name for name in ("reliability", "side", "length")
+                     if getattr(self, f"correct_{name}"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from data.errors import BadInput
@@ -41,6 +41,10 @@ class Pair:
     """Whether the chosen response was shown before the rejected one; None where nobody knows."""
     discount: float = 1.0
     """What its weight is multiplied by in training, for the age of its round."""
+    offset: float = 0.0
+    """What its labeler's habits make of it, towards the chosen response, in logits."""
+    flipped: float = 0.0
+    """Probability that its labeler judged against the reward."""
 
     @property
     def counts(self) -> float:
@@ -80,6 +84,8 @@ class PreferenceData:
     """Pairs left out because both texts are the same."""
     selection: tuple[Example, ...] = ()
     """Training prompts that are kept from training, to choose by among what was trained."""
+    habits: dict[str, Any] = field(default_factory=dict)
+    """What was estimated of the training pairs' labelers (`reward.habits`), if anything was."""
 
     @property
     def comparisons(self) -> dict[int, str]:
@@ -98,7 +104,7 @@ class PreferenceData:
         """The inverse of `as_dict`, through JSON too (which makes texts of the ids)."""
         train, held_out, selection = (tuple(_example(e) for e in values.get(split, ()))
                                       for split in ("train", "held_out", "selection"))
-        return cls(train, held_out, values["identical"], selection)
+        return cls(train, held_out, values["identical"], selection, values.get("habits", {}))
 
 
 def from_store(store: Store, round_ids: Collection[int] | None = None) -> PreferenceData:

@@ -27,8 +27,8 @@ from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.config import RewardConfig
 from reward.evaluate import score_responses
 from reward.examples import Example, PreferenceData
-from reward.instant.choosing import choose_features, grouped_folds, prepare
-from reward.instant.comparisons import comparisons_of
+from reward.instant.choosing import Candidate, choose_features, grouped_folds, prepare
+from reward.instant.comparisons import Comparisons, comparisons_of
 from reward.instant.features import EncodedResponse, FeatureKind, compute, encode_response
 from reward.instant.linear import fit_linear
 from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
@@ -71,7 +71,7 @@ def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> Preferen
     Drawn for each prompt by itself, so that labels which arrive later move none from part to part.
     Nothing is set aside where nothing is to be chosen, or where either part would be too small.
     """
-    if config.form != "best" or config.members > 1:
+    if config.form != "best" or config.members > 1 or config.corrects:
         return data
     aside = {e.prompt_id for e in data.train if random.Random(
         f"selection/{seed}/{e.prompt_id}").random() < config.selection_share}
@@ -88,6 +88,9 @@ def unchosen(config: RewardConfig) -> dict[str, Any]:
         why = "an ensemble is used as it is"
     elif config.form != "best":
         why = "asked for by the setting `form`"
+    elif config.corrects:
+        why = ("labelers' habits are kept out of the reward, and answers that have them cannot "
+               "choose between rewards that have not")
     else:
         why = (f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided "
                "pair have to be in the part that is set aside")
@@ -142,12 +145,25 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
                      for form in FORMS if form != best}}
 
 
-def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
-                known: FeatureTable | None, on_batch: Callable[[float], None] | None,
-                among: Sequence[str] = (), preferred: str | None = None
-                ) -> tuple[LinearPart, dict[str, Any]]:
-    """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
-    it within them.
+@dataclass(frozen=True)
+class LinearSetup:
+    """What a linear head is fitted to, before it is: no label has moved a coefficient yet."""
+
+    kinds: tuple[FeatureKind, ...]
+    """What it reads, side by side."""
+    values: Array
+    """[N, d] those features of every response."""
+    rows: dict[int, int]
+    """Response id -> row."""
+    answers: Comparisons
+    best: Candidate
+    """Features and spread that held-out folds of the answers preferred."""
+
+
+def linear_setup(backbone: Backbone, max_length: int, train: Sequence[Example],
+                 known: FeatureTable | None, on_batch: Callable[[float], None] | None,
+                 among: Sequence[str] = (), preferred: str | None = None) -> LinearSetup:
+    """Features of the training responses, and which of them and what spread to use.
 
     Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
     share of the others that is done. `among` names the feature sets to choose from, all where it
@@ -174,8 +190,24 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
     best = choose_features(prepare(values, components=COMPONENTS, groups=prompts), newest,
                            spreads=SPREADS, preferred=preferred)[0]
     name = best.features.name
-    head = fit_linear(values[name], answers, spread=best.spread, standard=best.features.standard)
-    return LinearPart(sets[name], head), {"features": name, "spread": best.spread}
+    return LinearSetup(sets[name], values[name], rows, answers, best)
+
+
+def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
+                known: FeatureTable | None, on_batch: Callable[[float], None] | None,
+                among: Sequence[str] = (), preferred: str | None = None
+                ) -> tuple[LinearPart, dict[str, Any]]:
+    """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
+    it within them; see `linear_setup`.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+    """
+    found = linear_setup(backbone, max_length, train, known, on_batch, among, preferred)
+    best = found.best
+    head = fit_linear(found.values, found.answers, spread=best.spread,
+                      standard=best.features.standard)
+    return LinearPart(found.kinds, head), {"features": best.features.name, "spread": best.spread}
 
 
 def encoded(backbone: Backbone, examples: Sequence[Example],

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reward.batches import Microbatch
 from reward.config import RewardConfig
-from reward.losses import bradley_terry_loss, centering_loss
+from reward.examples import Pair
+from reward.losses import bradley_terry_loss, centering_loss, crowd_loss
 from reward.plackett_luce import ranking_loss
 
 #: [B] scores of the responses with these ids, in one forward pass; gradients flow.
@@ -54,9 +55,18 @@ def _loss(scores: Tensor, batch: Microbatch, weight: float,
     if config.rankings == "plackett-luce":
         loss = ranking_loss(scores, batch.pairs, row)
     else:
-        strengths = torch.tensor([p.strength for p in batch.pairs], device=device)
-        loss = (weights * bradley_terry_loss(differences, strengths, config.margin_per_strength,
-                                             config.label_smoothing)).sum()
+        loss = (weights * _pair_losses(differences, batch.pairs, config)).sum()
     if config.centering:
         loss = loss + config.centering * (weights * centering_loss(chosen, rejected)).sum()
     return loss / weight, differences
+
+
+def _pair_losses(differences: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> Tensor:
+    """[P] losses of pairs by themselves."""
+    strengths = torch.tensor([p.strength for p in pairs], device=differences.device)
+    if not any(p.offset or p.flipped for p in pairs):
+        return bradley_terry_loss(differences, strengths, config.margin_per_strength,
+                                  config.label_smoothing)
+    return crowd_loss(differences, strengths, differences.new_tensor([p.offset for p in pairs]),
+                      differences.new_tensor([p.flipped for p in pairs]),
+                      config.margin_per_strength, config.label_smoothing)

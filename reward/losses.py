@@ -38,6 +38,37 @@ def bradley_terry_loss(differences: Tensor, strengths: Tensor, margin_per_streng
     return torch.where(strengths == 0, tied, decided)
 
 
+def crowd_loss(differences: Tensor, strengths: Tensor, offsets: Tensor, flipped: Tensor,
+               margin_per_strength: float = 0.0, label_smoothing: float = 0.0) -> Tensor:
+    """[P] the same for labelers with known habits, which Δ then need not explain, in nats.
+
+        P(chosen wins) = (1 − q) σ(Δ' + h) + q σ(−Δ' + h),   Δ' = Δ − m (s − 1),
+
+    where h is what their habits make of the pair (for the side shown first Davidson & Beaver 1977,
+    for length as in Dubois et al. 2024) and q the probability that they judge against the reward
+    (Chen et al. 2013, Crowd-BT, but the flip turns the reward alone: an unreliable labeler's habits
+    stay theirs). P(rejected wins) is the rest to 1. Ties and smoothed labels weigh the two as in
+    `bradley_terry_loss`, which this is where h = q = 0.
+
+    Args:
+        differences: [P] Δ.
+        strengths: [P] 0 for a tie, else 1 and up.
+        offsets: [P] h, towards the chosen response, in logits.
+        flipped: [P] q.
+        margin_per_strength: margin m for each level of strength above 1.
+        label_smoothing: ε, from 0 to below ½.
+    """
+    gaps = differences - margin_per_strength * (strengths - 1).clamp(min=0)
+    straight, turned = torch.log1p(-flipped), torch.log(flipped)
+    won = torch.logaddexp(straight + logsigmoid(gaps + offsets),
+                          turned + logsigmoid(-gaps + offsets))
+    # 1 − σ(x) = σ(−x), in both readings
+    lost = torch.logaddexp(straight + logsigmoid(-gaps - offsets),
+                           turned + logsigmoid(gaps - offsets))
+    right = torch.full_like(won, 1 - label_smoothing).masked_fill(strengths == 0, 0.5)
+    return -right * won - (1 - right) * lost
+
+
 def centering_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     """[P] (r(chosen) + r(rejected))², which holds rewards near 0.
 

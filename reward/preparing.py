@@ -10,18 +10,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from backbone.model import Backbone
+from data.progress import Progress, Silent
 from reward.config import RewardConfig
 from reward.examples import Example, Pair, PreferenceData, count_pairs, require_learnable
+from reward.habits import without_habits
+from reward.instant.response_features import FeatureTable
 
 
-def prepared(data: PreferenceData, config: RewardConfig) -> PreferenceData:
-    """The data with its training answers discounted by the age of their rounds.
+def prepared(backbone: Backbone, data: PreferenceData, config: RewardConfig,
+             known: FeatureTable | None = None,
+             progress: Progress | None = None) -> PreferenceData:
+    """The data with its training answers discounted by the age of their rounds, and with what
+    their labelers' habits make of them (`reward.habits`).
+
+    Features of responses that are `known` (by id) are not computed again.
 
     Raises:
         BadInput: there is nothing to learn from.
+        data.progress.Stopped: asked to stop.
     """
     require_learnable(data)
-    return discounted_by_round(data, config.round_weight)
+    heard = progress or Silent()
+    return without_habits(backbone, discounted_by_round(data, config.round_weight), config, known,
+                          lambda share: heard.update(share, "labelers' habits"))
 
 
 def discounted_by_round(data: PreferenceData, round_weight: float) -> PreferenceData:
@@ -53,10 +65,11 @@ def mean_discount(examples: Sequence[Example]) -> float:
 
 
 def learned_from(data: PreferenceData) -> dict[str, Any]:
-    """How much there was to learn from, for the metrics."""
+    """How much there was to learn from, and what was kept out of it, for the metrics."""
     return {"prompts": len(data.train),
             "responses": sum(len(example.texts) for example in data.train),
             "pairs": count_pairs(data.train),
             "ties": sum(p.is_tie for e in data.train for p in e.pairs),
             "comparisons": len({p.comparison_id for e in data.train for p in e.pairs}),
-            "identical_pairs_left_out": data.identical}
+            "identical_pairs_left_out": data.identical,
+            **({"habits": data.habits} if data.habits else {})}

@@ -3,7 +3,8 @@
 One visible loop, for a single model, for one that begins as something else (`reward.tuning`), and
 for an ensemble, whose members take every step together: a step's texts are laid out once, and each
 member's gradient is carried back before the next one's turn, so that memory is that of one member's
-activations. Deliberately left out: terms for labelers' reliability or for the side shown first.
+activations. Labelers' habits are estimated before it, once (`reward.habits`), and learned from as
+they are; deliberately left out: to estimate them anew as the model learns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.optim import AdamW, Optimizer
 from backbone.model import Backbone
 from data.errors import BadInput, PrefloopError
 from data.measures.statistics import Estimate
-from data.progress import Progress, Silent, Stopped
+from data.progress import Part, Progress, Silent, Stopped
 from reward import checkpoints
 from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig
@@ -31,6 +32,7 @@ from reward.ensemble import Ensemble
 from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
 from reward.examples import Example, PreferenceData, count_pairs
 from reward.gradients import ScoresOf, backward
+from reward.instant.response_features import FeatureTable
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
 from reward.preparing import learned_from, mean_discount, prepared
@@ -92,7 +94,8 @@ class _Run:
 def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig, *,
           seed: int = 0, progress: Progress | None = None, checkpoint_folder: Path | None = None,
           adapter: str = "reward",
-          begin: Callable[[PreferenceData], TunedReward] | None = None) -> TrainedReward:
+          begin: Callable[[PreferenceData], TunedReward] | None = None,
+          known: FeatureTable | None = None, preparing: Progress | None = None) -> TrainedReward:
     """Train a reward model (or an ensemble), going on from the checkpoint folder where a run was
     cut off.
 
@@ -101,7 +104,8 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
     each epoch's end held_out_accuracy and held_out_loss, which the metrics keep as `curve`. A
     checkpoint folder belongs to one run: the caller removes it when the result is safe. `begin`
     makes the model that is trained, of the data that the run began with, where it is not what
-    `reward.members.fresh` makes.
+    `reward.members.fresh` makes. Where labelers' habits are estimated first, that tells `preparing`
+    how far it is, and does not compute what is `known` (by response id) of the features it needs.
 
     Raises:
         BadInput: there is nothing to learn from, or nothing held out that `patience` could watch.
@@ -109,7 +113,9 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
         data.progress.Stopped: asked to stop; a checkpoint has been kept.
     """
     progress = progress or Silent()
-    run = _begin(backbone, data, config, lora, seed, checkpoint_folder,      # 1 begin, or go on
+    run = _begin(backbone, config, lora, seed, checkpoint_folder,            # 1 begin, or go on
+                 partial(prepared, backbone, data, config, known,
+                         preparing or Part(progress, 0.0, 0.0)),
                  begin or (lambda _: fresh(backbone, config, lora, seed, adapter)))
     try:
         while run.done < len(run.plan) and not _has_stopped(run, config):
@@ -150,15 +156,15 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     return peak * (steps - step) / (steps - warm_up + 1)
 
 
-def _begin(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: LoraConfig,
-           seed: int, checkpoint_folder: Path | None,
+def _begin(backbone: Backbone, config: RewardConfig, lora: LoraConfig, seed: int,
+           checkpoint_folder: Path | None, prepare: Callable[[], PreferenceData],
            begin: Callable[[PreferenceData], checkpoints.Trainable]) -> _Run:
-    if checkpoint_folder is not None:
+    if checkpoint_folder is None:
+        data = prepare()
+    else:
         settings = {**asdict(config), "seed": seed, "rank": lora.r, "alpha": lora.lora_alpha,
                     "checkpoint": backbone.folder, "precision": str(backbone.dtype)}
-        data = checkpoints.begin(checkpoint_folder, partial(prepared, data, config), settings)
-    else:
-        data = prepared(data, config)
+        data = checkpoints.begin(checkpoint_folder, prepare, settings)
     if config.patience and not count_pairs(data.held_out):
         raise BadInput("--patience: no compared pair is on a held-out prompt, so there is no "
                        "held-out loss to stop by; label tasks of held-out prompts, or set it to 0")

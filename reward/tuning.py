@@ -31,9 +31,9 @@ _AMONG = ("early", "middle", "basic")
 #: And the one to begin from where labels cannot tell which is better: of a middle layer's mean,
 #: tuning made the most (docs/reward-model.md), and the blocks above it are never run.
 _PREFERRED = "middle"
-#: Share of the progress bar in which the head is found, and up to which the states of the blocks
-#: below the adapter are.
-_FITTED, _KEPT = 0.2, 0.3
+#: Where on the progress bar labelers' habits are known (if they are asked for), the head is found,
+#: and the states of the blocks below the adapter are.
+_PREPARED, _FITTED, _KEPT = 0.1, 0.2, 0.3
 
 
 def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
@@ -73,14 +73,15 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
     """
     progress = progress or Silent()
     about: dict[str, Any] = {}
+    fitting = Part(progress, _PREPARED if config.corrects else 0.0, _FITTED)
 
     def begin(data: PreferenceData) -> TunedReward:
         kept = None if checkpoint_folder is None else checkpoint_folder / HEAD
         found = _kept_head(kept)
         if found is None:
             found = linear_part(
-                backbone, config.max_length, data.train, known, lambda share: progress.update(
-                    _FITTED * share, "a linear head, to begin from"),
+                backbone, config.max_length, data.train, known, lambda share: fitting.update(
+                    share, "a linear head, to begin from"),
                 among=_among(config), preferred=_PREFERRED)
             if kept is not None:
                 found[0].head.save(kept, {"kinds": [str(kind) for kind in found[0].kinds],
@@ -94,7 +95,8 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
         return model
 
     trained = train(backbone, data, config, lora, seed=seed, adapter=adapter, begin=begin,
-                    progress=Part(progress, _KEPT, 1.0), checkpoint_folder=checkpoint_folder)
+                    progress=Part(progress, _KEPT, 1.0), checkpoint_folder=checkpoint_folder,
+                    known=known, preparing=Part(progress, 0.0, _PREPARED))
     assert isinstance(trained.model, TunedReward)
     trained.model.forget_states()
     return replace(trained, metrics={**trained.metrics,

@@ -145,10 +145,16 @@ def gradients(backbone: Backbone, examples: list[Example], tokens: int,
 
 @pytest.mark.parametrize("config", [
     RewardConfig(), RewardConfig(label_smoothing=0.1, centering=0.3, margin_per_strength=0.2),
-    RewardConfig(rankings="plackett-luce", centering=0.3)], ids=["plain", "terms", "rankings"])
+    RewardConfig(rankings="plackett-luce", centering=0.3),
+    RewardConfig(label_smoothing=0.1, correct_side=True, correct_reliability=True)],
+    ids=["plain", "terms", "rankings", "habits"])
 def test_eight_by_one_is_one_by_eight(tmp_path: Path, config: RewardConfig) -> None:
     backbone = tiny_backbone(tmp_path)
     examples = [*rankings(4, 3), *rankings(8, 2, seed=1)[4:]]
+    if config.corrects:  # of some pairs, so that microbatches with habits and without add up too
+        examples = [replace(e, pairs=tuple(replace(p, offset=0.4 - 0.2 * n, flipped=0.1 * n)
+                                           for n, p in enumerate(e.pairs)))
+                    if e.prompt_id % 2 else e for e in examples]
     whole_loss, whole, passes = gradients(backbone, examples, 100_000, config)
     assert passes == 1
     for tokens in (60, 1):  # units of one microbatch each, then single responses in two passes

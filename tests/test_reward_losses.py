@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reward.losses import bradley_terry_loss, centering_loss
+from reward.losses import bradley_terry_loss, centering_loss, crowd_loss
 
 DIFFERENCES = [-30.0, -2.0, -0.1, 0.0, 0.3, 1.7, 30.0]
 
@@ -84,3 +84,59 @@ def test_centering_is_the_squared_sum_and_leaves_the_difference_alone() -> None:
     of_chosen, of_rejected = torch.autograd.grad(losses.sum(), [chosen, rejected])
     assert torch.equal(of_chosen, of_rejected), "the difference is pulled nowhere"
     assert of_chosen.tolist() == [8.0, 0.0, -1.0]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_habits_stand_beside_the_reward_and_the_flip_turns_the_reward_alone(
+        smoothing: float) -> None:
+    rng = np.random.default_rng(0)
+    differences, offsets = rng.normal(size=(2, 60)) * 2
+    flipped, strengths = rng.uniform(size=60), rng.integers(0, 5, size=60)
+    tensor = torch.tensor(differences, requires_grad=True)
+    found = crowd_loss(tensor, torch.tensor(strengths).double(), torch.tensor(offsets),
+                       torch.tensor(flipped), 0.3, smoothing)
+    (gradient,) = torch.autograd.grad(found.sum(), tensor)
+
+    def loss(d: float, h: float, q: float, s: int) -> float:
+        gap = d - (0.3 * (s - 1) if s else 0.0)
+        won = (1 - q) * sigmoid(gap + h) + q * sigmoid(-gap + h)
+        right = 0.5 if s == 0 else 1 - smoothing
+        return -right * math.log(won) - (1 - right) * math.log(1 - won)
+
+    for n, (d, h, q, s) in enumerate(zip(differences, offsets, flipped, strengths, strict=True)):
+        assert found[n].item() == pytest.approx(loss(d, h, q, s), rel=1e-9)
+        slope = (loss(d + 1e-5, h, q, s) - loss(d - 1e-5, h, q, s)) / 2e-5
+        assert gradient[n].item() == pytest.approx(slope, abs=1e-8)
+
+
+def test_without_habits_the_crowd_is_bradley_and_terry() -> None:
+    differences = torch.tensor(DIFFERENCES, requires_grad=True)
+    strengths = torch.tensor([1, 2, 0, 4, 1, 0, 3])
+    none = torch.zeros(len(DIFFERENCES))
+    for smoothing in (0.0, 0.1):
+        plain = bradley_terry_loss(differences, strengths, 0.5, smoothing)
+        crowd = crowd_loss(differences, strengths, none, none, 0.5, smoothing)
+        torch.testing.assert_close(crowd, plain)
+        torch.testing.assert_close(*(torch.autograd.grad(loss.sum(), differences)[0]
+                                     for loss in (crowd, plain)))
+
+
+def test_the_crowd_is_a_distribution_and_stays_finite() -> None:
+    differences = torch.tensor([-1e4, -3.0, 0.0, 2.0, 1e4], dtype=torch.float64)
+    one = torch.ones(5)
+    for h, q in ((0.7, 0.2), (-2.0, 0.0), (0.5, 1.0), (0.0, 0.5)):
+        tensor = differences.clone().requires_grad_()
+        won = crowd_loss(tensor, one, h * one.double(), q * one.double())
+        lost = crowd_loss(-differences, one, -h * one.double(), q * one.double())
+        assert (torch.exp(-won) + torch.exp(-lost)).tolist() == pytest.approx([1.0] * 5)
+        torch.autograd.backward(won.sum())
+        assert tensor.grad is not None and tensor.grad.isfinite().all() and won.isfinite().all()
+    # who judges at random teaches nothing, and who judges the wrong way round the opposite
+    torch.testing.assert_close(crowd_loss(differences, one, 0 * one, 0.5 * one),
+                               torch.full((5,), math.log(2), dtype=torch.float64))
+    torch.testing.assert_close(crowd_loss(differences, one, 0 * one, one),
+                               bradley_terry_loss(-differences, one))

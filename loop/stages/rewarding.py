@@ -79,8 +79,14 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
     from reward.forms import set_aside
     from reward.train import train
 
+    known = None
+    if config.corrects and not context.checkpoints.exists():  # else they are estimated already
+        from loop.asking.instant import read_features
+
+        known = read_features(context, backbone, data, lambda _: progress.update(
+            0.0, "labelers' habits"))
     return train(backbone, set_aside(data, config, context.seed), config, lora, seed=context.seed,
-                 progress=progress, checkpoint_folder=context.checkpoints)
+                 progress=progress, checkpoint_folder=context.checkpoints, known=known)
 
 
 def _in_its_best_form(context: JobContext, trained: TrainedReward,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reward.examples import Example
+from reward.examples import Example, Pair
 from reward.instant.davidson import Design, halved
 
 Array = np.ndarray[Any, Any]
@@ -31,12 +31,16 @@ class Comparisons:
     margins: Array | None = None
     """[M] how much wider than 0 the gap of a decided comparison should be (Touvron et al. 2023,
     Llama 2, eq. 2); None for none."""
+    offsets: Array | None = None
+    """[M] what labelers' habits make of it, towards the first, which the reward need not explain;
+    None for nothing."""
 
     def take(self, chosen: Array) -> Comparisons:
         """Some of them, by index or mask."""
         return Comparisons(self.first[chosen], self.second[chosen], self.outcomes[chosen],
                            self.groups[chosen],
-                           None if self.margins is None else self.margins[chosen])
+                           None if self.margins is None else self.margins[chosen],
+                           None if self.offsets is None else self.offsets[chosen])
 
     def treated(self, ties: Ties) -> Comparisons:
         """With ties modelled (as they are), halved between both sides, or dropped."""
@@ -50,7 +54,7 @@ class Comparisons:
     def design(self, features: Array) -> tuple[Design, Array]:
         """Design and outcomes for `davidson.fit`; margins become offsets of each side."""
         if self.margins is None:
-            return Design(features, self.first, self.second), self.outcomes
+            return Design(features, self.first, self.second, offset=self.offsets), self.outcomes
         # A first response that is better by a margin m has log σ(Δ − m), a second log σ(−Δ − m).
         sides = [(FIRST, -self.margins), (TIE, np.zeros_like(self.margins)),
                  (SECOND, self.margins)]
@@ -59,7 +63,8 @@ class Comparisons:
             used = self.outcomes[:, side] > 0
             first.append(self.first[used])
             second.append(self.second[used])
-            offsets.append(offset[used])
+            offsets.append(offset[used] if self.offsets is None
+                           else offset[used] + self.offsets[used])
             weights = np.zeros((int(used.sum()), 3))
             weights[:, side] = self.outcomes[used, side]
             outcomes.append(weights)
@@ -70,7 +75,8 @@ class Comparisons:
 def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
                    strength_weights: Mapping[int, float] | None = None,
                    margin_per_strength: float = 0.0) -> Comparisons:
-    """What labelers said, as the linear model reads it.
+    """What labelers said, as the linear model reads it: each answer once, or both ways where its
+    labeler may have judged against the reward.
 
     Args:
         examples: prompts with their pairs.
@@ -78,14 +84,28 @@ def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
         strength_weights: how much a preference of a strength counts (1 where it is not named).
         margin_per_strength: margin for each level of strength above 1.
     """
-    pairs = [pair for example in examples for pair in example.pairs]
-    outcomes = np.zeros((len(pairs), 3))
-    for number, pair in enumerate(pairs):
-        weight = pair.counts * (strength_weights or {}).get(pair.strength, 1.0)
+    read = [reading for example in examples for pair in example.pairs
+            for reading in _readings(pair)]
+    outcomes = np.zeros((len(read), 3))
+    for number, (pair, share) in enumerate(read):
+        weight = share * pair.counts * (strength_weights or {}).get(pair.strength, 1.0)
         outcomes[number, TIE if pair.is_tie else FIRST] = weight
-    margins = None
+    pairs = [pair for pair, _ in read]
+    margins, offsets = None, None
     if margin_per_strength > 0:
         margins = margin_per_strength * np.array([max(p.strength - 1, 0) for p in pairs], float)
+    if any(pair.offset for pair in pairs):
+        offsets = np.array([pair.offset for pair in pairs])
     return Comparisons(np.array([rows[p.chosen_id] for p in pairs], int),
                        np.array([rows[p.rejected_id] for p in pairs], int), outcomes,
-                       np.array([p.prompt_id for p in pairs], int), margins)
+                       np.array([p.prompt_id for p in pairs], int), margins, offsets)
+
+
+def _readings(pair: Pair) -> list[tuple[Pair, float]]:
+    """A pair as it was answered, and turned round, each with the probability that its labeler meant
+    it so: the first step of expectation–maximisation from rewards that are all alike. The habits
+    stay with the answer."""
+    if not pair.flipped:
+        return [(pair, 1.0)]
+    turned = replace(pair, chosen_id=pair.rejected_id, rejected_id=pair.chosen_id)
+    return [(pair, 1 - pair.flipped), (turned, pair.flipped)]
