@@ -73,8 +73,9 @@ def _made(model: RewardModel, found: Report) -> None:
     when = f"evaluated again {moment(found.made_at)}" if found.again else "measured after training"
     st.caption(f"{learned}These figures: {when}, on prompts that are never trained on, every "
                "labeler's vote by itself. Intervals are 95 %, over prompts.")
-    if voters := figures.voters_words(found.metrics):
-        st.caption(voters)
+    for words in (figures.voters_words(found.metrics), figures.habits_words({"train": trained})):
+        if words:
+            st.caption(words)
 
 
 def _what_it_is(metrics: Mapping[str, Any]) -> None:

@@ -150,6 +150,24 @@ def selection_table(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str
             for form, values in (found.get("forms") or {}).items()]
 
 
+def habits_words(metrics: Mapping[str, Any]) -> str:
+    """What training kept out of the reward of its labelers' habits; empty where nothing was asked
+    for, or nothing says so."""
+    found = (metrics.get("train") or {}).get("habits") or {}
+    parts = []
+    if "side" in found:
+        parts.append(f"being shown first ({found['side']:+.2f} logits, of "
+                     f"{found['pairs_of_known_side']:,} pairs whose sides are known)")
+    if "length" in found:
+        parts.append(f"length ({found['length']:+.2f} logits for a standard deviation of the log "
+                     "of the words)")
+    if eta := found.get("reliability"):
+        parts.append(f"unreliable answers ({len(eta):,} labelers judge by the reward in "
+                     f"{100 * min(eta.values()):.0f} to {100 * max(eta.values()):.0f} % of theirs)")
+    return (f"Habits of labelers that were estimated from {found['pairs']:,} training pairs and "
+            f"kept out of the reward: {'; '.join(parts)}." if parts else "")
+
+
 def group_table(metrics: Mapping[str, Any], way: str) -> list[tuple[str, str, str]]:
     """Every group, also the small: its name, the accuracy, how often the longer one wins there."""
     return [(str(row["name"]), accuracy_words(estimate_of(row["accuracy"])),

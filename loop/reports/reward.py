@@ -22,8 +22,9 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The report as tables on standard output."""
     found = judge(result)
     print(reveal_line(f"{result['reward_model']}: {found.reason}"))
-    if voters := figures.voters_words(result):
-        print(voters)
+    for words in (figures.voters_words(result), figures.habits_words(result)):
+        if words:
+            print(words)
     print_table("Figures", ["", "", ""], [list(fact) for fact in figures.facts(result)])
     for words in (figures.ensemble_words(result), figures.selection_words(result)):
         if words:
