@@ -36,7 +36,7 @@ def workspace(tmp_path: Path) -> Path:
     reference = store.versions.policies()[0].id
     for number in range(2):
         made = World(store, store.rounds.open(reference, reference), reference, reference)
-        people = made.people(3) if number == 0 else people
+        people = [p for p in store.people.all() if p.kind == "human"] or made.people(3)
         for n in range(30):
             task = made.task((f"yes {n}", f"no no never {n}"), wanted=3,
                              prompt=f"tell me about the {draw.choice(('cat', 'dog'))} {number} {n}")

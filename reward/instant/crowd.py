@@ -39,7 +39,8 @@ Array = np.ndarray[Any, Any]
 #: Precision of the normal priors on the habits' coefficients, weak: one unit is e in odds.
 HABIT_PRECISION = 0.1
 _ROUNDS = 500
-_TOLERANCE = 1e-9  # of the log posterior, relative
+#: Expectation–maximisation ends where a round gains less of the log posterior, relatively.
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class CrowdFit:
 
 def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.0,
               log_lengths: Array | None = None,
-              reliability_prior: tuple[float, float] = (10.0, 2.0)) -> CrowdFit:
+              reliability_prior: tuple[float, float] = (10.0, 2.0),
+              tolerance: float = TOLERANCE) -> CrowdFit:
     """The mode of the posterior.
 
     Args:
@@ -111,6 +113,8 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
         spread: prior standard deviation of one response's reward.
         log_lengths: [N] log length of each response; needed by the length term.
         reliability_prior: a and b of the Beta prior on each labeler's η, both at least 1.
+        tolerance: relative gain of the log posterior below which a round of
+            expectation–maximisation is the last.
 
     Raises:
         BadInput: no votes, a term without what it needs, or a prior without a mode.
@@ -133,23 +137,25 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
     with_ties = terms.ties and bool((votes.outcome == 1).any())
     labelers = int(votes.labeler.max()) + 1
     if not terms.reliability:
-        design = Design(features, votes.first, votes.second, extra)
+        design = Design(features, votes.first, votes.second, extra,
+                        by_rows=_rows_are_fewer(features, len(votes.first)))
         found = fit(design, outcomes, precision, with_ties)
         value = _log_posterior(design, None, outcomes, found, precision, np.ones(labelers),
                                votes.labeler, reliability_prior)
         return _result(found, terms, width, np.ones(labelers), value)
     return _expectation_maximisation(features, votes, terms, extra, outcomes, precision,
-                                     with_ties, labelers, reliability_prior)
+                                     with_ties, labelers, reliability_prior, tolerance)
 
 
 def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra: Array | None,
                               outcomes: Array, precision: Array, with_ties: bool, labelers: int,
-                              prior: tuple[float, float]) -> CrowdFit:
+                              prior: tuple[float, float], tolerance: float) -> CrowdFit:
     straight = Design(features, votes.first, votes.second, extra)
     flipped = replace(straight, first=votes.second, second=votes.first)  # habits do not turn
     both = Design(features, np.concatenate([votes.first, votes.second]),
                   np.concatenate([votes.second, votes.first]),
-                  None if extra is None else np.vstack([extra, extra]))
+                  None if extra is None else np.vstack([extra, extra]),
+                  by_rows=_rows_are_fewer(features, 2 * len(votes.first)))
     a, b = prior
     total = np.bincount(votes.labeler, votes.weight, labelers) + a + b - 2
     share = np.full((len(votes.first), 3), a / (a + b))
@@ -163,7 +169,7 @@ def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra
         reliability = np.where(total > 0, by_reward / np.maximum(total, 1e-12), a / (a + b))
         value = _log_posterior(straight, flipped, outcomes, found, precision, reliability,
                                votes.labeler, prior)
-        if value - reached < _TOLERANCE * max(1.0, abs(value)):
+        if value - reached < tolerance * max(1.0, abs(value)):
             break
         reached = value
         # E: [M, 3] how likely each answer is to have been by the reward, for each side of a tie
@@ -174,6 +180,12 @@ def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra
         share = by / np.maximum(by + against, 1e-300)
     assert found is not None
     return _result(found, terms, features.shape[1], reliability, value)
+
+
+def _rows_are_fewer(features: Array, comparisons: int) -> bool:
+    """Whether the comparisons' rows hold fewer numbers than a table of all responses by all."""
+    responses, columns = features.shape
+    return bool(comparisons * columns < responses**2)
 
 
 def _habits(votes: Votes, terms: Terms, log_lengths: Array | None) -> Array | None:

@@ -21,8 +21,6 @@ Array = np.ndarray[Any, Any]
 #: Precision of the normal prior on log ν, so weak that ten comparisons outweigh it.
 TIE_PRECISION = 0.1
 _ITERATIONS = 100
-#: Responses up to which a table of all of them by all of them is made without a second thought.
-_MOST_DENSE = 4096
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Design:
     """[M, k] what else the difference depends on, with coefficients of its own."""
     offset: Array | None = None
     """[M] a known part of the difference."""
+    by_rows: bool = False
+    """Whether never to make a table of all responses by all, which many of them make too large."""
 
     @property
     def columns(self) -> int:
@@ -68,11 +68,9 @@ class Design:
         """[d + k, d + k] the rows' weighted sum of outer products.
 
         Where comparisons outnumber responses it goes through the weighted Laplacian L of the graph
-        that comparisons draw on responses, Φᵀ L Φ, unless that would take too much memory.
+        that comparisons draw on responses, Φᵀ L Φ.
         """
-        count, width = self.features.shape
-        too_large = count > _MOST_DENSE and len(self.first) * width < count**2
-        if len(self.first) < count or too_large:
+        if self.by_rows or len(self.first) < len(self.features):
             rows = self.rows()
             return np.asarray(rows.T @ (weights[:, None] * rows))
         size = len(self.features)
