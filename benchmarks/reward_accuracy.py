@@ -38,7 +38,7 @@ from data.measures.statistics import bootstrap, clustered_mean
 Array = np.ndarray[Any, Any]
 #: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths.
 SETS = tuple(f"layer{mean}.mean+layer{last}.last" for mean in (16, 20, 24)
-             for last in (12, 16, 20, 30))
+             for last in (16, 20, 30))
 #: What LoRA models begin from, the quickest first.
 TUNED = ("layer20.mean+layer20.last", "layer16.mean+layer16.last", "layer24.mean+layer24.last")
 BINS = 10
