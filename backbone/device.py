@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cache
 
 import torch
 
 from data.errors import BadInput
+
+# Texts are laid out without padding, so nearly every pass on a CPU has shapes of its own, and
+# oneDNN compiles its bf16 products for each. By default it keeps 1,024 of them: a gigabyte that is
+# hardly ever read again. A layer's own fit into this many. It is read at the first such product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def choose_device(name: str = "auto") -> torch.device:
