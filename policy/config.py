@@ -258,7 +258,7 @@ class BestOfNConfig:
     """Longest response in tokens."""
 
     temperature: float = 0.7
-    """Sampling temperature."""
+    """Sampling temperature; the winners' likelihood, which is learned, is at the same."""
 
     batch_size: int = 32
     """Sequences sampled together."""

@@ -37,6 +37,9 @@ def finetune(backbone: Backbone, examples: Sequence[Demonstration], config: Best
              begin: float = 0.0) -> dict[str, Any]:
     """Minimise the mean negative log-likelihood a response token; returns the last epoch's loss.
 
+    The likelihood is at the temperature that the policy samples at. At 1, responses sampled below
+    it would first of all teach it to be surer, and it would then be sampled cooler still.
+
     Args:
         begin: the share of the whole job that was done before this.
 
@@ -63,7 +66,8 @@ def finetune(backbone: Backbone, examples: Sequence[Demonstration], config: Best
             raise
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / total)
-        loss = _step(backbone, _batch_of_step(examples, config.microbatch_size, seed, step))
+        loss = _step(backbone, _batch_of_step(examples, config.microbatch_size, seed, step),
+                     config.temperature)
         torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -88,10 +92,10 @@ def _batch_of_step(examples: Sequence[Demonstration], size: int, seed: int,
     return [examples[int(i)] for i in order[within * size:(within + 1) * size]]
 
 
-def _step(backbone: Backbone, examples: Sequence[Demonstration]) -> float:
+def _step(backbone: Backbone, examples: Sequence[Demonstration], temperature: float) -> float:
     texts = join([e.prompt_ids for e in examples], [e.response_ids for e in examples],
                  backbone.pad_id, backbone.device)
-    logprobs = response_logprobs(backbone, POLICY, texts, 1.0).logprobs
+    logprobs = response_logprobs(backbone, POLICY, texts, temperature).logprobs
     loss = -logprobs.sum() / texts.mask.sum()
     torch.autograd.backward(loss)
     if not torch.isfinite(loss):

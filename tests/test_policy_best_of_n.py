@@ -83,17 +83,17 @@ def test_a_stopped_run_ends_where_it_would_have_ended(tmp_path: Path, calls: int
     assert all(torch.equal(a, b) for a, b in zip(wanted, _weights(again), strict=True))
 
 
-def test_fine_tuning_is_the_mean_negative_log_likelihood_a_token(tmp_path: Path) -> None:
+def test_fine_tuning_is_the_mean_negative_log_likelihood_a_token_as_sampled(tmp_path: Path) -> None:
     backbone, record = _backbone(tmp_path), Recorder()
     prompts = items(backbone)[:3]
-    config = replace(CONFIG, n=2, epochs=1, microbatch_size=3)
+    config = replace(CONFIG, n=2, epochs=1, microbatch_size=3, temperature=0.7)
     samples = [generate(backbone, POLICY, [p.ids] * 2, uniform_draws(
-        [(5, p.id, index) for index in range(2)], 8), 1.0) for p in prompts]
+        [(5, p.id, index) for index in range(2)], 8), 0.7) for p in prompts]
     # Scores that let the second response of each prompt win.
     train(backbone, prompts, lambda c: [0.0, 1.0] * (len(c) // 2), config, 5, record,
           tmp_path / "checkpoint")
     winners = [pair[1].ids for pair in samples]
     texts = join([p.ids for p in prompts], winners, backbone.pad_id, backbone.device)
-    plain = response_logprobs(backbone, None, texts, 1.0).logprobs
+    plain = response_logprobs(backbone, None, texts, 0.7).logprobs
     assert record.steps[0]["loss"] == pytest.approx(
         float(-plain.sum() / sum(map(len, winners))), rel=1e-4)
