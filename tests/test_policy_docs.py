@@ -47,9 +47,10 @@ def test_every_setting_stands_there_with_its_default_and_a_reason() -> None:
 @pytest.mark.parametrize(("words", "name"), [
     ("above 0.45 of the beginning's entropy", "kl_share"),
     ("more than 0.15 above", "repetition_rise"),
-    ("more than 0.11 above", "token_repetition_rise"),
+    ("more than 0.07 above", "token_repetition_rise"),
     ("less than 0.57 of it", "judge_share"),
-    ("a reward above 0.5", "judged_gain"),
+    ("a reward above 0.3", "judged_gain"),
+    ("more than 1.05 of", "judged_whole"),
     ("above 1.8 times the beginning's", "spread_factor"),
     ("above 2.5 times the beginning's", "perplexity_factor")])
 def test_the_alarms_limits_are_those_of_the_code(words: str, name: str) -> None:
