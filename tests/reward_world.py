@@ -1,10 +1,14 @@
 """Small preference data with a known answer, for the reward tests."""
 
+import json
 import random
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from data.progress import Stopped
+from loop import cli
 from reward.examples import Example, Pair, PreferenceData
 
 WORDS = [
@@ -58,3 +62,11 @@ class Recorder:
 
     def metrics(self, step: int, values: Any) -> None:
         self.steps[step] = dict(values)
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """A command's JSON document."""
+    capsys.readouterr()
+    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found

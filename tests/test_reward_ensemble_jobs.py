@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from reward_world import good_wins
+from reward_world import ask, good_wins
 
 from backbone.config import ModelConfig
 from data.progress import Stopped
@@ -40,14 +40,6 @@ def workspace(tmp_path: Path) -> Path:
     assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
                     "--workspace", str(folder)]) == 0
     return folder
-
-
-def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    """A command's JSON document."""
-    capsys.readouterr()
-    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def test_one_job_makes_one_version_that_everything_takes(

@@ -3,14 +3,13 @@ kill."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 from data_world import World
 from models import one_thread, tiny_checkpoint  # noqa: F401
+from reward_world import ask
 from safetensors.numpy import load_file
 
 from annotate.engineers.reward_figures import habits_words
@@ -47,13 +46,6 @@ def workspace(tmp_path: Path) -> Path:
                 loser = second if winner == first else first
                 made.answer(person, task, Answer(((winner,), (loser,))))
     return folder
-
-
-def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def tensors(workspace: Path) -> dict[str, bytes]:

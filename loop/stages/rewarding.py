@@ -67,8 +67,9 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
     """The training proper, of what the settings ask for."""
     config, models = context.settings.reward, context.settings.models
     lora = backbone.new_lora_config(models.lora_rank, models.lora_alpha)
+    from loop.asking.instant import read_features
+
     if config.form == "tuned":
-        from loop.asking.instant import read_features
         from reward.tuning import train_tuned
 
         # What it may begin from ends at two thirds of the depth, so what is not known by now is
@@ -81,8 +82,6 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
 
     known = None
     if config.corrects and not context.checkpoints.exists():  # else they are estimated already
-        from loop.asking.instant import read_features
-
         known = read_features(context, backbone, data, lambda _: progress.update(
             0.0, "labelers' habits"))
     return train(backbone, set_aside(data, config, context.seed), config, lora, seed=context.seed,
