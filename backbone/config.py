@@ -37,6 +37,10 @@ class ModelConfig:
     """Number format of matrix products: bf16, fp32, or auto, which measures and takes the faster.
     Adapters, heads and optimizer state are always fp32."""
 
+    gradient_checkpointing: bool = False
+    """Whether training makes what stands inside a block of the model again in the backward pass, in
+    place of keeping it: less memory, for about a forward pass more."""
+
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto, which takes a GPU where there is one."""
 

@@ -8,12 +8,14 @@ Others, and passes on a GPU, take the checkpoint's own code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
+from backbone.blocks import recomputed
 from backbone.flat import Flat, Tile
 from backbone.lora_products import Product, gated_product, normed_products, product
 from backbone.model import Backbone
@@ -42,7 +44,7 @@ def last_states(backbone: Backbone, flat: Flat, adapter: str | None,
     """
     trunk: Any = backbone.trunk
     hidden, rotation = _before_last(backbone, flat, adapter, lower)
-    hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.last_tiles, flat.last)
+    hidden = _block(backbone, -1, adapter, hidden, rotation, flat.last_tiles, flat.last)
     found: Tensor = trunk.norm(hidden)
     return found
 
@@ -51,7 +53,7 @@ def states_at(backbone: Backbone, flat: Flat, adapter: str | None, columns: Tens
     """[n, d] normalised last hidden states at these columns of the flat row; gradients flow."""
     trunk: Any = backbone.trunk
     hidden, rotation = _before_last(backbone, flat, adapter, None)
-    hidden = _layer(trunk.layers[-1], adapter, hidden, rotation, flat.tiles)
+    hidden = _block(backbone, -1, adapter, hidden, rotation, flat.tiles)
     found: Tensor = trunk.norm(hidden[columns])
     return found
 
@@ -66,7 +68,7 @@ def climb(backbone: Backbone, flat: Flat, adapter: str | None, blocks: int,
     first, hidden = lower or (0, hidden)
     yield first, hidden
     for number in range(first, blocks):
-        hidden = _layer(trunk.layers[number], adapter, hidden, rotation, flat.tiles)
+        hidden = _block(backbone, number, adapter, hidden, rotation, flat.tiles)
         yield number + 1, hidden
 
 
@@ -86,6 +88,18 @@ def start(trunk: Any, ids: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Ten
     hidden: Tensor = trunk.embed_tokens(ids)
     cosines, sines = (t[0] for t in trunk.rotary_emb(hidden[None], positions[None]))
     return hidden, (cosines, sines)
+
+
+def _block(backbone: Backbone, number: int, adapter: str | None, hidden: Tensor,
+           rotation: tuple[Tensor, Tensor], tiles: Sequence[Tile],
+           rows: Tensor | None = None) -> Tensor:
+    """`_layer` of a block, by its number."""
+    trunk: Any = backbone.trunk
+    run: Any = partial(_layer, trunk.layers[number], adapter)
+    if backbone.recomputes and torch.is_grad_enabled():
+        run = recomputed(run, partial(backbone.switch_to, adapter))
+    found: Tensor = run(hidden, rotation, tiles, rows)
+    return found
 
 
 def _layer(layer: Any, adapter: str | None, hidden: Tensor, rotation: tuple[Tensor, Tensor],

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbone.blocks import blocks_of
 from backbone.flat import flatten
 from backbone.flat_pass import climb, last_states, runs_flat
 from backbone.model import Backbone
@@ -255,15 +256,3 @@ def upper_blocks(backbone: Backbone, block: int, last: int | None = None) -> lis
 def layer_count(backbone: Backbone) -> int:
     """How many blocks the backbone has."""
     return len(blocks_of(backbone.trunk))
-
-
-def blocks_of(trunk: nn.Module) -> nn.ModuleList:
-    """The decoder's blocks: the longest list among its children (`layers`, or `h` in GPT-2).
-
-    Raises:
-        BadInput: it has none.
-    """
-    lists = [child for child in trunk.children() if isinstance(child, nn.ModuleList)]
-    if not lists:
-        raise BadInput("--checkpoint: its decoder keeps no list of blocks to read features from")
-    return max(lists, key=len)

@@ -8,7 +8,8 @@ runs with, so there is no "current" model to be surprised by.
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
+from backbone.blocks import blocks_of, recomputing
 from backbone.checkpoint import load_model, load_tokenizer, resolve
 from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
@@ -39,11 +41,13 @@ class Backbone:
     """
 
     def __init__(self, checkpoint: str, device: torch.device, dtype: torch.dtype,
-                 chat_template: str | None = None) -> None:
+                 chat_template: str | None = None, recomputes: bool = False) -> None:
         self.checkpoint = checkpoint
         self.folder = resolve(checkpoint)
         self.device = device
         self.dtype = dtype
+        self.recomputes = recomputes
+        """Whether training passes make the inside of each block again (gradient checkpointing)."""
         self.tokenizer = load_tokenizer(checkpoint, chat_template)
         self.is_cut_up = is_cut_up()
         """Whether this process holds but a part of every layer."""
@@ -59,7 +63,8 @@ class Backbone:
              chat_template: str | None = None) -> Backbone:
         """Load a checkpoint on the device and in the precision that the config asks for."""
         device = choose_device(config.device)
-        return cls(checkpoint, device, choose_dtype(config.precision, device), chat_template)
+        return cls(checkpoint, device, choose_dtype(config.precision, device), chat_template,
+                   config.gradient_checkpointing)
 
     @property
     def hidden_size(self) -> int:
@@ -163,9 +168,7 @@ class Backbone:
 
     def hidden(self, batch: Batch, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of a batch, with one adapter on (or none)."""
-        self.switch_to(adapter)
-        self.choose_attention(*batch.ids.shape)
-        with self.autocast():
+        with self._running(adapter, *batch.ids.shape):
             output = self.trunk(
                 input_ids=batch.ids, attention_mask=batch.mask if batch.left else None,
                 position_ids=batch.positions if batch.left else None, use_cache=False)
@@ -174,9 +177,7 @@ class Backbone:
 
     def hidden_of_packed(self, packed: Packed, adapter: str | None) -> Tensor:
         """[B, T, d] last hidden states of packed rows, with one adapter on (or none)."""
-        self.switch_to(adapter)
-        self.choose_attention(*packed.ids.shape)
-        with self.autocast():
+        with self._running(adapter, *packed.ids.shape):
             output = self.trunk(input_ids=packed.ids, attention_mask=packed.attention(self.dtype),
                                 position_ids=packed.positions, use_cache=False)
         states: Tensor = output.last_hidden_state
@@ -208,6 +209,19 @@ class Backbone:
         wanted = "eager" if plain else "sdpa"
         if self.language_model.config._attn_implementation != wanted:
             self.language_model.set_attn_implementation(wanted)
+
+    @contextmanager
+    def _running(self, adapter: str | None, rows: int, width: int) -> Iterator[None]:
+        """The context of a pass by the checkpoint's own code over [rows, width] tokens."""
+        def prepare() -> None:
+            self.switch_to(adapter)
+            self.choose_attention(rows, width)
+
+        prepare()
+        again = self.recomputes and torch.is_grad_enabled()
+        with (self.autocast(),
+              recomputing(blocks_of(self.trunk), prepare) if again else nullcontext()):
+            yield
 
     def autocast(self) -> Any:
         """The context that matrix products run in."""

@@ -16,8 +16,10 @@ from benchmarks.turns import Worker
 class _Turns:
     """Progress that tells the worker of every step, and keeps each step's time and responses."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, lengths: Sequence[int]) -> None:
         self.worker = worker
+        self.lengths = lengths
+        """Of the prompts, in tokens."""
         self.steps: list[dict[str, Any]] = []
         self.scored: list[list[Any]] = []
         """[prompt, response] of the step that runs."""
@@ -29,8 +31,10 @@ class _Turns:
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """A step is done; the first one warms up."""
         phases = {name: value for name, value in values.items() if name.startswith("seconds_")}
+        answers = round(values["length"] * values["responses"])
+        every = answers + sum(self.lengths[number] for number, _ in self.scored)
         self.steps.append({"seconds": time.perf_counter() - self.since, "scored": self.scored,
-                           "phases": phases})
+                           "phases": phases, "tokens": [every, answers]})
         self.scored = []
         if step == 0:
             self.worker.mark()
@@ -52,9 +56,12 @@ def main(job: dict[str, Any]) -> None:
     from reward.model import RewardModel
 
     torch.set_num_threads(job["threads"])
-    turns = _Turns(Worker())
+    turns = _Turns(Worker(), [len(ids) for ids in job["ids"]])
     models = ModelConfig(checkpoint=job["checkpoint"], lora_rank=job["rank"],
-                         lora_alpha=job["alpha"])
+                         lora_alpha=job["alpha"], precision=job["ours_in"],
+                         gradient_checkpointing=job["gradient_checkpointing"])
+    if job["shape"]:
+        _of_shape(job["shape"])
     backbone = Backbone.load(models.checkpoint, models)
     judge = RewardModel.fresh(backbone, backbone.new_lora_config(job["rank"], job["alpha"]), 1024)
     reference = load_policy(backbone, models, None)
@@ -80,6 +87,17 @@ def main(job: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         train(roles, items, score, config, job["seed"], turns, Path(folder) / "checkpoint")
     turns.worker.finish({"steps": turns.steps})
+
+
+def _of_shape(shape: str) -> None:
+    """Let the checkpoint have random weights of a known shape; its tokenizer stays."""
+    from backbone import model
+    from benchmarks.shapes import random_model
+
+    def load_model(_checkpoint: str, device: Any, dtype: Any) -> Any:
+        return random_model(shape, device, dtype).requires_grad_(False).eval()
+
+    vars(model)["load_model"] = load_model
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from transformers import (
 )
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
+from benchmarks.shapes import random_model
 from benchmarks.turns import Worker
 
 
@@ -80,7 +81,7 @@ def main(job: dict[str, Any]) -> None:
             gradient_checkpointing=False, num_sample_generations=0, seed=job["seed"],
             use_cpu=not torch.cuda.is_available(), save_strategy="no", report_to=[],
             disable_tqdm=True)
-        policy = AutoModelForCausalLM.from_pretrained(job["checkpoint"], dtype=dtype)
+        policy = _model(AutoModelForCausalLM, job, dtype)
         lora = {"r": job["rank"], "lora_alpha": job["alpha"], "lora_dropout": 0.0}
         rows = Dataset.from_list([{"input_ids": ids} for ids in job["ids"]])
         trainer = PPOTrainer(
@@ -93,11 +94,19 @@ def main(job: dict[str, Any]) -> None:
     worker.finish({"steps": turns.steps})
 
 
+def _model(auto: Any, job: dict[str, Any], dtype: torch.dtype, **more: Any) -> Any:
+    """The job's checkpoint, or random weights of its shape."""
+    if job["shape"]:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return random_model(job["shape"], device, dtype, auto, **more)
+    return auto.from_pretrained(job["checkpoint"], dtype=dtype, **more)
+
+
 def _scorer(job: dict[str, Any], dtype: torch.dtype, pad: int) -> Any:
     """The checkpoint with the job's score head."""
-    model = AutoModelForSequenceClassification.from_pretrained(
-        job["checkpoint"], num_labels=1, dtype=dtype, pad_token_id=pad)
-    model.score.weight.data.copy_(load_file(job["head"])["weight"])
+    model = _model(AutoModelForSequenceClassification, job, dtype, num_labels=1, pad_token_id=pad)
+    if not job["shape"]:
+        model.score.weight.data.copy_(load_file(job["head"])["weight"])
     return model.requires_grad_(False).eval()
 
 

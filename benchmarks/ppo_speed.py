@@ -44,7 +44,8 @@ SETTINGS: dict[str, Any] = {
     "responses": 32, "new_tokens": 48, "epochs": 4, "rank": 16, "alpha": 32,
     "temperature": 0.7, "kl_coefficient": 0.05, "gamma": 1.0, "gae_lambda": 0.95,
     "clip_range": 0.2, "value_clip_range": 0.2, "learning_rate": 3e-4, "update_kl_stop": 0.0,
-    "value_training": "adapter", "seed": 0, "pad_token": "<|endoftext|>", "max_length": 1024}
+    "value_training": "adapter", "seed": 0, "pad_token": "<|endoftext|>", "max_length": 1024,
+    "ours_in": "auto", "gradient_checkpointing": False, "shape": ""}
 MICROBATCH = {"ours": 16, "trl": 8}
 #: What we would choose ourselves: bolder steps, fewer passes, a value head on fixed features.
 OWN_SETTINGS = {"epochs": 2, "learning_rate": 1e-3, "value_training": "head",
@@ -61,19 +62,23 @@ def job_of(folder: Path, **changed: Any) -> dict[str, Any]:
     """All that either side needs, as JSON can hold it."""
     from safetensors.torch import save_file
 
-    from backbone.checkpoint import load_tokenizer, resolve
+    from backbone.checkpoint import resolve
     from backbone.config import EMBEDDED
-    from backbone.text import prompt_ids
 
-    lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
-    messages = [json.loads(line)["messages"] for line in lines]
-    tokenizer = load_tokenizer(EMBEDDED)
     head = folder / "head.safetensors"
     if not head.exists():
         save_file({"weight": _judge().head.weight.detach().contiguous()}, head)
-    return {**SETTINGS, "checkpoint": resolve(EMBEDDED), "threads": os.cpu_count(),
-            "messages": messages, "ids": [prompt_ids(tokenizer, m) for m in messages],
-            "head": str(head), **changed}
+    return {**SETTINGS, **asked(resolve(EMBEDDED)), "head": str(head), **changed}
+
+
+def asked(checkpoint: str) -> dict[str, Any]:
+    """The checkpoint, and the starter prompts as it reads them."""
+    from backbone.checkpoint import load_tokenizer
+    from backbone.text import prompt_ids
+
+    tokenizer, messages = load_tokenizer(checkpoint), prompts()
+    return {"checkpoint": checkpoint, "threads": os.cpu_count(), "messages": messages,
+            "ids": [prompt_ids(tokenizer, m) for m in messages]}
 
 
 def _judge() -> Any:
@@ -86,18 +91,18 @@ def _judge() -> Any:
     return RewardModel.fresh(backbone, lora, SETTINGS["max_length"])
 
 
-def _contender(job: dict[str, Any], folder: Path, name: str) -> Contender:
+def contender(job: dict[str, Any], folder: Path, name: str) -> Contender:
+    """One side (ours or trl), not started."""
     path = folder / f"{name}.json"
-    path.write_text(json.dumps({**job, "microbatch": MICROBATCH[name]}), "utf-8")
+    path.write_text(json.dumps({"microbatch": MICROBATCH[name], **job}), "utf-8")
     python, module = ((str(PEER), "benchmarks.peer_trl_ppo") if name == "trl"
                       else (sys.executable, "benchmarks.our_ppo"))
     return Contender([python, "-m", module, str(path)])
 
 
-def side_by_side(folder: Path, steps: int, precision: str) -> tuple[Contender, Contender]:
+def side_by_side(job: dict[str, Any], folder: Path) -> tuple[Contender, Contender]:
     """Ours and TRL's, step by step in turns; each has its result."""
-    job = job_of(folder, steps=steps, precision=precision)
-    ours, theirs = _contender(job, folder, "ours"), _contender(job, folder, "trl")
+    ours, theirs = contender(job, folder, "ours"), contender(job, folder, "trl")
     try:
         for side in (ours, theirs):
             side.start()
@@ -108,7 +113,7 @@ def side_by_side(folder: Path, steps: int, precision: str) -> tuple[Contender, C
     finally:
         for side in (ours, theirs):
             side.stop()
-    say(f"samples/s: ours {ours.rates()}, TRL in {precision} {theirs.rates()}")
+    say(f"samples/s: ours {ours.rates()}, TRL in {job['precision']} {theirs.rates()}")
     return ours, theirs
 
 
@@ -137,12 +142,13 @@ def figures_of(ours: Contender, theirs: Contender, judge: Any) -> dict[str, Figu
     return found
 
 
-def _scores(judge: Any, scored: Sequence[Sequence[Any]], prompts: Sequence[Any]) -> list[float]:
-    return list(judge.score([[*prompts[number], {"role": "assistant", "content": text}]
+def _scores(judge: Any, scored: Sequence[Sequence[Any]], messages: Sequence[Any]) -> list[float]:
+    return list(judge.score([[*messages[number], {"role": "assistant", "content": text}]
                              for number, text in scored]))
 
 
-def _prompts() -> list[Any]:
+def prompts() -> list[Any]:
+    """The messages of the starter prompts."""
     lines = (files("data") / "starter_prompts.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line)["messages"] for line in lines]
 
@@ -151,7 +157,7 @@ def _reward(judge: Any, scored: Sequence[Sequence[Any]]) -> Figure:
     """Mean score with its 95 % interval over responses."""
     from data.measures.statistics import mean
 
-    found = mean(_scores(judge, scored, _prompts()))
+    found = mean(_scores(judge, scored, prompts()))
     assert found is not None
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
@@ -169,28 +175,30 @@ def floor_seconds(scored: Sequence[Sequence[Any]], backbone: Any) -> float:
 
     from backbone.text import prompt_ids
 
-    prompts, tokenizer = _prompts(), backbone.tokenizer
+    messages, tokenizer = prompts(), backbone.tokenizer
     answers = sum(min(len(tokenizer(text)["input_ids"]) + 1, SETTINGS["new_tokens"])
                   for _, text in scored)
-    tokens = answers + sum(len(prompt_ids(tokenizer, prompts[n])) for n, _ in scored)
+    tokens = answers + sum(len(prompt_ids(tokenizer, messages[n])) for n, _ in scored)
     weights = sum(module.weight.numel() for name, module in backbone.trunk.named_modules()
                   if isinstance(module, nn.Linear) and "lora_" not in name)
     head = backbone.language_model.lm_head.weight.numel()
     epochs = SETTINGS["epochs"]
     operations = (2 * weights * tokens * (5 + 2 * 2 * epochs)
                   + 2 * head * answers * (3 + 2 * epochs))
-    return float(operations / _matrix_rate(backbone.dtype))
+    return float(operations / matrix_rate(backbone.dtype))
 
 
-def _matrix_rate(dtype: Any) -> float:
-    """Floating-point operations a second in a product of 2048 x 2048 matrices."""
+def matrix_rate(dtype: Any, device: str = "cpu", size: int = 2048) -> float:
+    """Floating-point operations a second in a product of square matrices."""
     import torch
 
-    size, best = 2048, float("inf")
-    left = torch.full((size, size), 0.5, dtype=dtype)
+    best = float("inf")
+    left = torch.full((size, size), 0.5, dtype=dtype, device=device)
     for _ in range(10):
         start = time.perf_counter()
         torch.mm(left, left)
+        if device != "cpu":
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * size ** 3 / best
 
@@ -201,10 +209,10 @@ def time_to_reward(folder: Path, precision: str, judge: Any) -> Figure:
     for seed in range(SEEDS):
         times = {}
         job = job_of(folder, steps=LEARNING_STEPS, precision=precision, seed=seed)
-        theirs = _alone(_contender(job, folder, "trl"))
+        theirs = alone(contender(job, folder, "trl"))
         wanted = statistics.fmean(_curve(judge, theirs)[-WINDOW:])
         times["trl"] = sum(step["seconds"] for step in theirs)
-        ours = _alone(_contender({**job, **OWN_SETTINGS}, folder, "ours"))
+        ours = alone(contender({**job, **OWN_SETTINGS}, folder, "ours"))
         curve = _curve(judge, ours)
         reached = next((n for n in range(WINDOW, len(curve) + 1)
                         if statistics.fmean(curve[n - WINDOW:n]) >= wanted), None)
@@ -218,7 +226,8 @@ def time_to_reward(folder: Path, precision: str, judge: Any) -> Figure:
             "n": len(ratios)}
 
 
-def _alone(side: Contender) -> list[dict[str, Any]]:
+def alone(side: Contender) -> list[dict[str, Any]]:
+    """The steps of one side, which nothing else waits for."""
     try:
         side.start()
         side.end()
@@ -231,8 +240,8 @@ def _alone(side: Contender) -> list[dict[str, Any]]:
 
 def _curve(judge: Any, steps: Sequence[dict[str, Any]]) -> list[float]:
     """The mean score of each step's responses."""
-    prompts = _prompts()
-    return [statistics.fmean(_scores(judge, step["scored"], prompts)) for step in steps]
+    messages = prompts()
+    return [statistics.fmean(_scores(judge, step["scored"], messages)) for step in steps]
 
 
 UNITS = {"speed_ratio": "samples/s, ours to TRL's", "memory_ratio": "peak memory, ours to TRL's",
@@ -248,22 +257,22 @@ UNITS = {"speed_ratio": "samples/s, ours to TRL's", "memory_ratio": "peak memory
 
 def main() -> None:
     """Both sides, and in full the time to TRL's reward."""
-    asked = flags(__doc__ or "")
+    given = flags(__doc__ or "")
     if not PEER.is_file():
         raise SystemExit(f"{PEER}: not there; run `make peers` first")
-    timed = TIMED_QUICK if asked.quick else TIMED
+    timed = TIMED_QUICK if given.quick else TIMED
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs = {precision: side_by_side(folder, 1 + timed, precision)
-                for precision in peer_precisions(asked.quick)}
+        runs = {precision: side_by_side(job_of(folder, steps=1 + timed, precision=precision),
+                                        folder) for precision in peer_precisions(given.quick)}
         best = max(runs, key=lambda p: statistics.median(runs[p][1].rates()))
         judge = _judge()
         figures = figures_of(*runs[best], judge)
-        if asked.quick:
+        if given.quick:
             say("time_to_reward_ratio takes hours and is left out with --quick")
         else:
             figures["time_to_reward_ratio"] = time_to_reward(folder, best, judge)
-    show(figures, UNITS, asked.json)
+    show(figures, UNITS, given.json)
 
 
 if __name__ == "__main__":

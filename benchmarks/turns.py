@@ -68,9 +68,7 @@ class Worker:
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """Training is over: the turn that runs, the memory that it took, and what it gave."""
-        # Linux counts in kilobytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-        self._say({**self._turn(), "peak_gb": peak, "result": values})
+        self._say({**self._turn(), "peak_gb": _peak_gb(), "result": values})
 
     def _turn(self) -> dict[str, float]:
         return {"pairs": self._pairs, "tokens": self._tokens, "seconds": self._seconds}
@@ -87,6 +85,15 @@ class Worker:
     def _say(self, values: Mapping[str, Any]) -> None:
         self._out.write(json.dumps(values) + "\n")
         self._out.flush()
+
+
+def _peak_gb() -> float:
+    """The most memory that was taken: of the GPU, where the program has one, else resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return float(torch.cuda.max_memory_reserved() / 1e9)
+    # Linux counts in kilobytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 @dataclass

@@ -15,12 +15,12 @@ from data.store import Store
 
 _Version = TypeVar("_Version", PolicyVersion, RewardModel)
 
-_loaded: dict[tuple[str, str, str], Backbone] = {}
+_loaded: dict[tuple[str, str, str, bool], Backbone] = {}
 
 
 def backbone_of(checkpoint: str, config: ModelConfig) -> Backbone:
     """The checkpoint in memory, loaded on first use; the same object for the same checkpoint."""
-    key = (checkpoint, config.device, config.precision)
+    key = (checkpoint, config.device, config.precision, config.gradient_checkpointing)
     if key not in _loaded:
         # A pretrained checkpoint often has no chat template: it is read in the policy's.
         template = (None if checkpoint == config.checkpoint

@@ -11,9 +11,10 @@ import torch
 from models import one_thread  # noqa: F401
 
 from backbone.config import ModelConfig
-from benchmarks import overoptimization, sentiment
+from benchmarks import overoptimization, ppo_scale, ppo_speed, sentiment, shapes
 from benchmarks.gold_world import TOKENS, WORDS, World, ids_of, repeated_share
 from benchmarks.overoptimization import RESPONSES, SETTINGS, Run, Setting
+from benchmarks.turns import Turn
 
 
 def _run(gold: Sequence[float], noise: float = 0.05, seed: int = 0,
@@ -109,3 +110,36 @@ def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
     assert found["win_rate"]["value"] == 1.0 and found["kl"]["value"] == pytest.approx(2.0)
     assert found["win_rate_rounds"]["value"] == 0.0
     assert found["kl_rounds"]["value"] == pytest.approx(3.0)
+
+
+def test_a_shape_with_random_weights_takes_steps_like_any_checkpoint(tmp_path: Path) -> None:
+    job = ppo_scale.job_of(tmp_path, "tiny", steps=2, responses=4, new_tokens=6, microbatch=2,
+                           threads=1, ours_in="fp32", gradient_checkpointing=True)
+    side = ppo_speed.contender(job, tmp_path, "ours")
+    first, second = ppo_speed.alone(side)
+    every, answers = second["tokens"]
+    assert 4 <= answers <= 24 and every - answers == sum(
+        len(job["ids"][number]) for number, _ in second["scored"])
+    assert second["phases"]["seconds_update"] > 0 and len(first["scored"]) == 4
+    side.turns.append(Turn(4, 0, 1.0))
+    assert ppo_scale.figures_of("tiny", side, side, 1e12, 1e9).keys() >= {
+        "speed_ratio_tiny", "memory_ratio_tiny", "update_share_tiny", "bandwidth_share_tiny"}
+
+
+def test_a_shapes_weights_are_counted_as_they_are() -> None:
+    model = shapes.random_model("tiny", torch.device("cpu"), torch.bfloat16)
+    linear = sum(m.weight.numel() for m in model.model.layers.modules()
+                 if isinstance(m, torch.nn.Linear))
+    assert shapes.linear_weights("tiny") == linear
+    assert shapes.head_weights("tiny") == model.lm_head.weight.numel()
+    assert model.lm_head.weight.dtype is torch.bfloat16
+    # what the 7B is known to hold, without embeddings (6.53 billion; its biases are 0.0001)
+    assert shapes.linear_weights("7b") / 1e9 == pytest.approx(6.525, abs=0.005)
+
+
+def test_operations_and_bytes_are_those_of_the_formula() -> None:
+    # 4 epochs x (policy and value, forward and backward) x 2 a weight
+    linear, head = shapes.linear_weights("tiny"), shapes.head_weights("tiny")
+    assert ppo_scale.update_operations("tiny", [100, 30]) == 4 * (
+        2 * (2 * 2 * linear * 100) + 2 * 2 * head * 30)
+    assert ppo_scale.read_bytes("tiny") == 2 * 48 * (linear + head)
