@@ -4,6 +4,7 @@ and how far they are from the reference."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A response to each held-out prompt."""
+    """Of each held-out prompt the mean over one response or several."""
 
     gold: list[float]
     kl: list[float]
@@ -47,17 +48,19 @@ class HeldOut:
         """Where a policy version's adapter lies."""
         return self.workspace / str(self.store.versions.policy_named(name).path)
 
-    def sample(self, adapter: Path | None) -> Sampled:
-        """One response to each prompt; without an adapter the reference's."""
+    def sample(self, adapter: Path | None, count: int = 1) -> Sampled:
+        """So many responses to each prompt; without an adapter the reference's."""
         from policy.divergence import sampled_kl
         from policy.roles import POLICY, load_policy
 
         reference = load_policy(self.backbone, self.models, adapter, None, self.seed)
         name = None if adapter is None else POLICY
-        samples = self._generate(name, 1)
-        kl = sampled_kl(self.backbone, name, reference, [p.ids for p in self.prompts],
+        samples = self._generate(name, count)
+        kl = sampled_kl(self.backbone, name, reference,
+                        [p.ids for p in self.prompts for _ in range(count)],
                         [s.ids for s in samples], self.temperature)
-        return Sampled([_gold(s.text) for s in samples], kl)
+        return Sampled(*(np.reshape(values, (-1, count)).mean(1).tolist()
+                         for values in ([_gold(s.text) for s in samples], kl)))
 
     def best_of_reference(self, reward_model: str, n: int) -> tuple[list[float], list[float]]:
         """The gold of the reward model's best of n of the reference's responses to each prompt,
@@ -77,23 +80,17 @@ class HeldOut:
         rows = np.arange(len(gold))
         return gold[rows, scores.argmax(1)].tolist(), gold.mean(1).tolist()
 
-    def at_best_of(self, n: int, kept: Path, reference: Sampled, policy: Sampled) -> list[float]:
-        """PPO's gold at the KL of best of n: on the straight line, in √KL, between the two kept
-        policies around it."""
+    def at_best_of(self, n: int, kept: Path, frontier: Sequence[Mapping[str, Any]],
+                   start: Sequence[float], count: int) -> list[float]:
+        """PPO's gold at the KL of best of n: on the straight line, in √KL, between the kept policy
+        below it (or the reference, whose gold is `start`) and the one above, by what PPO measured
+        on the way (`frontier`); as far as it went, where it never went so far."""
         from policy.frontier import best_of_n_kl
 
-        wanted = math.sqrt(best_of_n_kl(n))
-        below, above = (0.0, reference.gold), (_distance(policy), policy.gold)
-        for folder in sorted(kept.iterdir(), key=lambda path: int(path.name.split("-")[1])):
-            found = self.sample(folder)
-            if _distance(found) >= wanted:
-                above = (_distance(found), found.gold)
-                break
-            below = (_distance(found), found.gold)
-        if above[0] <= wanted:  # it never went so far: as far as it went
-            return list(above[1])
-        share = (wanted - below[0]) / (above[0] - below[0])
-        return [(1 - share) * b + share * a for b, a in zip(below[1], above[1], strict=True)]
+        below, above = around(frontier, best_of_n_kl(n))
+        found = [Sampled(list(start), [0.0]) if step is None else
+                 self.sample(kept / f"step-{step}", count) for step in (below, above)]
+        return between(found[0], found[1], math.sqrt(best_of_n_kl(n)))
 
     def _generate(self, adapter: str | None, count: int) -> list[Any]:
         from policy.sampling import generate, uniform_draws
@@ -109,8 +106,23 @@ class HeldOut:
         return found
 
 
-def _distance(sampled: Sampled) -> float:
-    return math.sqrt(max(float(np.mean(sampled.kl)), 0.0))
+def around(frontier: Sequence[Mapping[str, Any]], kl: float) -> tuple[int | None, int | None]:
+    """The last step before the first one beyond a KL (None: the reference), and that one; the
+    furthest for both, where none is beyond it."""
+    below: int | None = None
+    for point in sorted(frontier, key=lambda point: int(point["step"])):
+        if point["kl"] >= kl:
+            return below, int(point["step"])
+        below = int(point["step"])
+    furthest = max(frontier, key=lambda point: float(point["kl"]))["step"]
+    return furthest, furthest
+
+
+def between(below: Sampled, above: Sampled, distance: float) -> list[float]:
+    """The gold at a √KL between two policies; that of the nearer one where it lies beyond both."""
+    low, high = (math.sqrt(max(float(np.mean(each.kl)), 0.0)) for each in (below, above))
+    share = 1.0 if high <= low else min(max((distance - low) / (high - low), 0.0), 1.0)
+    return [(1 - share) * b + share * a for b, a in zip(below.gold, above.gold, strict=True)]
 
 
 def _gold(text: str) -> float:

@@ -11,7 +11,7 @@ import torch
 from models import one_thread  # noqa: F401
 
 from backbone.config import ModelConfig
-from benchmarks import overoptimization, ppo_scale, ppo_speed, sentiment, shapes
+from benchmarks import held_out_prompts, overoptimization, ppo_scale, ppo_speed, sentiment, shapes
 from benchmarks.gold_world import TOKENS, WORDS, World, ids_of, repeated_share
 from benchmarks.overoptimization import RESPONSES, SETTINGS, Run, Setting
 from benchmarks.turns import Turn
@@ -78,7 +78,7 @@ def test_a_run_measures_gold_beside_what_ppo_reports() -> None:
 TINY = sentiment.Scale(
     seeds=1, one_shot=(sentiment.Turn(6, 2, 1e-3, 12.0),),
     rounds=(sentiment.Turn(3, 1, 1e-3, 12.0), sentiment.Turn(3, 1, 1e-3, 12.0)), labelers=2,
-    tokens=6, reward_epochs=1, batch=8, best_of_prompts=3, held_out=5)
+    tokens=6, reward_epochs=1, batch=8, best_of_prompts=3, near_steps=2, held_out=5)
 
 
 def test_the_sentiment_benchmark_goes_from_labels_to_figures(
@@ -97,13 +97,24 @@ def test_the_sentiment_benchmark_goes_from_labels_to_figures(
     assert figures["labels"]["value"] == 12
 
 
+def test_a_gain_at_a_kl_lies_between_the_policies_around_it() -> None:
+    frontier = [{"step": 1, "kl": 0.2}, {"step": 2, "kl": 1.0}, {"step": 3, "kl": 4.0}]
+    assert held_out_prompts.around(frontier, 1.84) == (2, 3)
+    assert held_out_prompts.around(frontier, 0.1) == (None, 1)
+    assert held_out_prompts.around(frontier, 9.0) == (3, 3)
+    near, far = (held_out_prompts.Sampled([gold], [kl]) for gold, kl in ((1.0, 1.0), (2.0, 4.0)))
+    assert held_out_prompts.between(near, far, 1.5) == [1.5]  # half-way from √1 to √4
+    assert held_out_prompts.between(near, far, 3.0) == [2.0]
+    assert held_out_prompts.between(far, far, 0.5) == [2.0]
+
+
 def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
     rng = np.random.default_rng(0)
     start = rng.normal(size=40)
     made = sentiment.Measured(
         1, 0.75, start.tolist(), start.tolist(), (start + 1).tolist(), [2.0] * 40,
         (start - 1).tolist(), [3.0] * 40, (start + 2).tolist(), (start + 1.5).tolist(),
-        (start + 1.8).tolist())
+        [1.0] * 40, (start + 1.8).tolist())
     found = sentiment.figures_of([made])
     assert found["ppo_vs_bon16"]["value"] == pytest.approx(0.9)
     assert found["bon16_sft_share"]["value"] == pytest.approx(0.75)
