@@ -58,8 +58,8 @@ def figure_of(plot: Plot) -> Any:
         if len(line.low):
             figure.add_trace(Scatter(
                 x=[*line.x, *reversed(line.x)], y=[*line.high, *reversed(line.low)], fill="toself",
-                fillcolor=color, opacity=0.15, line={"width": 0}, hoverinfo="skip",
-                showlegend=False))
+                fillcolor=color, opacity=0.15, line={"width": 0}, mode="lines",
+                hoverinfo="skip", showlegend=False))
         figure.add_trace(Scatter(x=list(line.x), y=list(line.y), name=line.name,
                                  mode="markers" if line.points else "lines",
                                  line={"color": color}, marker={"color": color}))

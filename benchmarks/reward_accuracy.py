@@ -23,7 +23,7 @@ first prompts): each is one cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ import numpy as np
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.held_out_odds import Split, of_committee, of_tuned
 from benchmarks.human_data import FIRST, TIE, Pairs, arguments, harmless, instructions, replies
+from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import bootstrap, clustered_mean
 
 Array = np.ndarray[Any, Any]
@@ -42,6 +43,8 @@ SETS = tuple(f"layer{mean}.mean+layer{last}.last" for mean in (16, 20, 24)
 #: What LoRA models begin from, the quickest first.
 TUNED = ("layer20.mean+layer20.last", "layer16.mean+layer16.last", "layer24.mean+layer24.last")
 BINS = 10
+#: Kinds of model in the reliability diagrams, and the fewest pairs of a point there.
+RELIABLE, FEWEST = ("linear", "lora", "both"), 20
 QUICK_DIALOGUES = 245
 WORDS = {"": "accuracy", "_matched": "accuracy, length matched", "_shorter": "where shorter won",
          "_ce": "cross-entropy, nats", "_ece": "calibration error"}
@@ -70,13 +73,16 @@ QUICK = (Data("ukp", arguments, 4, 4, 1, TUNED[:1]),
 
 def main() -> None:
     """All data sets, with all models and with length alone."""
-    asked = flags(__doc__ or "")
+    asked = flags(__doc__ or "", curves=True)
     figures: dict[str, Figure] = {}
     words: dict[str, str] = {}
+    plots: dict[str, Plot] = {}
     for data in QUICK if asked.quick else DATA:
         pairs = data.read()
         say(f"{data.name}: {int(pairs.strict.sum()):,} pairs, {data.folds} folds ...")
-        for kind, odds in odds_of(data, pairs).items():
+        found = odds_of(data, pairs)
+        plots[f"reliability-{data.name}"] = reliability(data.name, pairs, found)
+        for kind, odds in found.items():
             measured = replace(pairs, strict=pairs.strict & np.isfinite(odds))
             figures |= measure(f"{data.name}_{kind}", measured, odds)
             words |= {f"{data.name}_{kind}{end}": f"{data.name} {kind}: {text}"
@@ -89,6 +95,7 @@ def main() -> None:
         longer = pairs.log_lengths[pairs.first] - pairs.log_lengths[pairs.second]
         figures[f"{data.name}_length"] = _accuracy(pairs, np.sign(longer), pairs.strict)
         words[f"{data.name}_length"] = f"{data.name} longer wins: accuracy"
+    keep(asked.curves, plots)
     show(figures, words, asked.json)
 
 
@@ -120,8 +127,7 @@ def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
 
     def calibration(drawn: Array) -> float:
         weights = drawn[groups] * pairs.strict
-        confidence = 1 / (1 + np.exp(-np.abs(toward)))
-        place = np.clip(((confidence - 0.5) * 2 * BINS).astype(int), 0, BINS - 1)
+        confidence, place = _confidence(toward)
         gaps = np.bincount(place, weights * ((toward > 0) - confidence), BINS)
         return float(np.abs(gaps).sum() / weights.sum())
 
@@ -131,6 +137,29 @@ def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
             f"{name}_shorter": _accuracy(pairs, odds, pairs.strict & (longer * won < 0)),
             f"{name}_ce": _bootstrapped(cross_entropy, count, n),
             f"{name}_ece": _bootstrapped(calibration, count, n)}
+
+
+def reliability(name: str, pairs: Pairs, odds: Mapping[str, Array]) -> Plot:
+    """How often models of `RELIABLE` are right, by how sure they are; bands are intervals over
+    topics (first prompts), and bins of fewer than `FEWEST` pairs are left out."""
+    lines = [Line("as sure as right", [0.5, 1.0], [0.5, 1.0])]
+    for kind in (kind for kind in RELIABLE if kind in odds):
+        confidence, place = _confidence(odds[kind])
+        used = [pairs.strict & np.isfinite(odds[kind]) & (place == number)
+                for number in range(BINS)]
+        used = [chosen for chosen in used if chosen.sum() >= FEWEST]
+        right = [_accuracy(pairs, odds[kind], chosen) for chosen in used]
+        value, low, high = ([each[end] for each in right] for end in ("value", "low", "high"))
+        lines.append(Line(kind, [float(confidence[chosen].mean()) for chosen in used], value, low,
+                          high))
+    return Plot(f"{name}: reliability on prompts not seen", "how sure the model is",
+                "how often it is right", lines)
+
+
+def _confidence(odds: Array) -> tuple[Array, Array]:
+    """Probability of the likelier side, and which of ten bins from .5 to 1 it lies in."""
+    confidence = 1 / (1 + np.exp(-np.abs(np.nan_to_num(odds))))
+    return confidence, np.clip(((confidence - 0.5) * 2 * BINS).astype(int), 0, BINS - 1)
 
 
 def labelers(pairs: Pairs, odds: Array) -> dict[str, Figure]:

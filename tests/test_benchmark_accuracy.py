@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import reward_accuracy
 from benchmarks.held_out_odds import Split, examples
 from benchmarks.human_data import FIRST, SECOND, TIE, Pairs, instructions, replies
-from benchmarks.reward_accuracy import labelers, measure
+from benchmarks.reward_accuracy import labelers, measure, reliability
 
 
 def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -52,6 +53,18 @@ def test_another_person_and_the_model_are_asked_about_the_same_votes(pandalm: Pa
     assert found["labeler"]["n"] == found["votes"]["n"] == 8
     assert found["labeler"]["value"] == pytest.approx((0.5 + 0.5 + 0 + 3 + 2 * 0.75) / 8)
     assert found["votes"]["value"] == pytest.approx((2 + 3 + 0) / 8)
+
+
+def test_a_reliability_diagram_holds_how_sure_against_how_often_right(
+        pandalm: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reward_accuracy, "FEWEST", 1)
+    # .75 and right, not asked, .75 and wrong (the second won), .88 and right
+    odds = np.array([np.log(3), np.nan, np.log(3), 2.0])
+    even, line = reliability("x", pandalm, {"linear": odds, "length": odds}).lines
+    assert line.name == "linear" and list(even.x) == list(even.y)
+    assert line.x == pytest.approx([0.75, 1 / (1 + np.exp(-2))]) and line.y == [0.5, 1.0]
+    monkeypatch.setattr(reward_accuracy, "FEWEST", 2)
+    assert reliability("x", pandalm, {"lora": odds}).lines[1].y == [0.5]
 
 
 def test_figures_of_log_odds_are_those_of_their_definitions(pandalm: Pairs) -> None:
