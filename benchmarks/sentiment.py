@@ -69,7 +69,7 @@ class Scale:
     best_of_prompts: int = 200
     best_of_passes: int = 2
     """The second one samples from the policy that the first one fine-tuned."""
-    near_steps: int = 16
+    near_steps: int = 18
     """Of PPO held near the reference."""
     held_out: int = 0
     """Held-out prompts that are measured; 0: all of them."""
@@ -188,15 +188,15 @@ class _Loop:
 
     def near(self) -> dict[str, Any]:
         """PPO from the start again, for what best-of-16's nats can bring: more responses a step,
-        and a KL that is taken over the whole vocabulary and costs four times the default."""
+        and a KL that is taken over the whole vocabulary and costs six times the default."""
         from policy.frontier import best_of_n_kl
 
         scale = self.scale
         return self.run("ppo", {
             **self.sampled, "steps": scale.near_steps, "batch_size": 4 * scale.batch,
             "responses": RESPONSES, "minibatch_size": 2 * scale.batch, "epochs": 2,
-            "value_training": "head", "keep_every": 1, "learning_rate": 5e-4,
-            "value_learning_rate": 1e-3, "kl_penalty": "exact", "kl_coefficient": 0.2,
+            "value_training": "head", "keep_every": 1, "learning_rate": 3e-4,
+            "value_learning_rate": 1e-3, "kl_penalty": "exact", "kl_coefficient": 0.3,
             "kl_stop": 1.3 * best_of_n_kl(BEST_OF), "policy": self.start, "force": True})
 
     def best_of(self) -> dict[str, Any]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from backbone.config import Precision
 from backbone.device import choose_device, choose_dtype
 from data.errors import PrefloopError
 from data.progress import Silent, Stopped
-from loop.context import JobContext
+from data.store import Store
+from loop.context import Handlers, JobContext
 from loop.kinds import resolve
 from loop.lock import is_locked
 from loop.settings import Settings, read_settings
@@ -25,28 +29,27 @@ from loop.stages.handlers import HANDLERS
 from loop.stages.improving import improve_with_ppo
 from policy.sharing import Share
 
-Precision = Literal["auto", "bf16", "fp32"]
 
-if TYPE_CHECKING:
-    from loop.commands.stages import StageCommand
-
-
-def run_together(command: StageCommand) -> None:
+def run_together(workspace: Path, see_through: Callable[[Handlers], None]) -> None:
     """Do a PPO command with the other processes; returns in each when its part is done.
+
+    Args:
+        see_through: sees the command's job through with these handlers; the first process's part.
 
     Raises:
         PrefloopError: a worker has the workspace, and would run the job by itself.
     """
-    settings = read_settings(command.workspace)
+    settings = read_settings(workspace)
     share = Share.of_this_process(choose_device(settings.models.device))
     precision = _common_precision(settings, share)
     if share.is_first:
-        _lead(command, share, precision)
+        _lead(workspace, see_through, share, precision)
     else:
-        _help(command, share, precision)
+        _help(workspace, share, precision)
 
 
-def _lead(command: StageCommand, share: Share, precision: Precision) -> None:
+def _lead(workspace: Path, see_through: Callable[[Handlers], None], share: Share,
+          precision: Precision) -> None:
     begun = False
 
     def ppo(context: JobContext) -> dict[str, Any]:
@@ -56,26 +59,26 @@ def _lead(command: StageCommand, share: Share, precision: Precision) -> None:
         return improve_with_ppo(_with_precision(context, precision), share)
 
     try:
-        if is_locked(command.workspace):
-            raise PrefloopError(f"{command.workspace} has a worker, which would run the job in one "
+        if is_locked(workspace):
+            raise PrefloopError(f"{workspace} has a worker, which would run the job in one "
                                 "process: end `prefloop up` first, or start without "
                                 "`accelerate launch`")
-        command.see_through({**HANDLERS, "ppo": ppo})
+        see_through({**HANDLERS, "ppo": ppo})
     finally:
         if not begun:
             share.everybody(None)  # the others need not wait
 
 
-def _help(command: StageCommand, share: Share, precision: Precision) -> None:
+def _help(workspace: Path, share: Share, precision: Precision) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
         signal.signal(number, signal.SIG_IGN)
     job_id = share.everybody(None)[0]
     if job_id is None:
         return
-    store = command.store()
+    store = Store.of_workspace(workspace)
     job = store.jobs.get(job_id)
-    resolved = resolve(job.kind, job.config, read_settings(command.workspace))
-    context = JobContext(store, command.workspace, job, resolved.seed, Silent(), resolved.settings,
+    resolved = resolve(job.kind, job.config, read_settings(workspace))
+    context = JobContext(store, workspace, job, resolved.seed, Silent(), resolved.settings,
                          resolved.options)
     with suppress(Stopped):
         improve_with_ppo(_with_precision(context, precision), share)

@@ -21,6 +21,7 @@ from backbone.text import pad
 from data.records import Message
 from data.store import Store
 from loop.lock import WorkerLock
+from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +102,11 @@ def test_several_processes_give_the_update_of_one(template: Path, tmp_path: Path
     before = Store.of_workspace(alone).versions.policy_named("ppo-1")
     for config in CONFIGS:
         workspace = copied(template, tmp_path / config.stem)
+        if config.stem == "fsdp":  # a block is then put together once more, for its gradients
+            settings = workspace / "prefloop.toml"
+            settings.write_text(settings.read_text("utf-8").replace(
+                "[models]\n", "[models]\ngradient_checkpointing = true\n"), "utf-8")
+            assert read_settings(workspace).models.gradient_checkpointing
         code, said = ended(start(workspace, *FLAGS, "--steps", "2", config=config))
         assert code == 0, said
         store = Store.of_workspace(workspace)

@@ -54,7 +54,7 @@ class StageCommand(Common):
                            "`accelerate launch`; only `prefloop ppo` shares its work")
         from loop.together import run_together
 
-        run_together(self)
+        run_together(self.workspace, self.see_through)
 
     def see_through(self, handlers: Handlers) -> None:
         """Queue the job (or take up the one to resume), see it through, show its result."""
