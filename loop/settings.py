@@ -64,7 +64,7 @@ class AskingConfig:
     """Whether tasks are put in order; if not, they come as they were made."""
 
     rule: Literal["random", "margin", "variance", "d-optimal", "v-optimal", "bal-pm",
-                  "double-thompson"] = "d-optimal"
+                  "double-thompson"] = "variance"
     """What comes first: the closest call (margin), the least certain (variance), what tells most of
     the model (d-optimal) or of all pairs (v-optimal), the same with an eye on prompts of which
     little was asked (bal-pm), or what may be best (double-thompson)."""

@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks import plots
 from benchmarks.plots import Line, Plot
-from benchmarks.reward_labels import BATCH, plot_of
+from benchmarks.reward_labels import BATCH, DEFAULT, plot_of
+from loop.asking.live import RULES
+from loop.settings import AskingConfig
 
 
 def test_what_is_kept_is_what_is_drawn(tmp_path: Path) -> None:
@@ -31,6 +33,10 @@ def test_a_rule_is_drawn_with_its_interval_over_folds() -> None:
     assert list(found.y) == pytest.approx([0.65, 0.75, 0.85])
     assert all(low <= y <= high for low, y, high in zip(found.low, found.y, found.high,
                                                         strict=True))
+
+
+def test_the_saving_is_that_of_the_products_own_rule() -> None:
+    assert DEFAULT == RULES[AskingConfig().rule]
 
 
 def test_a_plot_is_a_picture(tmp_path: Path) -> None:
