@@ -36,7 +36,7 @@ def test_a_rule_is_drawn_with_its_interval_over_folds() -> None:
 
 
 def test_the_saving_is_that_of_the_products_own_rule() -> None:
-    assert DEFAULT == RULES[AskingConfig().rule]
+    assert RULES[AskingConfig().rule] == DEFAULT
 
 
 def test_a_plot_is_a_picture(tmp_path: Path) -> None:
