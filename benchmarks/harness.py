@@ -74,6 +74,12 @@ def rate(amount: float, timings: Sequence[float]) -> Figure:
             "high": amount / min(timings), "n": len(timings)}
 
 
+def spread(values: Sequence[float]) -> Figure:
+    """Median, least and greatest: of so few values that is all there is to say."""
+    return {"value": statistics.median(values), "low": min(values), "high": max(values),
+            "n": len(values)}
+
+
 def percentile(values: Sequence[float], share: float) -> Figure:
     """The value below which a share (0 to 1) of the values lie, with its 95 % interval.
 

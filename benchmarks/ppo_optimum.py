@@ -7,13 +7,11 @@ tiny model is random; what is measured is the algorithm.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.harness import Figure, flags, say, show
+from benchmarks.harness import flags, say, show, spread
 
 SEEDS, QUICK_SEEDS = 5, 2
 
@@ -35,12 +33,6 @@ def distances(tokens: int, kl_penalty: Literal["k1", "exact"], seeds: int) -> li
     return found
 
 
-def _figure(values: Sequence[float]) -> Figure:
-    """Median, least and greatest: with so few seeds that is the spread."""
-    return {"value": statistics.median(values), "low": min(values), "high": max(values),
-            "n": len(values)}
-
-
 def main() -> None:
     """Run every problem over its seeds."""
     asked = flags(__doc__ or "")
@@ -51,7 +43,7 @@ def main() -> None:
             key = f"total_variation_{tokens}_{kl_penalty}"
             units[key] = f"{tokens} token{'s' * (tokens > 1)}, {kl_penalty} KL"
             say(f"training: {units[key]} ...")
-            figures[key] = _figure(distances(tokens, kl_penalty,
+            figures[key] = spread(distances(tokens, kl_penalty,
                                              QUICK_SEEDS if asked.quick else SEEDS))
     show(figures, units, asked.json)
 

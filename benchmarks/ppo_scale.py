@@ -16,14 +16,13 @@ and `make peers`.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show
+from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show, spread
 from benchmarks.ppo_speed import (
     PEER,
     SETTINGS,
@@ -96,7 +95,7 @@ def figures_of(shape: str, ours: Contender, theirs: Contender, matrices: float,
         "samples_per_s": rate(1.0, [1 / each for each in ours.rates()]),
         "samples_per_s_trl": rate(1.0, [1 / each for each in theirs.rates()]),
         "peak_gb": exact(ours.peak_gb), "peak_gb_trl": exact(theirs.peak_gb),
-        "update_share": _spread(of_update), "bandwidth_share": _spread(of_sampling)}.items()}
+        "update_share": spread(of_update), "bandwidth_share": spread(of_sampling)}.items()}
 
 
 def update_operations(shape: str, tokens: Sequence[int]) -> float:
@@ -158,11 +157,6 @@ def words(key: str) -> str:
     """A figure's name as people read it."""
     name, _, shape = key.rpartition("_")
     return f"{shape.upper()}: {_WORDS[name]}" if name in _WORDS else _WORDS[key]
-
-
-def _spread(values: Sequence[float]) -> Figure:
-    return {"value": statistics.median(values), "low": min(values), "high": max(values),
-            "n": len(values)}
 
 
 _WORDS = {"speed_ratio": "samples/s, ours to TRL's", "memory_ratio": "peak memory, ours to TRL's",

@@ -35,6 +35,7 @@ from benchmarks.harness import (
     rate,
     say,
     show,
+    spread,
 )
 from benchmarks.turns import Contender
 
@@ -131,14 +132,10 @@ def figures_of(ours: Contender, theirs: Contender, judge: Any) -> dict[str, Figu
         found[f"reward{who}"] = _reward(judge, side.result["steps"][last]["scored"])
     timed = ours.result["steps"][1:]
     for phase in timed[0]["phases"]:
-        spent = [step["phases"][phase] for step in timed]
-        found[phase] = {"value": statistics.median(spent), "low": min(spent), "high": max(spent),
-                        "n": len(spent)}
+        found[phase] = spread([step["phases"][phase] for step in timed])
     floor = floor_seconds(timed[-1]["scored"], judge.backbone)
     found["floor_seconds"] = exact(floor)
-    spent = [step["seconds"] / floor for step in timed]
-    found["floor_ratio"] = {"value": statistics.median(spent), "low": min(spent),
-                            "high": max(spent), "n": len(spent)}
+    found["floor_ratio"] = spread([step["seconds"] / floor for step in timed])
     return found
 
 
@@ -222,8 +219,7 @@ def time_to_reward(folder: Path, precision: str, judge: Any) -> Figure:
         ratios.append(times["trl"] / sum(step["seconds"] for step in ours[:reached]))
         say(f"seed {seed}: TRL's reward {wanted:.3f} after {reached} steps, {ratios[-1]:.1f} times "
             "as quick")
-    return {"value": statistics.median(ratios), "low": min(ratios), "high": max(ratios),
-            "n": len(ratios)}
+    return spread(ratios)
 
 
 def alone(side: Contender) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ ties and all; after every ten answers the linear reward model (`reward.instant.l
 the embedded model) is fitted anew and tested against the gold labels of the strict pairs of the
 other topics. `labels_RULE` is where the mean accuracy over folds and seeds (smoothed over three
 points) first reaches .80; `saving_RULE` is random's number divided by the rule's, and `saving` that
-of the product's default, which came out best on these folds and on others (docs/reward-model.md).
+of the product's default, which was chosen on these folds and on others (docs/reward-model.md).
 Every rule takes a fifth of its pairs at random, as the product does. A rule that never gets there
 stands with the most labels that were asked, and is named. Intervals: bootstrap over folds.
 """

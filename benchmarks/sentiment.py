@@ -5,7 +5,7 @@ of the time; that score without noise is the gold. Every stage is a job of a rea
 sampling, labeling, the reward model, PPO, and best-of-16 with fine-tuning on its winners. Measured
 on prompts that nothing was trained on: gold win rate against the start, KL, and what PPO and
 fine-tuning gain of what choosing the best of 16 gains. For PPO's gain it runs once more, in smaller
-steps and held nearer to the reference: large steps spend the first nats badly. In full a seed takes
+steps and held nearer to the reference (docs/policy.md, "Near the reference"). In full a seed takes
 half an hour on two quiet cores with fast bf16, and several times as long on others.
 """
 
