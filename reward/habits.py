@@ -53,6 +53,10 @@ class Habits:
     """That standard deviation, over the training responses."""
     reliability: Mapping[int, float] | None
     """Labeler id -> η, the probability that they judge by the reward."""
+    side_error: float = math.nan
+    """Standard error of `side`; nan where it is not known."""
+    length_error: float = math.nan
+    """Standard error of `length`, likewise."""
 
     def on(self, example: Example) -> Example:
         """A prompt whose pairs say what the habits make of them."""
@@ -125,7 +129,7 @@ def estimate_habits(features: Array, rows: Mapping[int, int], examples: Sequence
     return Habits(found.side if terms.side else None, found.length if terms.length else None,
                   max(float(np.std(log_lengths)), 1e-12),
                   dict(zip(labelers, found.reliability.tolist(), strict=True))
-                  if terms.reliability else None)
+                  if terms.reliability else None, found.side_error, found.length_error)
 
 
 def _document(habits: Habits, examples: Sequence[Example], features: str,
@@ -134,16 +138,23 @@ def _document(habits: Habits, examples: Sequence[Example], features: str,
     pairs = [pair for example in examples for pair in example.pairs]
     found: dict[str, Any] = {"features": features, "spread": spread, "pairs": len(pairs)}
     if habits.side is not None:
-        found |= {"side": habits.side,
+        found |= {"side": habits.side, **_interval("side", habits.side, habits.side_error),
                   "pairs_of_known_side": sum(p.shown_first is not None for p in pairs)}
     if habits.length is not None:
-        found |= {"length": habits.length, "length_deviation": habits.length_deviation}
+        found |= {"length": habits.length, "length_deviation": habits.length_deviation,
+                  **_interval("length", habits.length, habits.length_error)}
     if habits.reliability is not None:
         answers = {labeler: len({p.comparison_id for p in pairs if p.labeler_id == labeler})
                    for labeler in habits.reliability}
         found |= {"reliability": {str(i): value for i, value in habits.reliability.items()},
                   "answers": {str(i): count for i, count in answers.items()}}
     return found
+
+
+def _interval(name: str, value: float, error: float) -> dict[str, float]:
+    """The ends of the 95 % interval, where the error is known."""
+    return {} if math.isnan(error) else {f"{name}_low": value - 1.96 * error,
+                                         f"{name}_high": value + 1.96 * error}
 
 
 def _side(pair: Pair) -> int:

@@ -65,6 +65,8 @@ def test_a_job_estimates_says_and_keeps_them(workspace: Path, form: str,
     habits = made["train"]["habits"]
     assert habits["side"] > 0.4 and habits["pairs_of_known_side"] == habits["pairs"] > 100
     assert habits["pairs"] == made["train"]["pairs"] and "length" in habits
+    assert habits["side_low"] < habits["side"] < habits["side_high"] < habits["side"] + 1
+    assert habits["length_low"] < habits["length"] < habits["length_high"]
     *reliable, other = (habits["reliability"][key] for key in sorted(habits["reliability"]))
     assert min(reliable) > other + 0.2
     if form == "best":
@@ -124,5 +126,7 @@ def test_words_say_what_was_kept_out() -> None:
         "length_deviation": 0.5, "reliability": {"1": 0.97, "2": 0.52}}}})
     assert "1,200 training pairs" in words and "+0.31 logits, of 1,000 pairs" in words
     assert "-0.25 logits" in words and "2 labelers judge by the reward in 52 to 97 %" in words
-    assert "length" not in habits_words({"train": {"habits": {
-        "pairs": 5, "side": 0.0, "pairs_of_known_side": 0}}})
+    words = habits_words({"train": {"habits": {
+        "pairs": 5, "side": 0.1, "side_low": -0.2, "side_high": 0.4, "pairs_of_known_side": 0}}})
+    assert "length" not in words
+    assert "+0.10 logits, 95 % interval -0.20 to +0.40, of 0 pairs" in words

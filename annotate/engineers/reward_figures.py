@@ -156,16 +156,24 @@ def habits_words(metrics: Mapping[str, Any]) -> str:
     found = (metrics.get("train") or {}).get("habits") or {}
     parts = []
     if "side" in found:
-        parts.append(f"being shown first ({found['side']:+.2f} logits, of "
+        parts.append(f"being shown first ({_logits(found, 'side')}, of "
                      f"{found['pairs_of_known_side']:,} pairs whose sides are known)")
     if "length" in found:
-        parts.append(f"length ({found['length']:+.2f} logits for a standard deviation of the log "
-                     "of the words)")
+        parts.append(f"length ({_logits(found, 'length')} for a standard deviation of the log of "
+                     "the words)")
     if eta := found.get("reliability"):
         parts.append(f"unreliable answers ({len(eta):,} labelers judge by the reward in "
                      f"{100 * min(eta.values()):.0f} to {100 * max(eta.values()):.0f} % of theirs)")
     return (f"Habits of labelers that were estimated from {found['pairs']:,} training pairs and "
             f"kept out of the reward: {'; '.join(parts)}." if parts else "")
+
+
+def _logits(found: Mapping[str, Any], name: str) -> str:
+    """A habit with its 95 % interval; versions of before have none."""
+    value = f"{found[name]:+.2f} logits"
+    if f"{name}_low" not in found:
+        return value
+    return f"{value}, 95 % interval {found[f'{name}_low']:+.2f} to {found[f'{name}_high']:+.2f}"
 
 
 def group_table(metrics: Mapping[str, Any], way: str) -> list[tuple[str, str, str]]:

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import BadInput
+from reward.instant.crowd_errors import Readings, mixture_covariance
 from reward.instant.davidson import TIE_PRECISION, Design, Fit, fit, halved, probabilities
 from reward.instant.standard import prior_precision
 
@@ -94,6 +95,10 @@ class CrowdFit:
     """[L] probability that a labeler judges by the reward, 1 where it is not estimated."""
     log_posterior: float
     """log likelihood and log priors at the mode, up to constants."""
+    side_error: float
+    """Standard error of `side`; nan where it is not estimated, or the curvature is no mode's."""
+    length_error: float
+    """Standard error of `length`, likewise."""
 
     def rewards(self, features: Array) -> Array:
         """[N] rewards without labelers' habits; only differences mean something."""
@@ -142,7 +147,7 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
         found = fit(design, outcomes, precision, with_ties)
         value = _log_posterior(design, None, outcomes, found, precision, np.ones(labelers),
                                votes.labeler, reliability_prior)
-        return _result(found, terms, width, np.ones(labelers), value)
+        return _result(found, terms, width, np.ones(labelers), value, found.covariance)
     return _expectation_maximisation(features, votes, terms, extra, outcomes, precision,
                                      with_ties, labelers, reliability_prior, tolerance)
 
@@ -179,7 +184,10 @@ def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra
                                             found.log_tie)
         share = by / np.maximum(by + against, 1e-300)
     assert found is not None
-    return _result(found, terms, features.shape[1], reliability, value)
+    inside = np.clip(reliability, 1e-9, 1 - 1e-9)  # a flat prior's mode may lie on the edge
+    covariance = mixture_covariance(Readings(straight, flipped, votes.labeler, inside, prior),
+                                    outcomes, found, precision)
+    return _result(found, terms, features.shape[1], reliability, value, covariance)
 
 
 def _rows_are_fewer(features: Array, comparisons: int) -> bool:
@@ -219,8 +227,12 @@ def _log_posterior(straight: Design, flipped: Design | None, outcomes: Array, fo
     return value + float((outcomes[used] * np.log(np.maximum(likelihood[used], 1e-300))).sum())
 
 
-def _result(found: Fit, terms: Terms, width: int, reliability: Array, value: float) -> CrowdFit:
-    habits = list(found.coefficients[width:])
-    side = float(habits.pop(0)) if terms.side else 0.0
-    length = float(habits.pop(0)) if terms.length else 0.0
-    return CrowdFit(found.coefficients[:width], side, length, found.log_tie, reliability, value)
+def _result(found: Fit, terms: Terms, width: int, reliability: Array, value: float,
+            covariance: Array) -> CrowdFit:
+    """`covariance`: of the coefficients, and of whatever else is estimated behind them."""
+    habits = list(zip(found.coefficients[width:], np.sqrt(np.diag(covariance))[width:],
+                      strict=False))
+    side, side_error = habits.pop(0) if terms.side else (0.0, np.nan)
+    length, length_error = habits.pop(0) if terms.length else (0.0, np.nan)
+    return CrowdFit(found.coefficients[:width], float(side), float(length), found.log_tie,
+                    reliability, value, float(side_error), float(length_error))

@@ -168,7 +168,7 @@ def fit(design: Design, outcomes: Array, precision: Array, ties: bool,
             values[-1] = start[1]
     reached = _objective(design, outcomes, priors, values, ties)
     for _ in range(_ITERATIONS):
-        gradient, hessian = _derivatives(design, outcomes, priors, values, ties)
+        gradient, hessian = derivatives(design, outcomes, priors, values, ties)
         step = np.linalg.solve(hessian, gradient)
         gain = float(gradient @ step)
         while True:  # halve a step that overshoots
@@ -179,7 +179,7 @@ def fit(design: Design, outcomes: Array, precision: Array, ties: bool,
         values, reached = values + step, tried
         if gain < 1e-10:
             break
-    _, hessian = _derivatives(design, outcomes, priors, values, ties)
+    _, hessian = derivatives(design, outcomes, priors, values, ties)
     columns = design.columns
     # log ∫ e^f ≈ f(mode) + p/2 log 2π − ½ log |−∇²f|, and the priors' own normalisers
     _, log_determinant = np.linalg.slogdet(hessian)
@@ -200,9 +200,10 @@ def _objective(design: Design, outcomes: Array, priors: Array, values: Array, ti
             - float(priors @ values**2) / 2)
 
 
-def _derivatives(design: Design, outcomes: Array, priors: Array, values: Array,
+def derivatives(design: Design, outcomes: Array, priors: Array, values: Array,
                  ties: bool) -> tuple[Array, Array]:
-    """Gradient and negative Hessian of the objective."""
+    """[p (+ 1)] gradient and [p (+ 1), p (+ 1)] negative Hessian of the log posterior by the
+    coefficients (with `ties` log ν is the last value), at any values."""
     log_tie = float(values[-1]) if ties else -np.inf
     p = probabilities(design.differences(values[:design.columns]), log_tie)
     total = outcomes.sum(axis=1)
