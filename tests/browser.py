@@ -7,9 +7,7 @@ and every page records what it asked the network for.
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -34,16 +32,15 @@ from playwright.sync_api import (
 from playwright.sync_api import (
     TimeoutError as NotInTime,
 )
+from processes import free_port
 
 from annotate.launch import command, health_url, signin_url
-from data.records import Comparison, Labeler, Message, NewResponse
+from data.records import Labeler, Message, NewResponse
 from data.store import DATABASE_NAME, Store
 
 START_SECONDS = 60
 #: As `install_browser.sh` looks for them.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-#: Above the labeling page's own `QUIET_MS`: before that a press is taken for an echo of the last.
-PAUSE_MS = 550
 
 
 def browser_executable(playwright: Playwright) -> str:
@@ -63,13 +60,6 @@ def launch_browser(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(
         executable_path=browser_executable(playwright),
         args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-
-
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -251,59 +241,3 @@ def add_task(store: Store, round_id: int | None, prompt: str | list[Message],
         NewResponse(prompt_id, text, new if i == 0 else old, round_id, sample_index=i)
         for i, text in enumerate(texts)])
     return store.tasks.add(prompt_id, ids, round_id=round_id, purpose=purpose, wanted=wanted)
-
-
-def stored(server: Server, labeler: Labeler) -> list[Comparison]:
-    """The labeler's answers that stand, oldest first."""
-    return server.store.comparisons.current(labeler_id=labeler.id)
-
-
-def button(page: Page, label: str) -> Locator:
-    """A button of the labeling page by its label."""
-    return page.locator(".pf-desk").get_by_role("button", name=label, exact=True)
-
-
-def status(page: Page) -> Locator:
-    """What became of the last press."""
-    return page.locator(".pf-said .pf-status")
-
-
-def panes(page: Page) -> Locator:
-    """The responses' texts, as they lie on the page."""
-    return page.locator(".pf-response > .pf-text")
-
-
-def sides(page: Page) -> list[str]:
-    """The responses' texts in display order, once they are there."""
-    expect(panes(page).nth(1)).to_be_visible()
-    return panes(page).all_inner_texts()
-
-
-def click(page: Page, label: str) -> None:
-    """Press a button of the labeling page, not too soon after the press before."""
-    rest(page)
-    button(page, label).click()
-
-
-def key(page: Page, name: str) -> None:
-    """Press a key, not too soon after the press before."""
-    rest(page)
-    page.keyboard.press(name)
-
-
-def rest(page: Page) -> None:
-    """Wait until the desk shows something, and then until a press counts."""
-    shows = page.locator(".pf-desk:not([data-question='0']), .pf-desk.pf-empty-desk")
-    expect(shows).to_be_visible()
-    page.wait_for_timeout(PAUSE_MS)
-
-
-def done(page: Page) -> Locator:
-    """The note that the round is complete."""
-    return page.get_by_role("heading", name=re.compile("is complete"))
-
-
-def winner_text(server: Server, comparison: Comparison) -> str:
-    """What the winning response says."""
-    assert comparison.winner is not None
-    return server.store.responses.get([comparison.winner])[0].text

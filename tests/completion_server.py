@@ -13,126 +13,13 @@ import argparse
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-
-class Running:
-    """The server as a test sees it."""
-
-    def __init__(self, checkpoint: Path, *flags: str, port: int = 0) -> None:
-        self.port = port or free_port()
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, str(checkpoint), str(self.port), *flags],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def call(self, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data) as answer:
-            return json.loads(answer.read())
-
-    def fault(self, kind: str, times: int = 1_000_000, after: int = 0) -> None:
-        self.call("/fault", {"kind": kind, "times": times, "after": after})
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@contextmanager
-def running(checkpoint: Path, *flags: str, port: int = 0) -> Iterator[Running]:
-    server = Running(checkpoint, *flags, port=port)
-    try:
-        yield server
-    finally:
-        server.kill()
-
-
-class Model:
-    """A checkpoint with adapters; one response at a time."""
-
-    def __init__(self, checkpoint: str, name: str, processed: bool) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        torch.set_num_threads(1)
-        self.torch = torch
-        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        self.base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-        self.base.eval()
-        self.peft: Any = None
-        self.name = name
-        self.adapters: dict[str, str] = {}
-        self.processed = processed
-        self.lock = threading.Lock()
-
-    @property
-    def context(self) -> int:
-        return int(self.base.config.max_position_embeddings)
-
-    def load(self, name: str, path: str) -> None:
-        from peft import PeftModel
-
-        with self.lock:
-            if self.peft is None:
-                self.peft = PeftModel.from_pretrained(self.base, path, adapter_name=name)
-            else:
-                self.peft.load_adapter(path, adapter_name=name)
-            self.peft.eval()
-            self.adapters[name] = path
-
-    def complete(self, adapter: str | None, body: dict[str, Any]) -> dict[str, Any]:
-        torch = self.torch
-        random = torch.Generator().manual_seed(body["seed"])
-        ids, logprobs, reason = [], [], "length"
-        ends = {self.tokenizer.eos_token_id, *body.get("stop_token_ids", [])}
-        with self.lock, torch.no_grad():
-            for _ in range(body["max_tokens"]):
-                text = torch.tensor([[*body["prompt"], *ids]])
-                raw = self._scores(adapter, text).log_softmax(-1)
-                drawn = (raw / body["temperature"]).log_softmax(-1)
-                token = int(torch.multinomial(drawn.exp(), 1, generator=random))
-                ids.append(token)
-                logprobs.append(float((drawn if self.processed else raw)[token]))
-                said = self.tokenizer.decode(ids, skip_special_tokens=True)
-                if token in ends or any(stop in said for stop in body.get("stop", [])):
-                    reason = "stop"
-                    break
-        for stop in body.get("stop", []):
-            said = said.split(stop)[0]
-        return {"index": 0, "text": said, "finish_reason": reason, "token_ids": ids,
-                "prompt_token_ids": body["prompt"],
-                "logprobs": {"token_logprobs": logprobs,
-                             "tokens": [f"token_id:{i}" for i in ids]}}
-
-    def _scores(self, adapter: str | None, text: Any) -> Any:
-        if self.peft is None:
-            return self.base(text).logits[0, -1]
-        if adapter is None:
-            with self.peft.disable_adapter():
-                return self.peft(text).logits[0, -1]
-        self.peft.set_adapter(adapter)
-        return self.peft(text).logits[0, -1]
+from completion_model import Model
 
 
 class State:

@@ -9,9 +9,13 @@ import torch
 from backbone.model import Backbone
 from backbone.text import Batch
 from backbone.tiny import make_tiny_checkpoint
+from data.records import Message
 
 TEXTS = ("tell me about the cat and the dog in a house by the sea . one two three four five six "
          "seven eight nine ten red green blue yes no maybe often never please say more ?",)
+#: Conversations in these words.
+ASK = [Message(role="user", content="tell me about the cat")]
+LONG = [Message(role="user", content="one two three four five six seven eight nine ten")]
 
 
 def tiny_checkpoint(folder: Path, *, texts: Sequence[str] = TEXTS, pad_is_eos: bool = False,

@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import uvicorn
-from browser import free_port
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from processes import free_port
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response

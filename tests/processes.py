@@ -1,7 +1,8 @@
-"""Processes that a test starts, and waiting for what they do."""
+"""Processes that a test starts, ports for them, and waiting for what they do."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,3 +30,10 @@ def starter(command: Sequence[str]) -> Iterator[Callable[[], subprocess.Popen[st
     for process in started:
         process.kill()
         process.communicate()
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

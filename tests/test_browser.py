@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from browser import Server, Visit, button, open_page, serving, settled, sign_in
+from browser import Server, Visit, open_page, serving, settled, sign_in
+from desk_page import button
 from playwright.sync_api import expect
 
 from data.database import now

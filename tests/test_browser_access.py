@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from accessibility import LOOKS, violations
-from browser import Server, Visit, key, settled, sides, sign_in, unfold
+from browser import Server, Visit, settled, sign_in, unfold
+from desk_page import key, sides
 from playwright.sync_api import expect
 
 from data.assignments import AssignmentRules

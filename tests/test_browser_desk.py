@@ -5,21 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser import (
-    PAUSE_MS,
-    Newcomer,
-    Server,
-    Tasks,
-    button,
-    click,
-    done,
-    key,
-    rest,
-    sides,
-    status,
-    stored,
-    winner_text,
-)
+from browser import Newcomer, Server, Tasks
+from desk_page import PAUSE_MS, button, click, done, key, rest, sides, status, stored, winner_text
 from playwright.sync_api import expect
 
 from data.questions import Question

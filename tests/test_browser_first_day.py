@@ -7,25 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from accessibility import LOOKS, violations
-from browser import (
-    PAUSE_MS,
-    Newcomer,
-    Server,
-    Tasks,
-    Visit,
-    add_task,
-    button,
-    click,
-    key,
-    open_page,
-    rest,
-    settled,
-    sides,
-    sign_in,
-    status,
-    stored,
-    unfold,
-)
+from browser import Newcomer, Server, Tasks, Visit, add_task, open_page, settled, sign_in, unfold
+from desk_page import PAUSE_MS, button, click, key, rest, sides, status, stored
 from playwright.sync_api import Page, expect
 
 from annotate.keys import keys_of

@@ -5,21 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser import (
-    Newcomer,
-    Server,
-    Tasks,
-    button,
-    click,
-    done,
-    key,
-    open_page,
-    panes,
-    sides,
-    status,
-    stored,
-    unfold,
-)
+from browser import Newcomer, Server, Tasks, open_page, unfold
+from desk_page import button, click, done, key, panes, sides, status, stored
 from playwright.sync_api import Locator, Page, expect
 
 from data.questions import Question

@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from browser import (
-    Newcomer,
-    Server,
-    Tasks,
-    Visit,
-    add_task,
-    button,
-    key,
-    panes,
-    sides,
-    sign_in,
-    status,
-)
+from browser import Newcomer, Server, Tasks, Visit, add_task, sign_in
+from desk_page import button, key, panes, sides, status
 from playwright.sync_api import Page, expect
 from test_annotate_rendering import PAYLOADS
 

@@ -8,24 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browser import (
-    PAUSE_MS,
-    Newcomer,
-    Server,
-    Tasks,
-    Visit,
-    add_task,
-    button,
-    click,
-    done,
-    key,
-    panes,
-    settled,
-    sides,
-    sign_in,
-    status,
-    stored,
-)
+from browser import Newcomer, Server, Tasks, Visit, add_task, settled, sign_in
+from desk_page import PAUSE_MS, button, click, done, key, panes, sides, status, stored
 from playwright.sync_api import expect
 
 from data.assignments import AssignmentRules

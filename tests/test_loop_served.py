@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from completion_server import Running, running
+from completion_process import Running, running
 from models import one_thread, tiny_backbone  # noqa: F401
 from policy_world import saved_adapter
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from models import one_thread, tiny_backbone  # noqa: F401
 from policy_world import saved_adapter, saved_reward_model
+from processes import free_port
 from safetensors.torch import load_file
 
 from backbone.config import ModelConfig
@@ -51,12 +51,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name=name, base=str(folder / "b" / "tiny"), path=f"adapters/{name}", comparisons={},
             metrics={"score_mean": 0.1, "score_std": 1.5})
     return made
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def start(workspace: Path, *flags: str, config: Path | None = None,

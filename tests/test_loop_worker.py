@@ -1,97 +1,30 @@
-"""The worker: one at a time, surviving what jobs do to it. Its child runs the handlers below.
-
-This file is also that child's program: `python tests/test_loop_worker.py WORKSPACE`.
-"""
+"""The worker: one at a time, surviving what jobs do to it (those of `worker_child.py`)."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import starter, wait_for
 
-from data.errors import PrefloopError
 from data.records import Job, Message, NewResponse
 from data.store import Store
-from loop.context import JobContext
 from loop.lock import InUse, WorkerLock, is_locked
-from loop.settings import Settings
 from loop.workspace import Plan, make_workspace
 
-SELF = str(Path(__file__).resolve())
-
-
-def steps(context: JobContext) -> dict[str, Any]:
-    """Counts to ppo.steps in a checkpoint file, a tenth of a second a step."""
-    context.checkpoints.mkdir(exist_ok=True)
-    file = context.checkpoints / "step"
-    step = int(file.read_text()) if file.exists() else 0
-    while step < context.settings.ppo.steps:
-        time.sleep(0.1)
-        step += 1
-        file.write_text(str(step))
-        context.progress.metrics(step, {"reward": step / 10})
-        context.progress.update(step / context.settings.ppo.steps, f"step {step}")
-    return {"steps": step, "pid": os.getpid(), "seed": context.seed, "policy":
-            context.options["policy"], "resolved": (context.job.resolved or {}).get("steps")}
-
-
-def killed(context: JobContext) -> dict[str, Any]:
-    print("allocating a lot", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-    return {}
-
-
-def broken(context: JobContext) -> dict[str, Any]:
-    raise RuntimeError("shape\nmismatch")
-
-
-def refused(context: JobContext) -> dict[str, Any]:
-    raise PrefloopError("there are no labels yet")
-
-
-def stubborn(context: JobContext) -> dict[str, Any]:
-    (context.workspace / "stubborn").touch()
-    time.sleep(600)
-    return {}
-
-
-def endless_features(store: Store, workspace: Path, settings: Settings,
-                     give_way: Callable[[], bool]) -> bool:
-    """Never done by itself, and deadly where the workspace says so."""
-    (workspace / "reading").touch()
-    while not give_way() and not (workspace / "deadly").exists():
-        time.sleep(0.02)
-    if (workspace / "deadly").exists():
-        print("allocating a lot", file=sys.stderr, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-    (workspace / "reading").unlink()
-    return False
-
-
-HANDLERS = {"ppo": steps, "train-reward": killed, "eval-reward": broken, "sample": refused,
-            "best-of-n": stubborn}
-
-if __name__ == "__main__":
-    from loop.child import serve
-
-    serve(Path(sys.argv[1]), HANDLERS, endless_features)
-    sys.exit()
-
+CHILD = str(Path(__file__).with_name("worker_child.py").resolve())
 WORKER = f"""
 import sys
 from pathlib import Path
 import loop.worker
 loop.worker._PATIENCE = 1.0
 workspace = Path(sys.argv[1])
-worker = loop.worker.Worker(workspace, [sys.executable, {SELF!r}, sys.argv[1]])
+worker = loop.worker.Worker(workspace, [sys.executable, {CHILD!r}, sys.argv[1]])
 worker.run(once=len(sys.argv) > 2)
 """
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from browser import PAUSE_MS, Visit, free_port, launch_browser, open_page, settled, visit
+from browser import Visit, launch_browser, open_page, settled, visit
+from desk_page import PAUSE_MS
 from models import tiny_checkpoint
 from playwright.sync_api import Page, expect, sync_playwright
+from processes import free_port
 
 from backbone.config import ModelConfig
 from data.store import Store
