@@ -58,7 +58,8 @@ def main(job: dict[str, Any]) -> None:
     """Train as the job says and score the texts that it wants scored; train on until told."""
     torch.set_num_threads(job["threads"])
     worker = Worker()
-    backbone = Backbone.load(job["checkpoint"], ModelConfig())
+    backbone = Backbone.load(job["checkpoint"], ModelConfig(
+        gradient_checkpointing=job["recomputes"]))
     config = RewardConfig(epochs=job["epochs"], learning_rate=job["learning_rate"],
                           max_length=job["max_length"],
                           responses_per_step=job["responses_per_step"])

@@ -7,8 +7,10 @@ bf16 and fp32 (`--quick`: that of the faster matrix products). `hh`: HH-RLHF har
 pairs share a response; we take 32 responses a step, which is the same. `ukp`: UKPConvArg1Strict,
 where a topic's few texts stand in hundreds of pairs; we take 16 responses a step, which is some 40
 pairs. `*_ratio`: pairs a second, ours to TRL's; `memory_ratio`: the processes' peak resident
-memory, the worse of both data sets. tokens/s are those of the texts as each side encodes them,
-without padding. Accuracy is on prompts (topics) that neither has seen. Needs `make peers`.
+memory, the worse of both data sets; `*_ratio_recomputed` and `memory_ratio_recomputed`: the same
+with our `gradient_checkpointing`, which gives up speed for memory. tokens/s are those of the texts
+as each side encodes them, without padding. Accuracy is on prompts (topics) that nobody has seen.
+Needs `make peers`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,8 @@ def job_of(task: Task) -> dict[str, Any]:
         int(SETTINGS["max_length"]), pad)[0] for t in texts]
     return {**SETTINGS, "checkpoint": resolve(EMBEDDED), "epochs": task.epochs, "ids": ids,
             "responses_per_step": RESPONSES_PER_STEP[task.name],
-            "threads": os.cpu_count(), "messages": [t.messages for t in texts],
+            "threads": os.cpu_count(), "recomputes": False,
+            "messages": [t.messages for t in texts],
             "responses": [t.response for t in texts],
             "prompts": [prompts.setdefault(t.messages, len(prompts)) for t in texts],
             "pairs": task.trained, "scored": sorted({i for pair in task.tested for i in pair})}
@@ -122,19 +125,21 @@ def measure(task: Task, precisions: Sequence[str], folder: Path) -> dict[str, Fi
     """Both trained side by side."""
     job = job_of(task)
     precision = _faster(job, precisions, folder)
-    ours = Contender([sys.executable, "-m", "benchmarks.our_reward", _written(job, folder, "ours")])
-    theirs = _peer({**job, "precision": precision}, folder)
+    sides = {"": _ours(job, folder, "ours"),
+             "_recomputed": _ours({**job, "recomputes": True}, folder, "ours-recomputed"),
+             "_trl": _peer({**job, "precision": precision}, folder)}
     say(f"{task.name}: {len(task.trained):,} pairs, TRL in {precision} ...")
     try:
-        for side in (ours, theirs):
+        for side in sides.values():
             side.start()
-        while theirs.result is None:
-            ours.turn(OUR_TURN)
-            theirs.turn(TURN)
-        ours.end()
-        return _figures(task, job, ours, theirs)
+        while sides["_trl"].result is None:
+            for who, side in sides.items():
+                side.turn(TURN if who == "_trl" else OUR_TURN)
+        for side in sides.values():
+            side.end()
+        return _figures(task, job, sides)
     finally:
-        for side in (ours, theirs):
+        for side in sides.values():
             side.stop()
 
 
@@ -155,6 +160,10 @@ def _faster(job: dict[str, Any], precisions: Sequence[str], folder: Path) -> str
     return max(speeds, key=lambda p: speeds[p])
 
 
+def _ours(job: dict[str, Any], folder: Path, name: str) -> Contender:
+    return Contender([sys.executable, "-m", "benchmarks.our_reward", _written(job, folder, name)])
+
+
 def _peer(job: dict[str, Any], folder: Path) -> Contender:
     return Contender([str(PEER), "-m", "benchmarks.peer_trl_reward", _written(job, folder, "trl")])
 
@@ -165,11 +174,13 @@ def _written(job: dict[str, Any], folder: Path, name: str) -> str:
     return str(path)
 
 
-def _figures(task: Task, job: dict[str, Any], ours: Contender,
-             theirs: Contender) -> dict[str, Figure]:
+def _figures(task: Task, job: dict[str, Any],
+             sides: Mapping[str, Contender]) -> dict[str, Figure]:
+    theirs = sides["_trl"].rates()
     found: dict[str, Figure] = {
-        f"{task.name}_ratio": median_ratio(ours.rates(), theirs.rates())}
-    for side, who in ((ours, ""), (theirs, "_trl")):
+        f"{task.name}_ratio{who}": median_ratio(side.rates(), theirs)
+        for who, side in sides.items() if who != "_trl"}
+    for who, side in sides.items():
         assert side.result is not None
         scores = dict(zip(job["scored"], side.result["scores"], strict=True))
         right = [float(scores[a] > scores[b]) + 0.5 * (scores[a] == scores[b])
@@ -189,8 +200,15 @@ def _speed(side: Contender, of: str) -> Figure:
     return rate(1.0, [1 / speed for speed in side.rates(of)])
 
 
-WORDS = {"ratio": "pairs/s, ours to TRL's", "pairs_per_s": "pairs/s", "tokens_per_s": "tokens/s",
-         "peak_gb": "peak memory, GB", "accuracy": "held-out accuracy"}
+WORDS = {"pairs_per_s": "pairs/s", "tokens_per_s": "tokens/s", "peak_gb": "peak memory, GB",
+         "accuracy": "held-out accuracy"}
+WHO = {"": "ours", "_recomputed": "ours, recomputing", "_trl": "TRL"}
+UNITS = {f"{name}{who}_{key}": f"{name} {whose}: {words}" for name in EPOCHS
+         for who, whose in WHO.items() for key, words in WORDS.items()}
+UNITS |= {f"{name}_ratio{who}": f"{name}: pairs/s, {WHO[who]} to TRL's"
+          for name in EPOCHS for who in ("", "_recomputed")}
+UNITS |= {f"memory_ratio{who}": f"peak memory, {WHO[who]} to TRL's"
+          for who in ("", "_recomputed")}
 
 
 def main() -> None:
@@ -202,15 +220,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for task in tasks(asked.quick):
             figures |= measure(task, peer_precisions(asked.quick), Path(folder))
-    memory = max(figures[f"{name}_peak_gb"]["value"] / figures[f"{name}_trl_peak_gb"]["value"]
-                 for name in EPOCHS)
-    figures["memory_ratio"] = exact(memory)
-    words = {}
-    for key in figures:
-        name, _, rest = key.partition("_")
-        who = "" if rest == "ratio" else " TRL:" if rest.startswith("trl_") else " ours:"
-        words[key] = f"{name}{who} {WORDS.get(rest.removeprefix('trl_'), '')}"
-    show(figures, {**words, "memory_ratio": "peak memory, ours to TRL's"}, asked.json)
+    for who in ("", "_recomputed"):
+        figures[f"memory_ratio{who}"] = exact(max(
+            figures[f"{name}{who}_peak_gb"]["value"] / figures[f"{name}_trl_peak_gb"]["value"]
+            for name in EPOCHS))
+    show(figures, UNITS, asked.json)
 
 
 if __name__ == "__main__":
