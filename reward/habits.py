@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,6 @@ from reward.instant.response_features import FeatureTable
 
 Array = np.ndarray[Any, Any]
 _BETTER, _TIE = 0, 1  # outcomes of a vote whose first response is the chosen one
-#: Of expectation–maximisation: η was seen to be within .01 of where it ends, in two thirds of the
-#: rounds.
-_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def without_habits(backbone: Backbone, data: PreferenceData, config: RewardConfi
     what was estimated. What is held out or set aside stays as it is.
 
     Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
-    share of the others that is done.
+    share of the others that is done, and then now and then 1; it may raise to end it.
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -92,13 +90,15 @@ def without_habits(backbone: Backbone, data: PreferenceData, config: RewardConfi
     # A spread is stated for all features, and the crowd's prior is over the directions kept of
     # them: with d features in k columns, the same coefficients' deviation is spread / √d.
     spread = best.spread * math.sqrt(table.shape[1] / setup.values.shape[1])
-    habits = estimate_habits(table, setup.rows, data.train, config.corrects, spread)
+    habits = estimate_habits(table, setup.rows, data.train, config.corrects, spread,
+                             None if on_batch is None else partial(on_batch, 1.0))
     return replace(data, train=tuple(map(habits.on, data.train)),
                    habits=_document(habits, data.train, best.features.name, best.spread))
 
 
 def estimate_habits(features: Array, rows: Mapping[int, int], examples: Sequence[Example],
-                    corrects: Sequence[str], spread: float) -> Habits:
+                    corrects: Sequence[str], spread: float,
+                    on_round: Callable[[], None] | None = None) -> Habits:
     """The habits named (`reliability`, `side`, `length`), the most probable with a linear reward.
 
     Args:
@@ -107,6 +107,7 @@ def estimate_habits(features: Array, rows: Mapping[int, int], examples: Sequence
         examples: prompts with their pairs, each of which counts as much as in training.
         corrects: what to estimate.
         spread: prior standard deviation of one response's reward, of standardised features.
+        on_round: called now and then; may raise to end it.
 
     Raises:
         BadInput: there are no pairs.
@@ -125,7 +126,7 @@ def estimate_habits(features: Array, rows: Mapping[int, int], examples: Sequence
                   np.array([_side(p) for p in pairs], int), np.array([p.counts for p in pairs]))
     terms = Terms(ties=False, **dict.fromkeys(corrects, True))
     found = fit_crowd(features, votes, terms, spread=spread, log_lengths=log_lengths,
-                      tolerance=_TOLERANCE)
+                      on_round=on_round)
     return Habits(found.side if terms.side else None, found.length if terms.length else None,
                   max(float(np.std(log_lengths)), 1e-12),
                   dict(zip(labelers, found.reliability.tolist(), strict=True))

@@ -215,8 +215,8 @@ CORRECTED = RewardConfig(form="lora", epochs=2, responses_per_step=8, learning_r
 
 
 @pytest.mark.parametrize(("form", "members", "stop_after", "error"), [
-    ("lora", 1, 5, RuntimeError), ("lora", 1, 5, Stopped), ("lora", 2, 7, Stopped),
-    ("tuned", 1, 9, Stopped)])
+    ("lora", 1, 10, RuntimeError), ("lora", 1, 10, Stopped), ("lora", 2, 12, Stopped),
+    ("tuned", 1, 14, Stopped)])
 def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, form: Any, members: int,
                                                    stop_after: int,
                                                    error: type[Exception]) -> None:

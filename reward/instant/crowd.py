@@ -18,30 +18,34 @@ source:
 - `ties`: Davidson (1970).
 
 Habits are estimated and *removed*: `CrowdFit.rewards` holds Φ w alone. The estimate is the mode of
-the posterior (MAP), by expectation–maximisation over z: its M-step is the concave fit of
-`reward.instant.davidson`, so the posterior density never falls. With reliabilities the posterior
-may have several modes (turn every labeler and every reward round); it starts from reliable
-labelers.
+the posterior (MAP): of `reward.instant.davidson`'s concave one, or with reliabilities that of
+`reward.instant.mixture`, which may have several modes (turn every labeler and every reward round)
+and is climbed from reliable labelers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from data.errors import BadInput
-from reward.instant.crowd_errors import Readings, mixture_covariance
-from reward.instant.davidson import TIE_PRECISION, Design, Fit, fit, halved, probabilities
+from reward.instant.davidson import (
+    TIE_PRECISION,
+    Design,
+    fit,
+    halved,
+    log_likelihood,
+    rows_are_fewer,
+)
+from reward.instant.mixture import Mixture
 from reward.instant.standard import prior_precision
 
 Array = np.ndarray[Any, Any]
 #: Precision of the normal priors on the habits' coefficients, weak: one unit is e in odds.
 HABIT_PRECISION = 0.1
-_ROUNDS = 500
-#: Expectation–maximisation ends where a round gains less of the log posterior, relatively.
-TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class CrowdFit:
 def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.0,
               log_lengths: Array | None = None,
               reliability_prior: tuple[float, float] = (10.0, 2.0),
-              tolerance: float = TOLERANCE) -> CrowdFit:
+              on_round: Callable[[], None] | None = None) -> CrowdFit:
     """The mode of the posterior.
 
     Args:
@@ -118,8 +122,8 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
         spread: prior standard deviation of one response's reward.
         log_lengths: [N] log length of each response; needed by the length term.
         reliability_prior: a and b of the Beta prior on each labeler's η, both at least 1.
-        tolerance: relative gain of the log posterior below which a round of
-            expectation–maximisation is the last.
+        on_round: called now and then where reliabilities are estimated, which takes seconds with
+            thousands of votes; may raise to end it.
 
     Raises:
         BadInput: no votes, a term without what it needs, or a prior without a mode.
@@ -140,60 +144,19 @@ def fit_crowd(features: Array, votes: Votes, terms: Terms, *, spread: float = 2.
     if not terms.ties:
         outcomes = halved(outcomes)
     with_ties = terms.ties and bool((votes.outcome == 1).any())
-    labelers = int(votes.labeler.max()) + 1
-    if not terms.reliability:
-        design = Design(features, votes.first, votes.second, extra,
-                        by_rows=_rows_are_fewer(features, len(votes.first)))
-        found = fit(design, outcomes, precision, with_ties)
-        value = _log_posterior(design, None, outcomes, found, precision, np.ones(labelers),
-                               votes.labeler, reliability_prior)
-        return _result(found, terms, width, np.ones(labelers), value, found.covariance)
-    return _expectation_maximisation(features, votes, terms, extra, outcomes, precision,
-                                     with_ties, labelers, reliability_prior, tolerance)
-
-
-def _expectation_maximisation(features: Array, votes: Votes, terms: Terms, extra: Array | None,
-                              outcomes: Array, precision: Array, with_ties: bool, labelers: int,
-                              prior: tuple[float, float], tolerance: float) -> CrowdFit:
-    straight = Design(features, votes.first, votes.second, extra)
-    flipped = replace(straight, first=votes.second, second=votes.first)  # habits do not turn
-    both = Design(features, np.concatenate([votes.first, votes.second]),
-                  np.concatenate([votes.second, votes.first]),
-                  None if extra is None else np.vstack([extra, extra]),
-                  by_rows=_rows_are_fewer(features, 2 * len(votes.first)))
-    a, b = prior
-    total = np.bincount(votes.labeler, votes.weight, labelers) + a + b - 2
-    share = np.full((len(votes.first), 3), a / (a + b))
-    found, reached, start = None, -np.inf, None
-    for _ in range(_ROUNDS):
-        # M: a weighted fit over both readings of every answer, and the mode of each η
-        found = fit(both, np.vstack([outcomes * share, outcomes * (1 - share)]), precision,
-                    with_ties, start)
-        start = found.coefficients, found.log_tie
-        by_reward = np.bincount(votes.labeler, (outcomes * share).sum(axis=1), labelers) + a - 1
-        reliability = np.where(total > 0, by_reward / np.maximum(total, 1e-12), a / (a + b))
-        value = _log_posterior(straight, flipped, outcomes, found, precision, reliability,
-                               votes.labeler, prior)
-        if value - reached < tolerance * max(1.0, abs(value)):
-            break
-        reached = value
-        # E: [M, 3] how likely each answer is to have been by the reward, for each side of a tie
-        eta = reliability[votes.labeler][:, None]
-        by = eta * probabilities(straight.differences(found.coefficients), found.log_tie)
-        against = (1 - eta) * probabilities(flipped.differences(found.coefficients),
-                                            found.log_tie)
-        share = by / np.maximum(by + against, 1e-300)
-    assert found is not None
-    inside = np.clip(reliability, 1e-9, 1 - 1e-9)  # a flat prior's mode may lie on the edge
-    covariance = mixture_covariance(Readings(straight, flipped, votes.labeler, inside, prior),
-                                    outcomes, found, precision)
-    return _result(found, terms, features.shape[1], reliability, value, covariance)
-
-
-def _rows_are_fewer(features: Array, comparisons: int) -> bool:
-    """Whether the comparisons' rows hold fewer numbers than a table of all responses by all."""
-    responses, columns = features.shape
-    return bool(comparisons * columns < responses**2)
+    design = Design(features, votes.first, votes.second, extra,
+                    by_rows=rows_are_fewer(features, len(votes.first)))
+    if terms.reliability:
+        mixture = Mixture(design, votes.labeler, outcomes, precision, reliability_prior, with_ties)
+        at, covariance = mixture.mode(on_round)
+        return _result(at.coefficients, at.log_tie, at.reliability, mixture.value(at), covariance,
+                       terms, width)
+    found = fit(design, outcomes, precision, with_ties)
+    value = (log_likelihood(design.differences(found.coefficients), outcomes, found.log_tie)
+             - float(precision @ found.coefficients**2) / 2
+             - (TIE_PRECISION * found.log_tie**2 / 2 if with_ties else 0.0))
+    return _result(found.coefficients, found.log_tie, np.ones(int(votes.labeler.max()) + 1), value,
+                   found.covariance, terms, width)
 
 
 def _habits(votes: Votes, terms: Terms, log_lengths: Array | None) -> Array | None:
@@ -208,31 +171,11 @@ def _habits(votes: Votes, terms: Terms, log_lengths: Array | None) -> Array | No
     return np.stack(columns, 1) if columns else None
 
 
-def _log_posterior(straight: Design, flipped: Design | None, outcomes: Array, found: Fit,
-                   precision: Array, reliability: Array, labeler: Array,
-                   prior: tuple[float, float]) -> float:
-    """log Σ_z P(z) P(answer | z), and the priors."""
-    likelihood = probabilities(straight.differences(found.coefficients), found.log_tie)
-    value = -float(precision @ found.coefficients**2) / 2
-    if np.isfinite(found.log_tie):
-        value -= TIE_PRECISION * found.log_tie**2 / 2
-    if flipped is not None:
-        eta = reliability[labeler][:, None]
-        likelihood = eta * likelihood + (1 - eta) * probabilities(
-            flipped.differences(found.coefficients), found.log_tie)
-        (a, b), tiny = prior, 1e-300
-        value += float(((a - 1) * np.log(np.maximum(reliability, tiny))
-                        + (b - 1) * np.log(np.maximum(1 - reliability, tiny))).sum())
-    used = outcomes > 0
-    return value + float((outcomes[used] * np.log(np.maximum(likelihood[used], 1e-300))).sum())
-
-
-def _result(found: Fit, terms: Terms, width: int, reliability: Array, value: float,
-            covariance: Array) -> CrowdFit:
+def _result(coefficients: Array, log_tie: float, reliability: Array, value: float,
+            covariance: Array, terms: Terms, width: int) -> CrowdFit:
     """`covariance`: of the coefficients, and of whatever else is estimated behind them."""
-    habits = list(zip(found.coefficients[width:], np.sqrt(np.diag(covariance))[width:],
-                      strict=False))
+    habits = list(zip(coefficients[width:], np.sqrt(np.diag(covariance))[width:], strict=False))
     side, side_error = habits.pop(0) if terms.side else (0.0, np.nan)
     length, length_error = habits.pop(0) if terms.length else (0.0, np.nan)
-    return CrowdFit(found.coefficients[:width], float(side), float(length), found.log_tie,
-                    reliability, value, float(side_error), float(length_error))
+    return CrowdFit(coefficients[:width], float(side), float(length), log_tie, reliability, value,
+                    float(side_error), float(length_error))

@@ -118,6 +118,12 @@ class Fit:
         return probabilities(mean / np.sqrt(1 + np.pi * variance / 8), self.log_tie)
 
 
+def rows_are_fewer(features: Array, comparisons: int) -> bool:
+    """Whether the comparisons' rows hold fewer numbers than a table of all responses by all."""
+    responses, columns = features.shape
+    return bool(comparisons * columns < responses**2)
+
+
 def probabilities(differences: Array, log_tie: float) -> Array:
     """[M, 3] of first, tie, second."""
     half = differences / 2
