@@ -163,6 +163,14 @@ def stop_job(store: Store, token: str | None, job_id: int) -> None:
         store.audit.record(me.id, "stop job", f"job {job_id}", kind=job.kind)
 
 
+def resume_job(store: Store, token: str | None, job_id: int) -> None:
+    """Queue a stopped or failed job again, to go on from its last checkpoint."""
+    me = require(store, token, "rounds")
+    with store.database.write():
+        job = store.jobs.resume(job_id)
+        store.audit.record(me.id, "resume job", f"job {job_id}", kind=job.kind)
+
+
 def sign_out(store: Store, token: str | None) -> None:
     """End the session; anybody may end their own."""
     me = store.people.of_session(token) if token else None

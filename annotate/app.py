@@ -76,7 +76,9 @@ def main() -> None:
     if labeler is None:
         _signed_out()
     else:
-        st.navigation(_pages(labeler), position="top").run()
+        shown = st.navigation(_pages(labeler), position="top")
+        st.set_page_config(page_title=f"{shown.title} · prefloop")
+        shown.run()
 
 
 main()

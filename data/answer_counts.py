@@ -28,6 +28,12 @@ class AnswerCounts:
             "SELECT labeler_id, answers - decisions AS n FROM answer_counts "
             "WHERE round_id = ? AND answers <> decisions ORDER BY labeler_id", [round_id])}
 
+    def imported(self) -> int:
+        """How many standing answers belong to no round: they came from files."""
+        return int(self._database.value(
+            "SELECT coalesce(sum(answers - decisions), 0) FROM answer_counts "
+            "WHERE round_id = 0"))
+
     def with_repeats(self, round_id: int) -> bool:
         """Whether answers to hidden repeats are among those of `by_labeler`."""
         return bool(self._database.value(

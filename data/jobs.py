@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.database import Database, now
-from data.errors import NotFound
+from data.errors import BadInput, NotFound
 from data.plain_json import finite, to_json
 from data.records import Job
 
@@ -107,6 +107,22 @@ class Jobs:
         attempts = {} if died else {"attempts": 0}
         self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0,
                   **attempts)
+
+    def resume(self, job_id: int) -> Job:
+        """Queue a stopped or failed job again, to go on from its last checkpoint; one that is
+        queued or runs is left as it is.
+
+        Raises:
+            NotFound: there is no such job.
+            BadInput: it is done.
+        """
+        with self._database.write():
+            job = self.get(job_id)
+            if job.status == "done":
+                raise BadInput(f"job {job.id} is done")
+            if job.status in ("failed", "stopped"):
+                self.requeue(job.id, "goes on from its last checkpoint")
+            return self.get(job_id)
 
     def request_stop(self, job_id: int) -> None:
         """Ask a running job to stop at its next step; a queued one is stopped at once."""

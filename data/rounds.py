@@ -47,6 +47,22 @@ class Rounds:
             "SELECT * FROM rounds WHERE closed_at IS NULL ORDER BY number DESC LIMIT 1")
         return None if row is None else _round(row)
 
+    def stage_now(self, round_: Round) -> str:
+        """What is happening to a round: a stage that is over, or that nothing works on, is not.
+
+        `stopped`: the sampling of its responses ended before they were all written.
+        """
+        if round_.stage in ("labeling", "done"):
+            return round_.stage
+        jobs = self._database.rows("SELECT kind, status FROM jobs WHERE round_id = ?",
+                                   [round_.id])
+        if round_.stage == "sampling":
+            ended = any(j["kind"] == "sample" and j["status"] in ("stopped", "failed")
+                        for j in jobs)
+            return "stopped" if ended else "sampling"
+        works = any(j["status"] in ("queued", "running") for j in jobs)
+        return round_.stage if works else "labeling"
+
     def set_stage(self, round_id: int, stage: str) -> None:
         """Say how far a round is."""
         if stage not in STAGES:

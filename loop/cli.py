@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +162,7 @@ def _settings(arguments: Sequence[str]) -> Settings:
     from loop.settings import Settings, read_settings
 
     workspace = "runs/default"
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if flag == "--workspace":
             workspace = following
         elif flag.startswith("--workspace="):

@@ -21,6 +21,7 @@ def status_of(store: Store) -> dict[str, Any]:
     jobs = store.jobs.all()
     return {
         "prompts": {split: store.prompts.count(split) for split in ("train", "held_out")},
+        "imported": store.comparisons.imported(),
         "rounds": [_round(store, each) for each in store.rounds.all()],
         "jobs": [_job(job) for job in jobs],
         "policies": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
@@ -54,13 +55,35 @@ def next_step(store: Store, jobs: list[Job]) -> str:
         return "bring prompts in: `prefloop import FILE`"
     current = store.rounds.current()
     if current is None:
-        return "sample the first round: `prefloop sample`"
+        return _next_of_imports(store) or "sample the first round: `prefloop sample`"
     return _next_of_round(store, current)
+
+
+def _next_of_imports(store: Store) -> str:
+    """What imported answers are good for before there is any round; empty: nothing."""
+    from data.reward_reports import verdict
+
+    if not (imported := store.comparisons.imported()):
+        return ""
+    models = store.versions.reward_models()
+    if not models:
+        return (f"train on the {imported:,} imported answers: `prefloop train-reward`; or sample "
+                "the first round: `prefloop sample`")
+    if any(v.reward_model_id == models[-1].id for v in store.versions.policies()) \
+            or not verdict(store, models[-1]).offered:
+        return ""
+    return (f"improve the policy against {models[-1].name}: `prefloop ppo`; or sample the first "
+            "round: `prefloop sample`")
 
 
 def _next_of_round(store: Store, current: Round) -> str:
     from data.reward_reports import verdict  # and with it the store, which help texts do not need
 
+    if store.rounds.stage_now(current) == "stopped":
+        sampling = next(job.id for job in store.jobs.all()
+                        if job.kind == "sample" and job.round_id == current.id)
+        return (f"not all responses of round {current.number} are written: go on with "
+                f"`prefloop sample --resume {sampling}`")
     given, wanted = store.tasks.progress(current.id)
     if given < wanted:
         return (f"{wanted - given} labels to go in round {current.number}: rank in the browser "
@@ -80,6 +103,8 @@ def print_status(document: dict[str, Any]) -> None:
     """The document as tables."""
     prompts = document["prompts"]
     print(f"{prompts['train']} prompts to train on, {prompts['held_out']} held out")
+    if document["imported"]:
+        print(f"{document['imported']:,} imported answers")
     print_table("Rounds", ["round", "stage", "policy", "reference", "labels"],
                 [[r["round"], r["stage"], r["policy"], r["reference"],
                   f"{r['labels_given']} of {r['labels_wanted']}"] for r in document["rounds"]])
@@ -99,7 +124,7 @@ def print_status(document: dict[str, Any]) -> None:
 
 def _round(store: Store, each: Round) -> dict[str, Any]:
     given, wanted = store.tasks.progress(each.id)
-    return {"round": each.number, "id": each.id, "stage": each.stage,
+    return {"round": each.number, "id": each.id, "stage": store.rounds.stage_now(each),
             "policy": store.versions.policy(each.policy_version_id).name,
             "reference": store.versions.policy(each.reference_id).name,
             "labels_given": given, "labels_wanted": wanted,

@@ -59,6 +59,7 @@ ACTIONS: dict[str, tuple[str, Act]] = {
         s, t, SessionRules(lifetime_days=365), ["example.org"])),
     "start_job": ("rounds", lambda s, t: actions.start_job(s, t, "ppo", {})),
     "stop_job": ("rounds", lambda s, t: actions.stop_job(s, t, 1)),
+    "resume_job": ("rounds", lambda s, t: actions.resume_job(s, t, 1)),
     "sign_out_everywhere": ("answer", actions.sign_out_everywhere),
 }
 #: These are their own record, so the audit log does not repeat them.

@@ -24,6 +24,7 @@ def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer
     lead, one = newcomer("lead")
     page, questions = one.page, server.store.questions
     open_page(page, "Settings")
+    expect(page).to_have_title("Settings · prefloop")
     page.get_by_text("Which is better", exact=True).click()
     page.get_by_text("Each response gets a score").click()
     page.get_by_role("textbox", name="Flags").fill("unsafe\ntoo long")

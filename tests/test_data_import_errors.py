@@ -33,7 +33,7 @@ GOOD = json.dumps({"prompt": "Fine?"})
     ("a.jsonl", f"{GOOD}\n[1, 2]\n".encode(), "line 2: wanted an object"),
     ("a.jsonl", f'{GOOD}\n{{"text": "x"}}\n'.encode(), "line 2: prompt: missing; .* text"),
     ("a.jsonl", f'{GOOD}\n{{"prompt": 7}}\n'.encode(), "line 2: prompt: wanted text"),
-    ("a.jsonl", f'{GOOD}\n{{"prompt": ""}}\n'.encode(), r"line 2: prompt\[1\].content"),
+    ("a.jsonl", f'{GOOD}\n{{"prompt": ""}}\n'.encode(), r"line 2: prompt: is empty"),
     ("a.jsonl", f'{GOOD}\n{{"prompt": "x", "tags": [1]}}\n'.encode(), "line 2: tags"),
     ("a.jsonl", f'{GOOD}\n{{"prompt": "\\ud800"}}\n'.encode(), "line 2: .*surrogate"),
     ("a.jsonl", f'{GOOD}\n{{"prompt": "a\\u0000b"}}\n'.encode(), "line 2: .*NUL"),

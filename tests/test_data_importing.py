@@ -190,3 +190,29 @@ def test_other_formats_are_refused_with_their_fields(store: Store, path: Path) -
         pytest.skip("the shared data are not here")
     with pytest.raises(BadInput, match=r"line 1: the fields are .*wanted prompt or messages"):
         import_file(store, path)
+
+
+def test_by_how_much_is_taken_from_the_row_and_never_guessed(store: Store, tmp_path: Path) -> None:
+    pair = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    rows = [{**pair, "prompt": f"Why {n}?", "strength": said}
+            for n, said in enumerate((1, "2", None, "4.0", ""))]
+    assert import_preferences(store, lines(tmp_path / "p.jsonl", *rows)).added == 5
+    assert [p.strength for p in store.comparisons.preferences()] == [1, 2, 3, 4, 3]
+    for wrong in (9, 0, "very", 2.5, True):
+        with pytest.raises(BadInput, match=r"line 1: strength: .* none of 1"):
+            import_preferences(store, lines(tmp_path / "q.jsonl", {**pair, "strength": wrong}))
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ({"prompt": "", "chosen": "a", "rejected": "b"}, "prompt: is empty"),
+    ({"prompt": None, "chosen": "a", "rejected": "b"}, "prompt: "),
+    ({"prompt": "Why?", "chosen": None, "rejected": "b"}, "chosen: is null"),
+    ({"prompt": "a\0b", "chosen": "a", "rejected": "b"}, "prompt: holds a NUL"),
+    ({"Prompt": "Why?", "Tags": ""}, "write Prompt in small letters"),
+    ({"prompt;tags": "Why?"}, "separated by ';'")])
+def test_what_is_wrong_is_said_of_what_stands_in_the_file(
+        store: Store, tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        import_file(store, lines(tmp_path / "p.jsonl", row))
+    assert f"line 1: {said}" in str(error.value) or said in str(error.value)
+    assert "[1]" not in str(error.value)

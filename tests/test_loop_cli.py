@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from data.progress import Progress
-from data.records import NewResponse
 from data.store import Store
 from loop import cli
 from loop.cli import COMMANDS, command_named
@@ -124,24 +123,23 @@ def test_a_reader_that_goes_away_is_no_error(workspace: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_status_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def next_step() -> str:
-        assert cli.run(["status", "--workspace", str(workspace), "--json"]) == 0
-        return str(json.loads(capsys.readouterr().out)["next"])
-
-    assert "prefloop sample" in next_step()
-    store = Store.of_workspace(workspace)
-    current = store.rounds.open(1, 1)
-    prompt = store.prompts.all()[0]
-    pair = store.responses.add(NewResponse(prompt.id, text, 1, current.id, sample_index=i)
-                               for i, text in enumerate(("yes", "no")))
-    store.tasks.add(prompt.id, pair, round_id=current.id)
-    assert "1 labels to go in round 0" in next_step()
-    store.jobs.add("ppo")
-    assert "prefloop up" in next_step()
-    assert cli.run(["status", "--workspace", str(workspace)]) == 0
-    shown = capsys.readouterr().out
-    assert "0 of 1" in shown and "queued" in shown and "Next:" in shown
+@pytest.mark.parametrize(("arguments", "said"), [
+    ([], "there is no reward model yet"),
+    (["--policy", "nope"], "no policy version 'nope'"),
+    (["--reward-model", "nope"], "no reward model 'nope'")])
+def test_a_stage_runs_without_flags_and_a_wrong_name_is_said_before_a_job(
+        arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["init"]) == 0
+    for name in ("ppo", "best-of-n"):
+        assert cli.run([name, *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert cli.run(["eval-reward"]) == 2
+    assert "there is no reward model yet" in capsys.readouterr().err
+    assert cli.run(["sample", "--policy", "nope"]) == 2
+    assert not Store.of_workspace(tmp_path / "runs" / "default").jobs.all()
+    assert cli.run(["train-reward"]) == 1, "it runs, and finds nothing to learn from"
 
 
 def test_people_are_added_listed_linked_and_disabled(
@@ -195,6 +193,13 @@ def test_import_and_export_go_through_the_files(workspace: Path, tmp_path: Path,
     out = tmp_path / "out.csv"
     assert cli.run(["export", str(out), *at]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 1 and out.is_file()
+    before = out.read_bytes()
+    out.write_bytes(before + b"mine")
+    assert cli.run(["export", str(out), *at]) == 2
+    assert "--overwrite" in capsys.readouterr().err and out.read_bytes() == before + b"mine"
+    assert cli.run(["export", str(out), "--overwrite", *at]) == 0
+    capsys.readouterr()
+    assert out.read_bytes() == before
     file.write_text('{"prompt": "a"}\n{"prompt": \n')
     assert cli.run(["import", str(file), *at]) == 2
     assert "line 2" in capsys.readouterr().err
@@ -242,6 +247,9 @@ def test_eval_reward_wants_a_file_that_is_there(workspace: Path,
     at = ["--workspace", str(workspace), "--json"]
     assert cli.run(["eval-reward", "--data", "none.jsonl", *at]) == 2
     (workspace.parent / "some.jsonl").write_text("{}")
+    store = Store.of_workspace(workspace)
+    store.versions.add_reward_model(name="reward-1", base=store.versions.policies()[0].base,
+                                    path="p", metrics={}, comparisons={})
     assert cli.run(["eval-reward", "--data", "some.jsonl", *at]) == 0
     assert json.loads(capsys.readouterr().out)["data"] == str(workspace.parent / "some.jsonl")
 

@@ -48,6 +48,9 @@ main()
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     make_workspace(tmp_path / "w", Plan(starter_prompts=False))
+    store = Store.of_workspace(tmp_path / "w")
+    store.versions.add_reward_model(name="reward-1", base=store.versions.policies()[0].base,
+                                    path="nowhere", comparisons={})
     return tmp_path / "w"
 
 
@@ -85,12 +88,12 @@ def test_without_a_worker_the_command_runs_its_job(
 def test_a_failing_job_is_its_error_line_and_1(
         workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     def handler(context: JobContext) -> dict[str, Any]:
-        raise PrefloopError("there is no reward model yet")
+        raise PrefloopError("the handler gave up")
 
     stages(handler)
     assert ppo(workspace) == 1
     shown = capsys.readouterr()
-    assert shown.out == "" and "prefloop: there is no reward model yet\n" in shown.err
+    assert shown.out == "" and "prefloop: the handler gave up\n" in shown.err
 
 
 def test_bad_config_is_2_and_queues_nothing(

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from annotate.engineers.reward_figures import accuracy_card
 from annotate.figures import (
     estimate_of,
     facts_html,
@@ -17,6 +18,7 @@ from annotate.figures import (
     table_html,
     title_of,
 )
+from data.measures.statistics import Estimate
 
 #: What to watch first in each kind of job; the rest is folded away.
 MAIN_CURVES: Mapping[str, Sequence[str]] = {
@@ -90,11 +92,16 @@ def result(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         estimate = estimate_of(value)
         if estimate is not None:
-            shown = share(estimate) if is_share(name, estimate) else number(estimate)
-            cards.append((title_of(name), *shown))
+            cards.append((title_of(name), *_shown(name, estimate)))
         elif isinstance(value, bool | int | float | str):
             rows.append((title_of(name), value if isinstance(value, str) else plain(value)))
     if cards:
         st.html(facts_html(cards))
     if rows:
         st.html(table_html(("Result", ""), rows))
+
+
+def _shown(name: str, estimate: Estimate) -> tuple[str, str]:
+    if "accuracy" in name:
+        return accuracy_card(estimate)
+    return share(estimate) if is_share(name, estimate) else number(estimate)

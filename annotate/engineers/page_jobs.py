@@ -100,6 +100,11 @@ def _job(job: Job) -> None:
             left = "" if job.seconds_left is None else f" · {duration(job.seconds_left)} left"
             st.progress(min(max(job.progress, 0.0), 1.0))
             st.text(f"{job.progress:.0%}{left}{' · ' if job.message else ''}{job.message}")
+        elif job.status != "done":
+            stop.button("Go on", key=f"resume-{job.id}", on_click=_resume, args=(job.id,),
+                        help="From its last checkpoint, with the configuration it was started "
+                             "with.", width="stretch")
+            st.text(f"{job.status.capitalize()} at {job.progress:.0%}")
         if job.error:
             st.html(f'<div class="pf-status pf-bad">{html.escape(job.error)}</div>')
         if job.result:
@@ -163,3 +168,10 @@ def _stop(job_id: int) -> None:
         actions.stop_job(store(), token(), job_id)
     except PrefloopError as error:
         st.session_state["jobs-error"] = f"NOT stopped: {error}"
+
+
+def _resume(job_id: int) -> None:
+    try:
+        actions.resume_job(store(), token(), job_id)
+    except PrefloopError as error:
+        st.session_state["jobs-error"] = f"NOT queued again: {error}"

@@ -8,16 +8,15 @@ from typing import Any
 
 import streamlit as st
 
+from annotate.engineers.reward_figures import accuracy_words
 from annotate.figures import (
     NOTHING,
     Linked,
     cell_html,
     estimate_of,
     facts_html,
-    is_share,
     moment,
     name_of,
-    number,
     share,
     table_html,
 )
@@ -29,7 +28,8 @@ from data.reward_reports import judge, latest_report
 from data.store import Store
 
 REFRESH_SECONDS = 10
-_STAGES = {"sampling": "writing responses", "labeling": "labeling",
+_STAGES = {"sampling": "writing responses", "stopped": "not all responses are written",
+           "labeling": "labeling",
            "training": "training the reward model", "improving": "improving the policy",
            "done": "done"}
 
@@ -67,7 +67,8 @@ def _round(turn: Round) -> None:
     given, wanted = store().tasks.progress(turn.id)
     path = str(store().database.path)
     win = _win_rate(store(), path, turn.id, store().comparisons.latest(turn.id))
-    st.markdown(f"**Round {turn.number}** :gray-badge[{_STAGES.get(turn.stage, turn.stage)}]")
+    stage = store().rounds.stage_now(turn)
+    st.markdown(f"**Round {turn.number}** :gray-badge[{_STAGES.get(stage, stage)}]")
     facts = [("Policy", policy.name, f"{policy.method}, opened {moment(turn.created_at)}"),
              ("Labels", f"{given:,} of {wanted:,}",
               f"{100 * given / wanted:.0f} %" if wanted else "no pairs yet")]
@@ -137,8 +138,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     for name in ("held_out_accuracy", "accuracy"):
         estimate = estimate_of(metrics.get(name))
         if estimate is not None:
-            value, more = share(estimate) if is_share(name, estimate) else number(estimate)
-            return f"{value} ({more})"
+            return accuracy_words(estimate)
     return NOTHING
 
 

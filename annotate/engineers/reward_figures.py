@@ -65,10 +65,11 @@ def gain_words(estimate: Estimate | None) -> str:
 def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The figures that come first, as cards: name, value, what belongs under it."""
     accuracy = estimate_of(metrics.get("held_out_accuracy"))
-    yield ("Held-out accuracy", *_share(accuracy))
+    yield ("Held-out accuracy", *accuracy_card(accuracy))
     drift = metrics.get("drift")
     if drift:
-        yield (f"On {drift['policy']}'s samples alone", *_share(estimate_of(drift["accuracy"])))
+        yield (f"On {drift['policy']}'s samples alone",
+               *accuracy_card(estimate_of(drift["accuracy"])))
     value, more = number(estimate_of(metrics.get("cross_entropy")))
     yield "Cross-entropy, nats", value, f"{more}; knowing nothing is 0.693"
     yield ("Calibration error", *_calibration(metrics))
@@ -237,7 +238,8 @@ def _plain_estimate(values: Any) -> str:
     return NOTHING if estimate is None else str(estimate)
 
 
-def _share(estimate: Estimate | None) -> tuple[str, str]:
+def accuracy_card(estimate: Estimate | None) -> tuple[str, str]:
+    """An accuracy's value and what belongs under it, or that there are too few pairs for one."""
     if estimate is None:
         return NOTHING, "no held-out pair decided yet"
     if estimate.n < FEW:

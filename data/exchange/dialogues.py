@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data.errors import BadInput
@@ -19,6 +19,8 @@ _TURN = re.compile(r"\n\n(Human|Assistant):")
 #: Why a row that we exported with `set_aside` does not count elsewhere either.
 SET_ASIDE = "an answer that was set aside"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
+#: Most files say which answer is better, and not by how much.
+STRENGTH = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Pair:
     messages: list[Message]
     chosen: str
     rejected: str
+    strength: int = STRENGTH
 
 
 class Unusable(Exception):
@@ -39,7 +42,8 @@ def prompt_from(values: Mapping[str, Any]) -> list[Message]:
     if values.get("messages") is not None:
         return check_messages(_unpacked(values["messages"]))
     if values.get("prompt") is None:
-        raise BadInput(f"prompt: missing; the fields are {', '.join(values) or 'none'}")
+        raise BadInput("prompt: is null" if "prompt" in values else
+                       f"prompt: missing; the fields are {', '.join(values) or 'none'}")
     prompt = _unpacked(values["prompt"])
     if isinstance(prompt, list):
         return _named("prompt", prompt)
@@ -50,7 +54,9 @@ def prompt_from(values: Mapping[str, Any]) -> list[Message]:
         if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
             turns.pop()  # "\n\nAssistant:" only asks for the answer
         return _named("prompt", turns)
-    return _named("prompt", [{"role": "user", "content": prompt}])
+    if not prompt.strip():
+        raise BadInput("prompt: is empty")
+    return _named("prompt", [{"role": "user", "content": checked_text("prompt", prompt)}])
 
 
 def is_set_aside(values: Mapping[str, Any]) -> bool:
@@ -74,7 +80,7 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
     """The preference of a row, in any of the forms that `data.exchange.importing` describes.
 
     Raises:
-        BadInput: a field is missing or of the wrong shape.
+        BadInput: a field is missing or of the wrong shape, or `strength` is there and none of ours.
         Unusable: the answers are the same, one is empty, or their prompts differ; or it was set
             aside where we exported it.
     """
@@ -83,7 +89,8 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
     chosen, rejected = (_unpacked(values.get(name)) for name in ("chosen", "rejected"))
     for name, value in (("chosen", chosen), ("rejected", rejected)):
         if value is None:
-            raise BadInput(f"{name}: missing; the fields are {', '.join(values)}")
+            raise BadInput(f"{name}: is null" if name in values else
+                           f"{name}: missing; the fields are {', '.join(values)}")
     if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
         if not _is_transcript(chosen) or not _is_transcript(rejected):
             raise BadInput("prompt: missing, and chosen and rejected are no transcripts that "
@@ -96,7 +103,19 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
     else:
         raise BadInput("chosen, rejected: wanted two texts or two lists of messages, found "
                        f"{type(chosen).__name__} and {type(rejected).__name__}")
-    return _usable(pair)
+    return replace(_usable(pair), strength=_strength_from(values))
+
+
+def _strength_from(values: Mapping[str, Any]) -> int:
+    """By how much, where the row says it as our own exports do."""
+    said = values.get("strength")
+    if said in (None, ""):
+        return STRENGTH
+    found = str(said).removesuffix(".0")
+    if found not in ("1", "2", "3", "4"):
+        raise BadInput(f"strength: {said!r} is none of 1 (negligibly better) to 4 (significantly "
+                       "better); take the field out to import the pair as \"better\"")
+    return int(found)
 
 
 def transcript(text: str, field: str) -> list[Message]:
@@ -144,7 +163,7 @@ def _usable(pair: Pair) -> Pair:
         raise Unusable("an answer is empty")
     if texts[0] == texts[1]:
         raise Unusable("chosen and rejected are the same")
-    return Pair(pair.messages, *texts)
+    return replace(pair, chosen=texts[0], rejected=texts[1])
 
 
 def _is_transcript(text: str) -> bool:

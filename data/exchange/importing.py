@@ -19,7 +19,7 @@ already, from any file, is a duplicate; an annotator's changed answer becomes a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -85,7 +85,16 @@ def sniff(path: Path, format: str | None = None) -> str:
         return "prompts"
     raise row.error(f"the fields are {', '.join(row.values) or 'none'}; wanted prompt or messages "
                     "(to import prompts), chosen and rejected (to import preferences), or an "
-                    "export of Label Studio, Argilla or OpenAssistant")
+                    "export of Label Studio, Argilla or OpenAssistant" + _hint(row.values))
+
+
+def _hint(fields: Collection[str]) -> str:
+    """What may be wrong with fields of which none is known."""
+    if len(fields) == 1 and (mark := next((m for m in ";\t|" if m in next(iter(fields))), "")):
+        return f"; the columns seem to be separated by {mark!r}: save the file with commas"
+    small = [name for name in fields if name != name.lower()
+             and name.lower() in ("prompt", "messages", "chosen", "rejected")]
+    return f"; write {', '.join(small)} in small letters" if small else ""
 
 
 def import_file(store: Store, path: Path, format: str | None = None, *, tool: str | None = None,
@@ -228,7 +237,7 @@ def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:
 def _preferences(rows: Iterator[Row]) -> Found:
     for row, found in _pairs(rows):
         yield row, (found if isinstance(found, LeftOut) else Judgement(
-            found.messages, (found.chosen, found.rejected), ((0,), (1,))))
+            found.messages, (found.chosen, found.rejected), ((0,), (1,)), found.strength))
 
 
 def _each(rows: Iterator[Row],

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
 from data.errors import BadInput
-from data.exchange.dialogues import Unusable
+from data.exchange.dialogues import STRENGTH, Unusable
 from data.plain_json import to_json
 from data.prompts import check_messages, checked_text, fingerprint
 from data.questions import SCORES
 from data.records import Message, Verdict
 
-#: Most files say which answer is better, and not by how much.
-STRENGTH = 3
 #: A ranking gives a training pair for every two responses.
 MOST_RESPONSES = 50
 _LONGEST_NAME = 500

@@ -11,9 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import SET_ASIDE, from_cell, is_set_aside, prompt_from
+from data.exchange.dialogues import (
+    SET_ASIDE,
+    STRENGTH,
+    from_cell,
+    is_set_aside,
+    prompt_from,
+)
 from data.exchange.foreign_fields import as_number
-from data.exchange.judgements import STRENGTH, Judgement, LeftOut
+from data.exchange.judgements import Judgement, LeftOut
 from data.plain_json import to_json
 from data.records import KINDS_OF_LABELER, Verdict
 

@@ -63,7 +63,7 @@ class Export(Common):
 
     file: Positional[Path]
     """Where to; .jsonl, .csv or .parquet; for Label Studio .json, for Argilla .json or .jsonl, for
-    OpenAssistant .jsonl."""
+    OpenAssistant .jsonl. It must not exist unless --overwrite is given."""
 
     what: Literal["auto", "comparisons", "preferences", "responses", "demonstrations"] = "auto"
     """What to export; preferences and demonstrations are what TRL's reward and SFT trainers take as
@@ -73,10 +73,14 @@ class Export(Common):
                     "oasst"] = "auto"
     """File format, told by the file's suffix if auto; or the tool that the file is for."""
 
+    overwrite: Switch = False
+    """Replace the file if it is there."""
+
     def run(self) -> None:
         """Write the file whole, or not at all."""
         from data.exchange.exporting import TOOLS, export
 
+        _refuse_existing(self.file, self.overwrite)
         what = self.what
         if what == "auto":
             what = "comparisons" if self.format in TOOLS else "preferences"
@@ -134,8 +138,7 @@ class Backup(Common):
     def run(self) -> None:
         """Write the copy beside its place, then move it there."""
         store = self.store()
-        if self.file.is_dir() or (self.file.exists() and not self.overwrite):
-            raise BadInput(f"{self.file} is there already: give another name, or --overwrite")
+        _refuse_existing(self.file, self.overwrite)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         store.database.backup(self.file)
         self.file.chmod(0o600)  # it holds what the workspace's own database holds
@@ -191,3 +194,9 @@ def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _refuse_existing(file: Path, overwrite: bool) -> None:
+    """What is there is replaced only by who says so. Raises BadInput."""
+    if file.is_dir() or (file.exists() and not overwrite):
+        raise BadInput(f"{file} is there already: give another name, or --overwrite")

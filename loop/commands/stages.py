@@ -93,6 +93,14 @@ class StageCommand(Common):
 
     def check(self, store: Store) -> None:
         """Refuse before anything is queued what the job would refuse when it starts."""
+        from loop.models import Versions
+
+        named = vars(self.options) if hasattr(self, "options") else {}
+        versions = Versions(store, self.workspace, read_settings(self.workspace).models)
+        if "policy" in named:
+            versions.policy(named["policy"])
+        if "reward_model" in named:
+            versions.reward_model(named["reward_model"])
 
     def _again(self, store: Store) -> Job:
         assert self.resume is not None
@@ -100,11 +108,10 @@ class StageCommand(Common):
         if job.kind != self.kind:
             raise BadInput(f"--resume: job {job.id} is of kind {job.kind}: "
                            f"use `prefloop {job.kind} --resume {job.id}`")
-        if job.status == "done":
-            raise BadInput(f"--resume: job {job.id} is done")
-        if job.status in ("failed", "stopped"):
-            store.jobs.requeue(job.id, "goes on from its last checkpoint")
-        return store.jobs.get(job.id)
+        try:
+            return store.jobs.resume(job.id)
+        except BadInput as error:
+            raise BadInput(f"--resume: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -180,6 +187,7 @@ class ImproveCommand(StageCommand):
         """The gate: a reward model that does not beat its baselines has to be forced."""
         from loop.stages.gate import check_named
 
+        super().check(store)
         if said := check_named(store, self.options.reward_model, self.options.force):
             note(said)
 
