@@ -177,7 +177,7 @@ class _Cards(Groups):
         led = [self.tasks("SELECT id FROM tasks WHERE round_id = :id", thing),
                self.rewards("SELECT id FROM reward_models WHERE round_id = :id", thing),
                self.policies("SELECT id FROM policy_versions WHERE round_id = :id", thing)]
-        return f"Round {turn.number}", [("Stage", turn.stage)], came, led
+        return f"Round {turn.number}", [("Stage", self._store.rounds.stage_now(turn))], came, led
 
 
 _CARDS: dict[str, Callable[[_Cards, int], _Parts]] = {

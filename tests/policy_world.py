@@ -13,6 +13,7 @@ from backbone.model import Backbone
 from backbone.storage import save_adapter
 from backbone.text import prompt_ids
 from data.records import Message
+from data.store import Store
 from policy.roles import POLICY, Roles, load_policy, load_value
 from policy.rollout import PromptItem
 
@@ -90,3 +91,15 @@ def policy_weights(of: Roles) -> dict[str, torch.Tensor]:
     """A copy of everything that PPO trains."""
     return {**{f"policy/{k}": v.clone() for k, v in of.policy.adapter_state(POLICY).items()},
             **{f"value/{i}": p.detach().clone() for i, p in enumerate(of.value_parameters)}}
+
+
+def filled(path: Path, prompts: int) -> Store:
+    """A store of prompts, every third held out, with the reference and a policy that came of it."""
+    found = Store(path)
+    for number in range(prompts):
+        words = f"tell me about the cat {'one ' * number}"
+        found.prompts.add([Message(role="user", content=words)], "test",
+                          split="held_out" if number % 3 == 0 else "train")
+    base = found.versions.add_policy(name="base", base="tiny", method="base")
+    found.versions.add_policy(name="ppo-1", base="tiny", method="ppo", parent_id=base.id)
+    return found

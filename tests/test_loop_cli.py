@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from command_world import workspace
 
 from data.progress import Progress
 from data.store import Store
@@ -28,12 +29,7 @@ def prefloop(*arguments: str, **options: object) -> subprocess.CompletedProcess[
                           text=True, timeout=60, **options)  # type: ignore[call-overload]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    folder = tmp_path / "ws"
-    assert cli.run(["init", "--workspace", str(folder)]) == 0
-    capsys.readouterr()
-    return folder
+assert workspace  # a fixture
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:

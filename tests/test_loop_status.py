@@ -6,20 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from command_world import workspace
 
 from data.errors import BadInput
+from data.lineage import card
 from data.records import NewResponse
 from data.store import Store
 from loop import cli
 from loop.status import next_step
 
-
-@pytest.fixture
-def workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    folder = tmp_path / "ws"
-    assert cli.run(["init", "--workspace", str(folder)]) == 0
-    capsys.readouterr()
-    return folder
+assert workspace  # a fixture
 
 
 def test_status_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,5 +79,6 @@ def test_a_stage_that_is_over_is_not_said_to_go_on(workspace: Path) -> None:
         assert store.rounds.stage_now(store.rounds.get(turn.id)) == stage
         store.jobs.finish(job.id, {})
         assert store.rounds.stage_now(store.rounds.get(turn.id)) == "labeling"
+        assert ("Stage", "labeling") in card(store, "round", turn.id, viewer=1).facts
         with pytest.raises(BadInput, match=f"job {job.id} is done"):
             store.jobs.resume(job.id)

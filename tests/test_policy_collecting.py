@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from models import one_thread, tiny_backbone  # noqa: F401
-from policy_world import randomise
+from policy_world import filled, randomise
 
 from backbone.model import Backbone
 from data.errors import BadInput
@@ -23,14 +23,7 @@ CONFIG = SampleConfig(responses=3, prompts=12, evaluate_share=0.25, wanted=2, ma
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    found = Store(tmp_path / DATABASE_NAME)
-    for number in range(24):
-        words = f"tell me about the cat {'one ' * number}"
-        found.prompts.add([Message(role="user", content=words)], "test",
-                          split="held_out" if number % 3 == 0 else "train")
-    base = found.versions.add_policy(name="base", base="tiny", method="base")
-    found.versions.add_policy(name="ppo-1", base="tiny", method="ppo", parent_id=base.id)
-    return found
+    return filled(tmp_path / DATABASE_NAME, 24)
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from completion_process import Running, running
 from models import one_thread
+from policy_world import filled
 from processes import free_port
 from served_world import BASE, TRAINED, backbone, config, folder, server, shared, versions
 
 from backbone.model import Backbone
 from data.errors import PrefloopError
 from data.progress import Silent
-from data.records import Message, Round
+from data.records import Round
 from data.store import Store
 from policy import endpoint as endpoint_module
 from policy.collecting import Collected, collect, plan_round
@@ -23,18 +24,7 @@ assert backbone and folder and one_thread and server and shared  # fixtures
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return filled(tmp_path / "prefloop.db")
-
-
-def filled(path: Path) -> Store:
-    found = Store(path)
-    for number in range(12):
-        words = f"tell me about the cat {'one ' * number}"
-        found.prompts.add([Message(role="user", content=words)], "test",
-                          split="held_out" if number % 3 == 0 else "train")
-    base = found.versions.add_policy(name="base", base="tiny", method="base")
-    found.versions.add_policy(name="ppo-1", base="tiny", method="ppo", parent_id=base.id)
-    return found
+    return filled(tmp_path / "prefloop.db", 12)
 
 
 def collected(store: Store, server: Running, backbone: Backbone, folder: Path,
@@ -65,7 +55,7 @@ def test_a_server_that_dies_loses_and_doubles_nothing(
     with running(folder / "tiny", port=port) as server:
         collected(store, server, backbone, folder, round_)
         assert len(server.call("/seen")["asked"]) == 16 - len(part)
-        fresh = filled(tmp_path / "fresh.db")
+        fresh = filled(tmp_path / "fresh.db", 12)
         whole = fresh.rounds.open(TRAINED, BASE)
         collected(fresh, server, backbone, folder, whole)
     assert len(rows(store, round_)) == 16 and set(part) <= set(rows(store, round_))
