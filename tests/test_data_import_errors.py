@@ -105,6 +105,12 @@ def test_a_missing_file_and_a_folder_give_one_line(store: Store, tmp_path: Path)
         sniff(tmp_path / "folder.csv")
 
 
+def test_wrong_names_are_looked_for_in_the_line_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\nquestion,answer\nWhy?,So.\n")
+    with pytest.raises(BadInput, match=r"a\.csv, line 2: the fields are question, answer"):
+        sniff(tmp_path / "a.csv")
+
+
 def test_a_failure_while_storing_leaves_nothing(store: Store, tmp_path: Path) -> None:
     store.database.connection.conn.execute(
         "CREATE TRIGGER broken AFTER INSERT ON preferences WHEN NEW.id = 2 "

@@ -79,9 +79,10 @@ def test_a_json_list_and_json_lines_named_json(store: Store, tmp_path: Path) -> 
 
 def test_duplicates_are_counted_not_stored(store: Store, tmp_path: Path) -> None:
     path = lines(tmp_path / "p.jsonl", {"prompt": "One?"}, {"prompt": " One?  "}, {"prompt": "2"})
-    assert import_prompts(store, path) == ImportReport("prompts", 2, 1)
-    assert import_prompts(store, path) == ImportReport("prompts", 0, 3)
-    assert "there already" in str(import_prompts(store, path))
+    assert import_prompts(store, path) == ImportReport("prompts", 2, 0, repeats=1)
+    again = import_prompts(store, path)
+    assert again == ImportReport("prompts", 0, 2, repeats=1)
+    assert str(again) == "0 prompts added; 2 there already; 1 in the file more than once"
 
 
 @pytest.mark.parametrize("row", [
@@ -145,10 +146,13 @@ def test_importing_again_adds_nothing_and_shared_texts_are_shared(store: Store,
                                                                   tmp_path: Path) -> None:
     path = lines(tmp_path / "p.jsonl", PREFERENCE, {**PREFERENCE, "rejected": "Maybe."}, PREFERENCE,
                  {**PREFERENCE, "chosen": "No.", "rejected": "Because."})
-    assert import_preferences(store, path) == ImportReport("preferences", 3, 1)
+    once = import_preferences(store, path)
+    assert once == ImportReport("preferences", 3, 0, repeats=1, contradictions=1)
+    assert "1 in the file the other way round as well (both count)" in str(once)
     assert len(store.responses.all()) == 3
     before = counts(store)
-    assert import_preferences(store, path) == ImportReport("preferences", 0, 4)
+    assert import_preferences(store, path) == ImportReport(
+        "preferences", 0, 3, repeats=1, contradictions=1)
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(path.read_bytes())
     assert import_preferences(store, copy).added == 0

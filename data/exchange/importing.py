@@ -30,7 +30,7 @@ from data.exchange import argilla, label_studio, oasst, own_comparisons
 from data.exchange.dialogues import Pair, Unusable, pair_from, prompt_from, tags_from
 from data.exchange.foreign_fields import Fields
 from data.exchange.imported_labelers import labeler_of_file, labelers_of
-from data.exchange.judgements import Judgement, LeftOut, plain_key
+from data.exchange.judgements import Judgement, LeftOut, plain_keys
 from data.exchange.reading import Row, read_rows
 from data.exchange.staging import staging
 from data.store import Store
@@ -48,21 +48,33 @@ class ImportReport:
     what: str
     added: int
     duplicates: int
+    """Already in the workspace."""
     skipped: dict[str, int] = field(default_factory=dict)
     labelers: int = 0
     """How many annotators the comparisons are of."""
+    repeats: int = 0
+    """Standing earlier in the same file."""
+    contradictions: int = 0
+    """Preferences whose opposite stands earlier in the same file. They are stored all the same:
+    people differ."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"what": self.what, "added": self.added, "duplicates": self.duplicates,
-                "skipped": dict(self.skipped),
-                **({"labelers": self.labelers} if self.what == "comparisons" else {})}
+                "repeats": self.repeats, "skipped": dict(self.skipped),
+                **({"labelers": self.labelers} if self.what == "comparisons" else {}),
+                **({"contradictions": self.contradictions} if self.what == "preferences" else {})}
 
     def __str__(self) -> str:
         people = f" of {self.labelers:,} annotators" if self.labelers else ""
         parts = [f"{self.added:,} {self.what}{people} added"]
         if self.duplicates:
             parts.append(f"{self.duplicates:,} there already")
+        if self.repeats:
+            parts.append(f"{self.repeats:,} in the file more than once")
+        if self.contradictions:
+            parts.append(f"{self.contradictions:,} in the file the other way round as well "
+                         "(both count)")
         parts += [f"{count:,} left out: {reason}" for reason, count in self.skipped.items()]
         return "; ".join(parts)
 
@@ -83,9 +95,10 @@ def sniff(path: Path, format: str | None = None) -> str:
         return "preferences"
     if {"prompt", "messages"} & row.values.keys():
         return "prompts"
-    raise row.error(f"the fields are {', '.join(row.values) or 'none'}; wanted prompt or messages "
-                    "(to import prompts), chosen and rejected (to import preferences), or an "
-                    "export of Label Studio, Argilla or OpenAssistant" + _hint(row.values))
+    raise row.error_in_names(
+        f"the fields are {', '.join(row.values) or 'none'}; wanted prompt or messages (to import "
+        "prompts), chosen and rejected (to import preferences), or an export of Label Studio, "
+        "Argilla or OpenAssistant" + _hint(row.values))
 
 
 def _hint(fields: Collection[str]) -> str:
@@ -138,8 +151,9 @@ def import_prompts(store: Store, path: Path, source: str | None = None,
             except BadInput as error:
                 raise row.error(error) from None
             count += 1
+        different = staged.prompts()
         added = staged.commit_prompts(source or path.name)
-    return ImportReport("prompts", added, count - added)
+    return ImportReport("prompts", added, different - added, repeats=count - different)
 
 
 def import_preferences(store: Store, path: Path, format: str | None = None) -> ImportReport:
@@ -195,7 +209,7 @@ def read_pairs(path: Path,
 def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportReport:
     """Check everything, then store everything."""
     skipped: Counter[str] = Counter()
-    duplicates = usable = 0
+    usable = repeats = contradictions = 0
     with staging(store.database) as staged:
         for row, judgement in judgements:
             if isinstance(judgement, LeftOut):
@@ -203,25 +217,27 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
                 continue
             try:
                 settled = judgement.settled()
-                kept = staged.add(settled, "" if settled.annotator else plain_key(judgement))
+                key, opposite = ("", "") if settled.annotator else plain_keys(judgement)
+                kept = staged.add(settled, key)
             except Unusable as reason:
                 skipped[str(reason)] += 1
             except BadInput as error:
                 raise row.error(error) from None
             else:
                 usable += 1
-                duplicates += kept == "same"
+                repeats += kept == "same"
+                contradictions += kept == "new" and staged.holds(opposite)
                 skipped[_SUPERSEDED] += kept == "later"
         if not usable:
             raise _nothing(path, skipped)
         with store.database.write():
-            duplicates += staged.prune()
+            duplicates = staged.prune()
             people = staged.annotators()
             added = staged.commit(path.name, {
                 **labelers_of(store, [name for name in people if name], path),
                 **({"": labeler_of_file(store, path).id} if "" in people else {})})
     return ImportReport(what, added, duplicates, dict(+skipped),
-                        len(people) if what == "comparisons" else 0)
+                        len(people) if what == "comparisons" else 0, repeats, contradictions)
 
 
 def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:

@@ -107,10 +107,14 @@ class Judgement:
                       sorted(self.scores.items()), sorted(self.flags.items())])[:32]
 
 
-def plain_key(judgement: Judgement) -> str:
-    """Of a preference whose file names no annotators: the same words are the same preference."""
+def plain_keys(judgement: Judgement) -> tuple[str, str]:
+    """Of a preference whose file names no annotators: the same words are the same preference.
+
+    The second is the key of its opposite.
+    """
     chosen, rejected = (judgement.responses[group[0]] for group in judgement.ranking)
-    return _hash([fingerprint(judgement.messages), chosen, rejected])
+    prompt = fingerprint(judgement.messages)
+    return _hash([prompt, chosen, rejected]), _hash([prompt, rejected, chosen])
 
 
 def ranking_by(values: Mapping[int, float], best_first: bool) -> Ranking:

@@ -12,7 +12,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,16 @@ class Row:
     values: dict[str, Any]
     unit: str = "line"
     """What `line` counts: Parquet has no lines, only records."""
+    header: int = 0
+    """The line that names the fields, where that is another one (CSV)."""
 
     def error(self, message: object) -> BadInput:
         """An error that names the file and the line."""
         return BadInput(f"{self.path}, {self.unit} {self.line}: {message}")
+
+    def error_in_names(self, message: object) -> BadInput:
+        """An error in the names of the fields."""
+        return replace(self, line=self.header or self.line).error(message)
 
 
 def format_of(path: Path, named: str | None = None) -> str:
@@ -148,6 +154,7 @@ def _csv(path: Path, stream: TextIOBase) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(stream, strict=True)
     header: list[str] | None = None
+    named = 0
     start = 1
     try:
         for cells in reader:
@@ -155,14 +162,14 @@ def _csv(path: Path, stream: TextIOBase) -> Iterator[Row]:
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
-                header = [name.strip() for name in cells]
+                header, named = [name.strip() for name in cells], line
                 if len(set(header)) < len(header):
                     raise BadInput(f"{path}, line {line}: a column is named twice")
             elif len(cells) != len(header):
                 raise BadInput(f"{path}, line {line}: {len(cells)} cells, but the header has "
                                f"{len(header)} columns ({', '.join(header)})")
             else:
-                yield Row(path, line, dict(zip(header, cells, strict=True)))
+                yield Row(path, line, dict(zip(header, cells, strict=True)), header=named)
     except csv.Error as error:
         raise BadInput(f"{path}, line {max(start, reader.line_num)}: malformed CSV: "
                        f"{error}") from None

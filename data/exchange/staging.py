@@ -140,6 +140,15 @@ class Staging:
                             [key, _answer(judgement), there["n"]])
         return "later"
 
+    def holds(self, key: str) -> bool:
+        """Whether an answer of such a key is here."""
+        return bool(self._database.value(
+            "SELECT count(*) FROM temp.staged_tasks WHERE record = ?", [key]))
+
+    def prompts(self) -> int:
+        """How many different ones are here."""
+        return int(self._database.value("SELECT count(*) FROM temp.staged_prompts"))
+
     def annotators(self) -> list[str]:
         """Everybody who has an answer here that the workspace does not hold yet."""
         return [row["annotator"] for row in self._database.rows(
