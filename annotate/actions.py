@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from annotate.permissions import Permission, permits
+from annotate.permissions import Permission, permits, roles_with
 from data.errors import BadInput, NotAllowed
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
 from data.sessions import SessionRules
@@ -29,8 +29,8 @@ def require(store: Store, token: str | None, permission: Permission) -> Labeler:
     if labeler is None:
         raise NotAllowed("your session has ended: ask for a new sign-in link")
     if not permits(labeler, permission):
-        article = "an" if labeler.role[0] in "aeiou" else "a"
-        raise NotAllowed(f"{article} {labeler.role} may not do this")
+        allowed = " or ".join(_one(role) for role in roles_with(permission))
+        raise NotAllowed(f"{_one(labeler.role)} may not do this: it is for {allowed}")
     return labeler
 
 
@@ -195,3 +195,7 @@ def _shown_to(store: Store, me: Labeler, task_id: int) -> Task:
     if assignment is None:
         raise NotAllowed("this task was not given to you")
     return assignment.task
+
+
+def _one(role: str) -> str:
+    return f"an {role}" if role[0] in "aeiou" else f"a {role}"

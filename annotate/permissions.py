@@ -23,3 +23,8 @@ PERMISSIONS: dict[str, frozenset[Permission]] = {
 def permits(labeler: Labeler, permission: Permission) -> bool:
     """Whether this person's role includes a permission; an unknown role has none."""
     return permission in PERMISSIONS.get(labeler.role, frozenset())
+
+
+def roles_with(permission: Permission) -> list[str]:
+    """The roles that include a permission."""
+    return [role for role, included in PERMISSIONS.items() if permission in included]

@@ -177,7 +177,9 @@ def test_who_has_no_guidelines_is_told_what_to_do_and_nothing_moves(
     sides(page)
     hint = page.get_by_text("Choose the response you find better. "
                             "Your lead has written no guidelines.")
-    boxes = []
+    boxes = [places(page)]
+    key(page, "g")
+    expect(status(page)).to_contain_text("There are no guidelines")
     for _ in range(FIRST_ANSWERS):
         expect(hint).to_be_in_viewport()
         boxes.append(places(page))

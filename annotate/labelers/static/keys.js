@@ -53,7 +53,8 @@ function actionOf(desk, key, target) {
     return pressesNothing(key, target) ? () => desk.goOn() : null;
   }
   const { ask, item, ranking, reading } = desk;
-  const tools = { g: ask.guidelines && (() => reading.toggleGuidelines()),
+  const tools = { g: () => ask.guidelines ? reading.toggleGuidelines()
+      : desk.say("There are no guidelines."),
     d: item && (() => reading.toggleDifferences()), h: () => reading.toggleHistory(),
     "-": () => reading.resize(-1), "+": () => reading.resize(1), u: () => desk.undo(),
     "?": () => desk.keyList.toggle(ask.keys) };
