@@ -142,7 +142,9 @@ def command_named(name: str) -> type[Common]:
 
 def overview(prefix: str = "") -> str:
     """The list of commands, with the first line of each one's help."""
-    lines = [f"  {name:<16} {_summary(name)}" for name in COMMANDS if name.startswith(prefix)]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {_summary(name)}" for name in COMMANDS
+             if name.startswith(prefix)]
     return "\n".join([
         f"usage: prefloop {prefix}COMMAND [FLAGS]", "",
         "Close the loop of reinforcement learning from human feedback with the humans in it.", "",

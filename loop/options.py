@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off unless given."""
 
+Name = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+"""Somebody's or something's name, given without a flag."""
+
+File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+"""A file, given without a flag."""
+
+MaybeFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+"""A file that need not be named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import Positional
-
 from data.errors import BadInput
-from loop.options import Common, Switch
+from loop.options import Common, File, MaybeFile, Switch
 from loop.output import Bar
 from loop.settings import read_settings
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 class Import(Common):
     """Import prompts, preferences, or exports of Label Studio, Argilla and OpenAssistant."""
 
-    file: Positional[Path]
+    file: File
     """JSON Lines, JSON, CSV or text, also with .gz, or Parquet: prompts (`prompt` or `messages`);
     preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts); comparisons, as
     Label Studio, Argilla, OpenAssistant and prefloop export them."""
@@ -61,7 +59,7 @@ class Import(Common):
 class Export(Common):
     """Export preferences, comparisons, responses or demonstrations, also for other tools."""
 
-    file: Positional[Path]
+    file: File
     """Where to; .jsonl, .csv or .parquet; for Label Studio .json, for Argilla .json or .jsonl, for
     OpenAssistant .jsonl. It must not exist unless --overwrite is given."""
 
@@ -93,11 +91,11 @@ class Export(Common):
 class Score(Common):
     """Score each row of a file with a reward model; with an ensemble, also how far it differs."""
 
-    file: Positional[Path]
+    file: File
     """JSON Lines, JSON or CSV with `prompt` (text or messages) and `response`, or with `messages`
     that end with the assistant's."""
 
-    output: Path | None = None
+    output: MaybeFile = None
     """Write the rows with their `score` (and with an ensemble the `spread` of its members' scores)
     here as JSON Lines, instead of to standard output."""
 
@@ -129,7 +127,7 @@ class Score(Common):
 class Backup(Common):
     """Copy a consistent state of the database, also while people label and jobs run."""
 
-    file: Positional[Path]
+    file: File
     """Where to; must not exist unless --overwrite is given."""
 
     overwrite: Switch = False

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import Positional
-
 from data.errors import BadInput
-from loop.options import Common
+from loop.options import Common, Name
 from loop.output import print_table
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 class AddLabeler(Common):
     """Add a person and print their one-time sign-in link."""
 
-    name: Positional[str]
+    name: Name
     """Their name, as it shows beside their answers."""
 
     role: Literal["labeler", "lead", "engineer"] = "labeler"
@@ -64,7 +62,7 @@ class ListLabelers(Common):
 class LinkLabeler(Common):
     """Print a new one-time sign-in link for a person; their older unused one stops working."""
 
-    name: Positional[str]
+    name: Name
     """Their name."""
 
     def run(self) -> None:
@@ -81,7 +79,7 @@ class LinkLabeler(Common):
 class DisableLabeler(Common):
     """Sign a person out and keep them out; their answers stay."""
 
-    name: Positional[str]
+    name: Name
     """Their name."""
 
     def run(self) -> None:
@@ -93,7 +91,7 @@ class DisableLabeler(Common):
 class EnableLabeler(Common):
     """Let a disabled person in again."""
 
-    name: Positional[str]
+    name: Name
     """Their name."""
 
     def run(self) -> None:
@@ -105,7 +103,7 @@ class EnableLabeler(Common):
 class SetAsideLabeler(Common):
     """Let a labeler's answers, of any kind, count no more; they are kept."""
 
-    name: Positional[str]
+    name: Name
     """Their name."""
 
     def run(self) -> None:
@@ -117,7 +115,7 @@ class SetAsideLabeler(Common):
 class CountAgainLabeler(Common):
     """Let the answers of a labeler who was set aside count again."""
 
-    name: Positional[str]
+    name: Name
     """Their name."""
 
     def run(self) -> None:

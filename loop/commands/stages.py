@@ -6,13 +6,13 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from tyro.conf import OmitArgPrefixes, arg
 
 from data.errors import BadInput
 from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
-from loop.options import Common
+from loop.options import Common, MaybeFile
 from loop.output import note, print_result
 from loop.settings import Settings, SimulateConfig, read_settings
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from data.records import Job
     from data.store import Store
     from loop.context import Handlers
+
+T = TypeVar("T")
+#: Flags that stand among the command's own in the help, and not under a heading of their own.
+_Own = Annotated[OmitArgPrefixes[T], arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Sample(StageCommand):
     """Open the next round: sample responses a prompt and put them to the labelers."""
 
     kind: ClassVar[str] = "sample"
-    options: OmitArgPrefixes[SampleOptions] = field(default_factory=SampleOptions)
+    options: _Own[SampleOptions] = field(default_factory=SampleOptions)
     config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
 
 
@@ -142,9 +146,9 @@ class EvalReward(StageCommand):
     """Report on a reward model: accuracy by what makes pairs hard, baselines, calibration."""
 
     kind: ClassVar[str] = "eval-reward"
-    options: OmitArgPrefixes[EvaluateOptions] = field(default_factory=EvaluateOptions)
+    options: _Own[EvaluateOptions] = field(default_factory=EvaluateOptions)
 
-    html: Annotated[Path | None, arg(metavar="FILE")] = None
+    html: MaybeFile = None
     """Also write the report, with plots and the worst mistakes to read, as one HTML file."""
 
     def run(self) -> None:
@@ -181,7 +185,7 @@ class EvalReward(StageCommand):
 class ImproveCommand(StageCommand):
     """A command that improves a policy version against a reward model."""
 
-    options: OmitArgPrefixes[ImproveOptions] = field(default_factory=ImproveOptions)
+    options: _Own[ImproveOptions] = field(default_factory=ImproveOptions)
 
     def check(self, store: Store) -> None:
         """The gate: a reward model that does not beat its baselines has to be forced."""

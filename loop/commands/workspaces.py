@@ -10,7 +10,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from backbone.config import ModelConfig
-from loop.options import Common, Switch
+from loop.options import Common, MaybeFile, Switch
 from loop.output import note
 from loop.settings import SETTINGS_NAME, read_settings
 from loop.workspace import Plan, exists, keep_workspace, make_workspace
@@ -20,7 +20,7 @@ from loop.workspace import Plan, exists, keep_workspace, make_workspace
 class Init(Common):
     """Make a workspace with its commented settings file; one that is there stays as it is."""
 
-    prompts: Path | None = None
+    prompts: MaybeFile = None
     """File of prompts to import (see `prefloop import`)."""
 
     no_starter_prompts: Switch = False
