@@ -27,14 +27,18 @@ BOOTSTRAPS = 2000
 CLEARLY = 4.0
 
 
-def flags(description: str, *, curves: bool = False) -> argparse.Namespace:
-    """The flags that every benchmark takes, and with `curves` the file for them."""
+def flags(description: str, *, curves: bool = False, keep: bool = False) -> argparse.Namespace:
+    """The flags that every benchmark takes, with `curves` the file for them, and with `keep` the
+    folder for what takes long."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="end within 8 minutes on 2 cores")
     parser.add_argument("--json", action="store_true", help="one flat JSON document instead")
     if curves:
         parser.add_argument("--curves", type=Path, metavar="FILE",
                             help="also keep the curves, for benchmarks.plots to draw")
+    if keep:
+        parser.add_argument("--keep", type=Path, metavar="FOLDER",
+                            help="keep what is done there, and go on from what a run before kept")
     return parser.parse_args()
 
 

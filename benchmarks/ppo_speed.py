@@ -10,7 +10,8 @@ step that both have done, by one judge. `floor_ratio`: our seconds a step over t
 floating-point operations needed take at the matrix rate measured here. In full, five seeds of 40
 steps of TRL against our own settings: `time_to_reward_ratio` is TRL's time over the time in which
 we first reach its last reward (median, least and most of the seeds); with `--quick` that key is
-left out. Needs `make peers`.
+left out. That takes hours: with `--keep FOLDER` what is done is kept there, seed by seed and side
+by side, and a run that was ended goes on from there. Needs `make peers`.
 """
 
 from __future__ import annotations
@@ -200,26 +201,51 @@ def matrix_rate(dtype: Any, device: str = "cpu", size: int = 2048) -> float:
     return 2 * size ** 3 / best
 
 
-def time_to_reward(folder: Path, precision: str, judge: Any) -> Figure:
+def time_to_reward(folder: Path, kept: Path, precision: str, judge: Any) -> Figure:
     """TRL's time for its 40 steps over our time, by our settings, to its reward at their end."""
     ratios = []
     for seed in range(SEEDS):
-        times = {}
         job = job_of(folder, steps=LEARNING_STEPS, precision=precision, seed=seed)
-        theirs = alone(contender(job, folder, "trl"))
-        wanted = statistics.fmean(_curve(judge, theirs)[-WINDOW:])
-        times["trl"] = sum(step["seconds"] for step in theirs)
-        ours = alone(contender({**job, **OWN_SETTINGS}, folder, "ours"))
-        curve = _curve(judge, ours)
-        reached = next((n for n in range(WINDOW, len(curve) + 1)
-                        if statistics.fmean(curve[n - WINDOW:n]) >= wanted), None)
-        if reached is None:
-            raise SystemExit(f"seed {seed}: TRL's reward of {wanted:.3f} was not reached in "
-                             f"{LEARNING_STEPS} steps, so there is no time to it")
-        ratios.append(times["trl"] / sum(step["seconds"] for step in ours[:reached]))
-        say(f"seed {seed}: TRL's reward {wanted:.3f} after {reached} steps, {ratios[-1]:.1f} times "
-            "as quick")
+        theirs = kept_steps(kept, job, folder, "trl")
+        ours = kept_steps(kept, {**job, **OWN_SETTINGS}, folder, "ours")
+        ratio, reached, wanted = ratio_of(_curve(judge, theirs), [s["seconds"] for s in theirs],
+                                          _curve(judge, ours), [s["seconds"] for s in ours])
+        ratios.append(ratio)
+        say(f"seed {seed}: TRL's reward {wanted:.3f} after {reached} steps, {ratio:.1f} times as "
+            "quick")
     return spread(ratios)
+
+
+def ratio_of(their_rewards: Sequence[float], their_seconds: Sequence[float],
+             our_rewards: Sequence[float], our_seconds: Sequence[float]
+             ) -> tuple[float, int, float]:
+    """Their time over ours to the reward of their last steps, our steps to it, and that reward.
+
+    A reward is the mean over WINDOW steps, of theirs the last ones.
+
+    Raises:
+        SystemExit: it was not reached.
+    """
+    wanted = statistics.fmean(their_rewards[-WINDOW:])
+    for n in range(WINDOW, len(our_rewards) + 1):
+        if statistics.fmean(our_rewards[n - WINDOW:n]) >= wanted:
+            return sum(their_seconds) / sum(our_seconds[:n]), n, wanted
+    raise SystemExit(f"TRL's reward of {wanted:.3f} was not reached in {len(our_rewards)} steps, "
+                     "so there is no time to it")
+
+
+def kept_steps(kept: Path, job: dict[str, Any], folder: Path, name: str) -> list[dict[str, Any]]:
+    """The steps of one side, which nothing else waits for, made now or by a run before."""
+    path = kept / f"{name}-{job['seed']}.json"
+    told = {key: job[key] for key in (*SETTINGS, "steps", "precision")}
+    if not path.exists():
+        path.write_text(json.dumps({"job": told, "steps": alone(contender(job, folder, name))}),
+                        "utf-8")
+    found = json.loads(path.read_text("utf-8"))
+    if found["job"] != told:
+        raise SystemExit(f"{path}: was made with other settings; name another folder")
+    steps: list[dict[str, Any]] = found["steps"]
+    return steps
 
 
 def alone(side: Contender) -> list[dict[str, Any]]:
@@ -253,7 +279,7 @@ UNITS = {"speed_ratio": "samples/s, ours to TRL's", "memory_ratio": "peak memory
 
 def main() -> None:
     """Both sides, and in full the time to TRL's reward."""
-    given = flags(__doc__ or "")
+    given = flags(__doc__ or "", keep=True)
     if not PEER.is_file():
         raise SystemExit(f"{PEER}: not there; run `make peers` first")
     timed = TIMED_QUICK if given.quick else TIMED
@@ -267,7 +293,9 @@ def main() -> None:
         if given.quick:
             say("time_to_reward_ratio takes hours and is left out with --quick")
         else:
-            figures["time_to_reward_ratio"] = time_to_reward(folder, best, judge)
+            kept = given.keep or folder
+            kept.mkdir(parents=True, exist_ok=True)
+            figures["time_to_reward_ratio"] = time_to_reward(folder, kept, best, judge)
     show(figures, UNITS, given.json)
 
 

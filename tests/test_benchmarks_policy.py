@@ -123,6 +123,32 @@ def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
     assert found["kl_rounds"]["value"] == pytest.approx(3.0)
 
 
+def test_the_time_to_a_peers_reward_counts_the_steps_to_it() -> None:
+    theirs, ours = [0.0] * 5 + [1.0] * 5, [0.5, 0.5, 1.0, 1.0, 1.0, 1.5, 9.0]
+    # the mean over five steps is .8 after five, 1 after six
+    assert ppo_speed.ratio_of(theirs, [10.0] * 10, ours, [5.0] * 7) == (100 / 30, 6, 1.0)
+    with pytest.raises(SystemExit, match="was not reached in 5 steps"):
+        ppo_speed.ratio_of(theirs, [10.0] * 10, ours[:5], [5.0] * 5)
+
+
+def test_a_long_comparison_goes_on_from_what_was_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def alone(side: ppo_speed.Contender) -> list[dict[str, object]]:
+        ran.append(side.command[2])
+        return [{"seconds": 2.0, "scored": []}]
+
+    monkeypatch.setattr(ppo_speed, "alone", alone)
+    job = {**ppo_speed.SETTINGS, "steps": 1, "precision": "fp32"}
+    steps = [ppo_speed.kept_steps(tmp_path, job, tmp_path, name)
+             for name in ("trl", "ours", "trl")]
+    assert ran == ["benchmarks.peer_trl_ppo", "benchmarks.our_ppo"]
+    assert steps == [[{"seconds": 2.0, "scored": []}]] * 3
+    with pytest.raises(SystemExit, match="other settings"):
+        ppo_speed.kept_steps(tmp_path, {**job, "epochs": 9}, tmp_path, "trl")
+
+
 def test_a_shape_with_random_weights_takes_steps_like_any_checkpoint(tmp_path: Path) -> None:
     job = ppo_scale.job_of(tmp_path, "tiny", steps=2, responses=4, new_tokens=6, microbatch=2,
                            threads=1, ours_in="fp32", gradient_checkpointing=True)
