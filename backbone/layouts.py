@@ -48,17 +48,22 @@ class Layout(ABC):
         self.width = width
         """T, padding included."""
 
-    def share(self, starts: Tensor) -> Tensor:
-        """[N, T] each token's part of the mean over a text from its start ([N]) to its end."""
-        found = torch.zeros(len(self.columns), self.width, device=starts.device)
-        for row, columns, start in zip(found, self.columns, starts.tolist(), strict=True):
-            row[columns[start:]] = 1 / (len(columns) - start)
+    def share(self, spans: Sequence[tuple[int, int]]) -> Tensor:
+        """[N, T] each token's part of the mean over a span of each text (from, to before)."""
+        found = torch.zeros(len(self.columns), self.width, device=self.columns[0].device)
+        for row, columns, (start, end) in zip(found, self.columns, spans, strict=True):
+            row[columns[start:end]] = 1 / (end - start)
         return found
+
+    def at(self, places: Sequence[int]) -> Tensor:
+        """[N] which of the T tokens stands at a place of each text; −1: its last."""
+        return torch.stack([columns[place] for columns, place in zip(self.columns, places,
+                                                                     strict=True)])
 
     @property
     def last(self) -> Tensor:
         """[N] which of the T tokens is each text's last."""
-        return torch.stack([columns[-1] for columns in self.columns])
+        return self.at([-1] * len(self.columns))
 
     @abstractmethod
     def climb(self, layers: Collection[int], adapter: str | None, keep: Keep,

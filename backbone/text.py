@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from torch import Tensor
 
 from data.errors import BadInput
 from data.records import Message
+
+#: A length in tokens that no conversation reaches.
+UNCUT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,18 @@ def conversation_ids(tokenizer: Any, messages: Sequence[Message], longest: int,
     while len(ids) > 1 and ids[-1] == pad_id:
         ids.pop()
     return ids, cut
+
+
+@lru_cache(maxsize=8)
+def turn_ids(tokenizer: Any, text: str, pad_id: int | None) -> tuple[int, ...]:
+    """Token ids that one more turn of the user adds to the `conversation_ids` of a conversation
+    that ends with an answer, up to where the assistant would answer again."""
+    answered = [Message(role="user", content="Hello"), Message(role="assistant", content="Hello")]
+    before, _ = conversation_ids(tokenizer, answered, UNCUT, pad_id)
+    whole = prompt_ids(tokenizer, [*answered, Message(role="user", content=text)])
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1],
+                                    zip(before, whole, strict=False)))
+    return tuple(whole[same:])
 
 
 def _template(tokenizer: Any, messages: Sequence[Message],

@@ -128,9 +128,7 @@ def examples(pairs: Pairs, chosen: Array) -> list[Example]:
 
 def feature_sets(pairs: Pairs, names: Sequence[str]) -> dict[str, Array]:
     """[N, d] of each feature set."""
-    kinds = sorted({kind for name in names for kind in name.split("+")})
-    split = [kind.removeprefix("layer").split(".") for kind in kinds]
-    found = features(pairs.texts, [(int(layer), pooling) for layer, pooling in split])
+    found = features(pairs.texts, sorted({kind for name in names for kind in name.split("+")}))
     return {name: np.hstack([found[kind] for kind in name.split("+")]) for name in names}
 
 

@@ -29,7 +29,7 @@ FIRST, TIE, SECOND = range(3)
 _CHOICES = {"a": FIRST, "tie": TIE, "b": SECOND}
 #: What cross-validation over topics prefers (see docs/reward-model.md), for benchmarks that compare
 #: something else: features, leading directions of them, and the prior's spread.
-KINDS = ((20, "mean"), (20, "last"))
+KINDS = ("layer20.mean", "layer20.last")
 COMPONENTS = 120
 SPREAD = 0.5
 #: Longest conversation in tokens whose features are computed.
@@ -186,23 +186,26 @@ def replies() -> Pairs:
     return made.pairs(())
 
 
-def features(texts: Sequence[Text], kinds: Sequence[tuple[int, str]]) -> dict[str, Array]:
-    """[N, d] features of the embedded model for each (layer, pooling), by the kind's name."""
+def features(texts: Sequence[Text], kinds: Sequence[str]) -> dict[str, Array]:
+    """[N, d] features of the embedded model of each kind, by its name."""
     from backbone.checkpoint import cache_folder
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.instant.feature_cache import FeatureCache
     from reward.instant.features import FeatureKind, encode_response
+    from reward.states import question_of
 
     backbone = Backbone.load(EMBEDDED, ModelConfig())
-    encoded = [encode_response(backbone, text.turns(), text.response, MAX_LENGTH)
+    wanted = [FeatureKind.parse(name) for name in kinds]
+    question = question_of(wanted)
+    encoded = [encode_response(backbone, text.turns(), text.response, MAX_LENGTH, question)
                for text in texts]
 
     def say(share: float) -> None:
         print(f"\rfeatures {share:4.0%}", end="", file=sys.stderr, flush=True)
 
     found = FeatureCache(cache_folder() / "benchmark-features").features(
-        backbone, encoded, [FeatureKind(*kind) for kind in kinds], say)
+        backbone, encoded, wanted, say)
     print(file=sys.stderr)
     return {str(kind): values for kind, values in found.items()}
 
@@ -210,7 +213,7 @@ def features(texts: Sequence[Text], kinds: Sequence[tuple[int, str]]) -> dict[st
 def feature_table(texts: Sequence[Text]) -> Array:
     """[N, d] the features of `KINDS`, side by side."""
     found = features(texts, KINDS)
-    return np.hstack([found[f"layer{layer}.{pooling}"] for layer, pooling in KINDS])
+    return np.hstack([found[kind] for kind in KINDS])
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:

@@ -85,11 +85,12 @@ class Encoder:
                 self.cut.add(response_id)
         return self._ids[response_id]
 
-    def response(self, example: Example, response_id: int) -> EncodedResponse:
-        """The same, and where the response begins."""
+    def response(self, example: Example, response_id: int, question: str) -> EncodedResponse:
+        """The same, with where the response stands and what is asked about it, if anything."""
         if response_id not in self._responses:
             self._responses[response_id] = encode_response(
-                self.backbone, example.messages, example.texts[response_id], self.max_length)
+                self.backbone, example.messages, example.texts[response_id], self.max_length,
+                question)
         return self._responses[response_id]
 
 

@@ -25,9 +25,10 @@ from data.errors import BadInput
 from data.records import Message
 from reward.credit import linear_credit
 from reward.instant.davidson import Design, fit
-from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.features import EncodedResponse, FeatureKind, compute, encode_response
 from reward.instant.linear import LinearReward
 from reward.model import RewardModel
+from reward.states import question_of
 
 Array = np.ndarray[Any, Any]
 #: Hears the share of the scoring that is done; what it raises ends the scoring.
@@ -78,8 +79,7 @@ class CombinedReward:
         half = 1.0 if lora is None else 0.5 if kinds else 0.0
         found = np.zeros((len(conversations), len(self.weights)))
         if kinds:
-            encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
-                       for c in conversations]
+            encoded = self._encoded(conversations)
             features = compute(self.backbone, encoded, kinds, None if on_batch is None else
                                lambda share: on_batch(half * share))
             for column, part in enumerate(linear):
@@ -106,9 +106,8 @@ class CombinedReward:
     def credit(self, conversations: Sequence[Sequence[Message]]) -> list[list[float]]:
         """Of each conversation, what each token of its response brings; they add up to its score
         (`reward.credit`). What the LoRA model says is brought by the last one."""
-        encoded = [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
-                   for c in conversations]
-        found = [np.zeros(len(each.ids) - each.start) for each in encoded]
+        encoded = self._encoded(conversations)
+        found = [np.zeros(each.end - each.start) for each in encoded]
         for part, weight in zip(self.linear, self.weights, strict=False):
             if weight:
                 for whole, brought in zip(found, linear_credit(
@@ -118,6 +117,11 @@ class CombinedReward:
             for whole, score in zip(found, self.lora.score(conversations), strict=True):
                 whole[-1] += self.weights[-1] * score
         return [whole.tolist() for whole in found]
+
+    def _encoded(self, conversations: Sequence[Sequence[Message]]) -> list[EncodedResponse]:
+        question = question_of(kind for part in self.linear for kind in part.kinds)
+        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length,
+                                question) for c in conversations]
 
     def save(self, folder: Path) -> None:
         """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside."""

@@ -8,6 +8,9 @@ from typing import Literal
 from data.errors import BadInput
 from data.limits import above_zero, at_least
 
+#: Characters of the question about a response: it is read after each of them.
+LONGEST_QUESTION = 300
+
 
 @dataclass(frozen=True)
 class RewardConfig:
@@ -23,10 +26,15 @@ class RewardConfig:
     """Blocks that get an adapter where the form is tuned: so many, up to the deepest layer that
     the linear head reads."""
 
-    tuned_features: Literal["chosen", "early", "middle", "basic"] = "chosen"
+    tuned_features: Literal["chosen", "early", "middle", "basic", "asked"] = "chosen"
     """Features that the tuned form begins from. chosen: what the labels say is best, and a middle
-    layer's mean where they cannot tell; early, middle, basic: these (docs/reward-model.md), and the
-    blocks above what they read are never run."""
+    layer's mean where they cannot tell; early, middle, basic, asked: these (docs/reward-model.md),
+    and the blocks above what they read are never run."""
+
+    question: str = "What is wrong with that answer?"
+    """What the checkpoint is asked about each response before a linear head reads its state, the
+    linear head's part of every form and the instant model: best in the words of what labelers
+    judge ("How convincing is this argument?"); empty: nothing is asked."""
 
     selection_share: float = 0.2
     """Share of the training prompts that the form is chosen by, where there are enough of them."""
@@ -118,9 +126,14 @@ class RewardConfig:
                 raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
         if self.form not in ("best", "lora", "tuned"):
             raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
-        if self.tuned_features not in ("chosen", "early", "middle", "basic"):
+        if self.tuned_features not in ("chosen", "early", "middle", "basic", "asked"):
             raise BadInput(f"--tuned-features: {self.tuned_features!r} is none of chosen, early, "
-                           "middle and basic")
+                           "middle, basic and asked")
+        if self.tuned_features == "asked" and not self.question:
+            raise BadInput("--tuned-features: asked needs a question; set --question, or --tuned-"
+                           "features to basic")
+        if len(self.question) > LONGEST_QUESTION or not self.question.isprintable():
+            raise BadInput(f"--question: must be one line of at most {LONGEST_QUESTION} characters")
         if self.form == "tuned" and self.members > 1:
             raise BadInput("--members: an ensemble of tuned rewards is not made; leave it out, or "
                            "set --form to lora")

@@ -37,8 +37,8 @@ def linear_credit(backbone: Backbone, responses: Sequence[EncodedResponse],
     for begin in range(0, len(order), _TOGETHER):
         part = order[begin:begin + _TOGETHER]
         layout = lay_out(backbone, [responses[i].ids for i in part])
-        starts = torch.tensor([responses[i].start for i in part], device=backbone.device)
-        for i, brought in zip(part, token_parts(backbone, layout, starts, slopes, adapter),
+        spans = [responses[i].span for i in part]
+        for i, brought in zip(part, token_parts(backbone, layout, spans, slopes, adapter),
                               strict=True):
             found[i] = (brought + offset / len(brought)).tolist()
     return found

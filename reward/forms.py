@@ -35,6 +35,7 @@ from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
 from reward.instant.response_features import FeatureTable
 from reward.model import RewardModel
 from reward.report.votes import Array, Votes, as_dict, ratio
+from reward.states import question_of
 
 #: The parts of each form: 0 is the linear head, 1 the LoRA model. The first of equals is chosen.
 FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
@@ -99,16 +100,18 @@ def unchosen(config: RewardConfig) -> dict[str, Any]:
 
 def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence[Example],
                 seed: int = 0, known: FeatureTable | None = None,
-                on_batch: Callable[[float], None] | None = None) -> Chosen:
+                on_batch: Callable[[float], None] | None = None,
+                question: str = RewardConfig.question) -> Chosen:
     """Fit a linear head to what a LoRA model learned from, and choose by what neither did.
 
-    Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
-    share of the others that is done.
+    The head reads what the checkpoint makes of the `question` about each response, too. Features
+    of responses that are `known` (by id) are not computed again; `on_batch` hears the share of the
+    others that is done.
 
     Raises:
         BadInput: the linear head has nothing to learn from.
     """
-    part, about = linear_part(lora.backbone, lora.max_length, train, known, on_batch)
+    part, about = linear_part(lora.backbone, lora.max_length, question, train, known, on_batch)
     linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
     votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
     odds = np.stack([vote.differences for vote in votes], axis=1)
@@ -160,7 +163,7 @@ class LinearSetup:
     """Features and spread that held-out folds of the answers preferred."""
 
 
-def linear_setup(backbone: Backbone, max_length: int, train: Sequence[Example],
+def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequence[Example],
                  known: FeatureTable | None, on_batch: Callable[[float], None] | None,
                  among: Sequence[str] = (), preferred: str | None = None) -> LinearSetup:
     """Features of the training responses, and which of them and what spread to use.
@@ -175,14 +178,16 @@ def linear_setup(backbone: Backbone, max_length: int, train: Sequence[Example],
     """
     rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
     sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
-            for name, kinds in feature_sets(kinds_of(layer_count(backbone))).items()
+            for name, kinds in feature_sets(kinds_of(layer_count(backbone), question)).items()
             if not among or name in among}
     kinds = sorted({kind for several in sets.values() for kind in several})
-    if known is not None and known.rows.keys() >= rows.keys():
+    if (known is not None and known.rows.keys() >= rows.keys()
+            and known.kinds.keys() >= set(map(str, kinds))):
         places = [known.rows[i] for i in rows]
         found = {kind: known.kinds[str(kind)][places] for kind in kinds}
     else:
-        found = compute(backbone, encoded(backbone, train, max_length), kinds, on_batch)
+        found = compute(backbone, encoded(backbone, train, max_length, question_of(kinds)), kinds,
+                        on_batch)
     values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
     answers = comparisons_of(train, rows)
     newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
@@ -193,7 +198,7 @@ def linear_setup(backbone: Backbone, max_length: int, train: Sequence[Example],
     return LinearSetup(sets[name], values[name], rows, answers, best)
 
 
-def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
+def linear_part(backbone: Backbone, max_length: int, question: str, train: Sequence[Example],
                 known: FeatureTable | None, on_batch: Callable[[float], None] | None,
                 among: Sequence[str] = (), preferred: str | None = None
                 ) -> tuple[LinearPart, dict[str, Any]]:
@@ -203,17 +208,18 @@ def linear_part(backbone: Backbone, max_length: int, train: Sequence[Example],
     Raises:
         BadInput: there is nothing to learn from.
     """
-    found = linear_setup(backbone, max_length, train, known, on_batch, among, preferred)
+    found = linear_setup(backbone, max_length, question, train, known, on_batch, among,
+                         preferred)
     best = found.best
     head = fit_linear(found.values, found.answers, spread=best.spread,
                       standard=best.features.standard)
     return LinearPart(found.kinds, head), {"features": best.features.name, "spread": best.spread}
 
 
-def encoded(backbone: Backbone, examples: Sequence[Example],
-            max_length: int) -> list[EncodedResponse]:
+def encoded(backbone: Backbone, examples: Sequence[Example], max_length: int,
+            question: str) -> list[EncodedResponse]:
     """All their responses, in their order."""
-    return [encode_response(backbone, e.messages, text, max_length)
+    return [encode_response(backbone, e.messages, text, max_length, question)
             for e in examples for text in e.texts.values()]
 
 

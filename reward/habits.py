@@ -85,7 +85,8 @@ def without_habits(backbone: Backbone, data: PreferenceData, config: RewardConfi
     """
     if not config.corrects:
         return data
-    setup = linear_setup(backbone, config.max_length, data.train, known, on_batch)
+    setup = linear_setup(backbone, config.max_length, config.question, data.train, known,
+                         on_batch)
     table, best = setup.best.features.table, setup.best
     # A spread is stated for all features, and the crowd's prior is over the directions kept of
     # them: with d features in k columns, the same coefficients' deviation is spread / √d.

@@ -225,7 +225,8 @@ def _scorers(run: _Run, examples: dict[int, Example]) -> list[ScoresOf]:
     """Each member's way from responses to scores."""
     model, encoder = run.model, run.encoder
     if isinstance(model, TunedReward):
-        return [lambda part: model.rewards([encoder.response(examples[i], i) for i in part])]
+        return [lambda part: model.rewards([encoder.response(examples[i], i, model.question)
+                                            for i in part])]
 
     def reading(scores_of: Callable[[Sequence[Sequence[int]]], Tensor]) -> ScoresOf:
         return lambda part: scores_of([encoder.ids(examples[i], i) for i in part])

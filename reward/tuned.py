@@ -28,7 +28,7 @@ from reward.credit import linear_credit
 from reward.instant.features import EncodedResponse, batches, by_prompt, encode_response
 from reward.instant.linear import LinearReward
 from reward.members import forget
-from reward.states import FeatureKind, pooled_states
+from reward.states import FeatureKind, pooled_states, question_of
 
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
 #: Tokens of which the lower blocks' states are kept in memory while it is trained.
@@ -66,6 +66,11 @@ class TunedReward:
         return cls(backbone, adapter, head, tuple(kinds), block, config.max_length)
 
     @property
+    def question(self) -> str:
+        """What is asked about each response; empty: nothing is."""
+        return question_of(self.kinds)
+
+    @property
     def adapter_parameters(self) -> list[nn.Parameter]:
         """The adapter's trainable tensors, in a fixed order."""
         return self.backbone.adapter_parameters(self.adapter)
@@ -94,8 +99,8 @@ class TunedReward:
         backbone = self.backbone
         layout = lay_out(backbone, [response.ids for response in responses])
         lower = self._lower(layout, responses)
-        starts = torch.tensor([response.start for response in responses], device=backbone.device)
-        found = pooled_states(backbone, layout, starts, self.kinds, self.adapter, lower)
+        found = pooled_states(backbone, layout, [response.span for response in responses],
+                              self.kinds, self.adapter, lower)
         features = torch.cat([found[kind] for kind in self.kinds], dim=1)
         slope, offset = self.head.slope_and_offset()
         rewards: Tensor = features @ torch.tensor(slope, dtype=torch.float32,
@@ -133,8 +138,8 @@ class TunedReward:
                              self.adapter)
 
     def _encoded(self, conversations: Sequence[Sequence[Message]]) -> list[EncodedResponse]:
-        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length)
-                for c in conversations]
+        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length,
+                                self.question) for c in conversations]
 
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's layout, and the head and what it reads beside it."""

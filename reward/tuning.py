@@ -27,7 +27,7 @@ from reward.tuned import HEAD, TunedReward
 
 #: The feature sets to begin from. Not the one that reads all depths: an adapter on the blocks below
 #: its deepest layer would leave most of it as it is, and passes would run through all blocks.
-_AMONG = ("early", "middle", "basic")
+_AMONG = ("early", "middle", "basic", "asked")
 #: And the one to begin from where labels cannot tell which is better: of a middle layer's mean,
 #: tuning made the most (docs/reward-model.md), and the blocks above it are never run.
 _PREFERRED = "middle"
@@ -49,7 +49,7 @@ def tune(backbone: Backbone, examples: Sequence[Example], head: LinearReward,
         PrefloopError: the loss is not a number.
     """
     model = TunedReward.fresh(backbone, head, kinds, config, lora, seed, adapter)
-    model.keep_states(encoded(backbone, examples, config.max_length))
+    model.keep_states(encoded(backbone, examples, config.max_length, model.question))
     train(backbone, PreferenceData(tuple(examples), ()), config, lora, seed=seed,
           progress=progress, adapter=adapter, begin=lambda _: model)
     model.forget_states()
@@ -80,8 +80,8 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
         found = _kept_head(kept)
         if found is None:
             found = linear_part(
-                backbone, config.max_length, data.train, known, lambda share: fitting.update(
-                    share, "a linear head, to begin from"),
+                backbone, config.max_length, config.question, data.train, known,
+                lambda share: fitting.update(share, "a linear head, to begin from"),
                 among=_among(config), preferred=_PREFERRED)
             if kept is not None:
                 found[0].head.save(kept, {"kinds": [str(kind) for kind in found[0].kinds],
@@ -90,8 +90,9 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
         about.update(chosen)
         model = TunedReward.fresh(backbone, part.head, part.kinds, config, lora, seed, adapter)
         model.keep_states(
-            encoded(backbone, data.train, config.max_length), lambda share: progress.update(
-                _FITTED + (_KEPT - _FITTED) * share, "the blocks that stay as they are"))
+            encoded(backbone, data.train, config.max_length, model.question),
+            lambda share: progress.update(_FITTED + (_KEPT - _FITTED) * share,
+                                          "the blocks that stay as they are"))
         return model
 
     trained = train(backbone, data, config, lora, seed=seed, adapter=adapter, begin=begin,

@@ -76,10 +76,15 @@ def test_states_are_those_of_each_text_by_itself(backbone: Backbone,
         for layer, states in found.items():
             torch.testing.assert_close(states[columns], alone[layer], atol=2e-5, rtol=1e-4)
         torch.testing.assert_close(end, alone[-1][-1], atol=2e-5, rtol=1e-4)
-    share = layout.share(torch.tensor([0, 4, 1][:len(texts)]))
-    torch.testing.assert_close(share[0] @ found[3], by_themselves(backbone, texts[0])[3].mean(0),
-                               atol=2e-5, rtol=1e-4)
-    assert share.sum(1).tolist() == pytest.approx([1.0] * len(texts))
+    spans = [(0, len(texts[0])), (4, 5), (1, 2)][:len(texts)]
+    share = layout.share(spans)
+    for row, text, (start, end) in zip(share, texts, spans, strict=True):
+        torch.testing.assert_close(row @ found[3], by_themselves(backbone, text)[3][start:end]
+                                   .mean(0), atol=2e-5, rtol=1e-4)
+    places = layout.at([end - 1 for _, end in spans])
+    for state, text, (_, end) in zip(found[3][places], texts, spans, strict=True):
+        torch.testing.assert_close(state, by_themselves(backbone, text)[3][end - 1],
+                                   atol=2e-5, rtol=1e-4)
 
 
 def test_a_pass_begun_behind_the_lower_blocks_is_the_same_and_runs_none_of_them(

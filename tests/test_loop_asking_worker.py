@@ -86,7 +86,8 @@ def test_what_is_read_at_other_depths_is_read_anew(workspace: Path,
     assert {store.responses.get([i])[0].prompt_id for i in table.rows} == set(table.prompts)
     monkeypatch.setattr(model, "DEPTHS", model.BASIC)
     assert extract_features(store, workspace, found)
-    assert kept.files() == files and set(kept.read().kinds) == set(model.kinds_of(2, model.BASIC))
+    assert kept.files() == files
+    assert set(kept.read().kinds) == set(model.kinds_of(2, "", model.BASIC))
 
 
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:

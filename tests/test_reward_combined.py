@@ -16,13 +16,15 @@ from reward.instant.linear import fit_linear
 from reward.model import RewardModel
 from reward.scorer import load_scorer
 
-KINDS = ((FeatureKind(1), FeatureKind(2, "last")), (FeatureKind(2),))
+QUESTION = "is it red?"
+KINDS = ((FeatureKind(1), FeatureKind(2, "last"), FeatureKind(2, "asked", QUESTION)),
+         (FeatureKind(2),))
 
 
 def made(backbone: Backbone, lora: bool = True) -> CombinedReward:
     """Two linear heads on a few answers, and an untrained LoRA model."""
     examples = good_wins(8).train
-    encoded = [encode_response(backbone, e.messages, e.texts[i], 100)
+    encoded = [encode_response(backbone, e.messages, e.texts[i], 100, QUESTION)
                for e in examples for i in e.texts]
     found = compute(backbone, encoded, sorted({k for kinds in KINDS for k in kinds}))
     first = np.arange(0, len(encoded), 2)
@@ -72,7 +74,8 @@ def test_the_score_is_the_weighted_sum_of_what_the_parts_say(tmp_path: Path) -> 
     assert model.lora is not None
     expected = 2.0 * np.array(model.lora.score(conversations))
     for part, weight in zip(model.linear, (0.5, 0.25), strict=True):
-        encoded = [encode_response(backbone, c[:-1], c[-1]["content"], 100) for c in conversations]
+        encoded = [encode_response(backbone, c[:-1], c[-1]["content"], 100, QUESTION)
+                   for c in conversations]
         features = compute(backbone, encoded, part.kinds)
         expected += weight * part.head.scores(np.hstack([features[k] for k in part.kinds]))
     assert scores == pytest.approx(expected, abs=1e-4)

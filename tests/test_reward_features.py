@@ -12,7 +12,7 @@ from reward_world import text
 from backbone import flat_pass, layouts
 from backbone.layouts import layer_count
 from backbone.model import Backbone
-from backbone.text import conversation_ids
+from backbone.text import conversation_ids, prompt_ids
 from data.errors import BadInput, PrefloopError
 from data.records import Message
 from reward.instant import feature_cache
@@ -22,8 +22,8 @@ from reward.instant.features import (
     FeatureKind,
     compute,
     encode_response,
-    some_kinds,
 )
+from reward.states import question_of
 
 KINDS = [FeatureKind(1, "mean"), FeatureKind(1, "last"), FeatureKind(3, "mean"),
          FeatureKind(2, "last")]
@@ -34,14 +34,14 @@ def backbone(request: pytest.FixtureRequest, tmp_path: Path) -> Backbone:
     return tiny_backbone(tmp_path, layers=4, pad_is_eos=request.param)
 
 
-def responses(backbone: Backbone, prompts: int = 4, each: int = 3,
-              seed: int = 0) -> list[EncodedResponse]:
+def responses(backbone: Backbone, prompts: int = 4, each: int = 3, seed: int = 0,
+              question: str = "") -> list[EncodedResponse]:
     draw = random.Random(seed)
     found = []
     for _ in range(prompts):
         messages = [Message(role="user", content=text(draw, draw.randint(1, 9)))]
-        found += [encode_response(backbone, messages, text(draw, draw.randint(1, 12)), 512)
-                  for _ in range(each)]
+        found += [encode_response(backbone, messages, text(draw, draw.randint(1, 12)), 512,
+                                  question) for _ in range(each)]
     return random.Random(1).sample(found, len(found))
 
 
@@ -50,8 +50,9 @@ def by_hand(backbone: Backbone, response: EncodedResponse, kind: FeatureKind) ->
     with torch.no_grad():
         states = backbone.trunk(input_ids=torch.tensor([list(response.ids)]),
                                 output_hidden_states=True, use_cache=False).hidden_states
-    own = states[kind.layer][0, response.start:]
-    return np.asarray(own.mean(0) if kind.pooling == "mean" else own[-1])
+    own = states[kind.layer][0, response.start:response.end]
+    return np.asarray({"mean": own.mean(0), "last": own[-1],
+                       "asked": states[kind.layer][0, -1]}[kind.pooling])
 
 
 def test_features_are_those_of_each_text_by_itself(backbone: Backbone) -> None:
@@ -60,6 +61,36 @@ def test_features_are_those_of_each_text_by_itself(backbone: Backbone) -> None:
     for kind in KINDS:
         for row, response in zip(found[kind], asked, strict=True):
             assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
+
+
+def test_what_is_asked_about_a_response_is_read_after_it(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [*KINDS, FeatureKind(3, "asked", "why?"), FeatureKind(1, "asked", "why?")]
+    assert question_of(kinds) == "why?" and question_of(KINDS) == ""
+    asked, plain = responses(backbone, question="why?"), responses(backbone)
+    found, without = compute(backbone, asked, kinds), compute(backbone, plain, KINDS)
+    monkeypatch.setattr(layouts, "runs_flat", lambda _: False)
+    packed = compute(backbone, asked, kinds)
+    for kind in kinds:
+        assert packed[kind] == pytest.approx(found[kind], abs=2e-5)
+        for row, response in zip(found[kind], asked, strict=True):
+            assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
+    for kind in KINDS:
+        assert found[kind] == pytest.approx(without[kind], abs=2e-5), "they only look back"
+    assert len({one.key for one in (*asked, *plain)}) == 2 * len({one.key for one in plain})
+
+
+def test_a_question_is_the_users_next_turn(backbone: Backbone) -> None:
+    messages = [Message(role="user", content="tell me about the cat")]
+    asked = encode_response(backbone, messages, "red green", 512, "why?")
+    turns = [*messages, Message(role="assistant", content="red green"),
+             Message(role="user", content="why?")]
+    assert list(asked.ids) == prompt_ids(backbone.tokenizer, turns)
+    assert asked.ids[:asked.end] == encode_response(backbone, messages, "red green", 512).ids
+    cut = encode_response(backbone, [*messages, Message(role="assistant", content="dog " * 9),
+                                     *messages], "red green", len(asked.ids), "why?")
+    assert len(cut.ids) <= len(asked.ids)
+    assert cut.ids[cut.start:] == asked.ids[asked.start:]
 
 
 def test_same_text_same_features_flat_packed_padded_or_alone(
@@ -214,9 +245,15 @@ def test_wrong_kinds_are_refused(backbone: Backbone) -> None:
     for wrong in ((0, "mean"), (1, "max")):
         with pytest.raises(BadInput):
             FeatureKind(*wrong)
+    for pooling, question in (("asked", ""), ("mean", "why?")):
+        with pytest.raises(BadInput, match="with the question"):
+            FeatureKind(1, pooling, question)
+    with pytest.raises(BadInput, match="one question at a time"):
+        question_of([FeatureKind(1, "asked", "why?"), FeatureKind(1, "asked", "how?")])
+    for kind in (FeatureKind(20, "last"), FeatureKind(1, "asked", "Is this: right? (1.5)")):
+        assert FeatureKind.parse(str(kind)) == kind
     with pytest.raises(BadInput, match="has 4"):
         compute(backbone, responses(backbone, 1), [FeatureKind(5)])
-    assert {kind.layer for kind in some_kinds(backbone)} <= {1, 2, 3, 4}
 
 
 def test_progress_is_heard_and_stops_the_work(backbone: Backbone) -> None:

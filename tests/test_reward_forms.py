@@ -152,8 +152,9 @@ def test_features_that_are_known_are_not_computed_again(backbone: Backbone,
     chosen = choose_form(lora, data.train, data.selection, on_batch=heard.append)
     assert heard[-1] == 1
     texts = [(e, i) for e in reversed(data.train) for i in e.texts]
-    kinds = [FeatureKind.parse(name) for name in kinds_of(2)]
-    found = compute(backbone, [encode_response(backbone, e.messages, e.texts[i], 100)
+    question = RewardConfig.question
+    kinds = [FeatureKind.parse(name) for name in kinds_of(2, question)]
+    found = compute(backbone, [encode_response(backbone, e.messages, e.texts[i], 100, question)
                                for e, i in texts], kinds)
     known = FeatureTable({i: row for row, (_, i) in enumerate(texts)},
                          {str(kind): values for kind, values in found.items()},

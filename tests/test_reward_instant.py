@@ -99,14 +99,17 @@ def test_features_and_prior_are_chosen_once_there_are_labels() -> None:
 
 
 def test_kinds_of_deep_and_shallow_backbones() -> None:
-    assert kinds_of(30) == ["layer20.mean", "layer20.last", "layer16.mean", "layer24.mean",
-                            "layer16.last", "layer30.last", "layer2.mean", "layer10.mean",
-                            "layer12.mean"]
-    assert feature_sets(kinds_of(30)) == {"basic": ["layer20.mean", "layer20.last"],
-                                          "early": ["layer2.mean", "layer10.mean"],
-                                          "middle": ["layer12.mean"],
-                                          "all": sorted(kinds_of(30))}
-    assert "layer1.mean" in kinds_of(1) and len(set(kinds_of(2))) == len(kinds_of(2))
+    kinds = kinds_of(30, "")
+    assert kinds == ["layer20.mean", "layer20.last", "layer16.mean", "layer24.mean",
+                     "layer16.last", "layer30.last", "layer2.mean", "layer10.mean", "layer12.mean"]
+    sets = {"basic": ["layer20.mean", "layer20.last"], "early": ["layer2.mean", "layer10.mean"],
+            "middle": ["layer12.mean"]}
+    assert feature_sets(kinds) == {**sets, "all": sorted(kinds)}
+    asked = kinds_of(30, "is it: so?")
+    assert set(asked) - set(kinds) == {"layer16.asked: is it: so?"}
+    assert feature_sets(asked) == {**sets, "all": sorted(asked), "asked": [
+        "layer20.mean", "layer20.last", "layer16.asked: is it: so?"]}
+    assert "layer1.mean" in kinds_of(1, "") and len(set(kinds_of(2, ""))) == len(kinds_of(2, ""))
 
 
 def test_a_ranking_weighs_as_much_as_one_answer() -> None:

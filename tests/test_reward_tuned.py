@@ -1,6 +1,7 @@
 """Fine-tuning from the linear head: it begins there, learns what the features lack, and is kept."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import FeatureKind, compute, encode_response
 from reward.instant.linear import LinearReward, fit_linear
+from reward.states import question_of
 from reward.train import TrainedReward
 from reward.tuned import TunedReward
 from reward.tuning import train_tuned, tune
 
 KINDS = (FeatureKind(3), FeatureKind(3, "last"))
+ASKED = (*KINDS, FeatureKind(3, "asked", "is it red?"))
 
 
 def config(blocks: int, **values: Any) -> RewardConfig:
@@ -34,12 +37,13 @@ def config(blocks: int, **values: Any) -> RewardConfig:
         "epochs": 2, "responses_per_step": 48, "learning_rate": 1e-3, **values})
 
 
-def linear_head(backbone: Backbone, data: PreferenceData) -> tuple[LinearReward, list[float]]:
+def linear_head(backbone: Backbone, data: PreferenceData,
+                kinds: Sequence[FeatureKind] = KINDS) -> tuple[LinearReward, list[float]]:
     """A head on the frozen features, and its own scores of the training responses."""
-    encoded = [encode_response(backbone, e.messages, e.texts[i], 1024)
+    encoded = [encode_response(backbone, e.messages, e.texts[i], 1024, question_of(kinds))
                for e in data.train for i in e.texts]
-    found = compute(backbone, encoded, KINDS)
-    features = np.hstack([found[kind] for kind in KINDS])
+    found = compute(backbone, encoded, kinds)
+    features = np.hstack([found[kind] for kind in kinds])
     first = np.arange(0, len(encoded), 2)
     head = fit_linear(features, Comparisons(first, first + 1, np.eye(3)[[FIRST] * len(first)],
                                             first), spread=0.3)
@@ -51,16 +55,17 @@ def backbone(tmp_path: Path) -> Backbone:
     return tiny_backbone(tmp_path, layers=4)
 
 
+@pytest.mark.parametrize("kinds", [KINDS, ASKED], ids=["plain", "asked"])
 @pytest.mark.parametrize("blocks", [2, 9])  # with blocks below the adapters, and with none
-def test_it_begins_as_the_linear_head_and_learns_what_that_lacks(backbone: Backbone,
-                                                                blocks: int) -> None:
+def test_it_begins_as_the_linear_head_and_learns_what_that_lacks(
+        backbone: Backbone, blocks: int, kinds: tuple[FeatureKind, ...]) -> None:
     data, heard = good_wins(30), Recorder()
-    head, frozen = linear_head(backbone, data)
+    head, frozen = linear_head(backbone, data, kinds)
     conversations = [e.conversation(i) for e in data.train for i in e.texts]
-    start = tune(backbone, data.train, head, KINDS, config(blocks, learning_rate=1e-12),
+    start = tune(backbone, data.train, head, kinds, config(blocks, learning_rate=1e-12),
                  backbone.new_lora_config(4, 8))
     assert start.score(conversations) == pytest.approx(frozen, abs=1e-4)
-    model = tune(backbone, data.train, head, KINDS, config(
+    model = tune(backbone, data.train, head, kinds, config(
         blocks, epochs=6, responses_per_step=16, learning_rate=1e-2),
         backbone.new_lora_config(4, 8), progress=heard)
     assert model.block == max(0, 3 - blocks) and heard.fractions[-1] > 0.9
@@ -96,6 +101,10 @@ def test_credit_adds_up_to_the_score_and_looks_only_back(backbone: Backbone, blo
     assert [sum(parts) for parts in credit] == pytest.approx(model.score(conversations), abs=1e-4)
     assert [len(parts) for parts in credit] == [len(r.ids) - r.start for r in (
         encode_response(backbone, c[:-1], c[-1]["content"], 1024) for c in conversations)]
+    with_question = replace(model, kinds=(KINDS[0], FeatureKind(3, "asked", "why?")))
+    more = with_question.credit(conversations)
+    assert list(map(sum, more)) == pytest.approx(with_question.score(conversations), abs=1e-4)
+    assert list(map(len, more)) == list(map(len, credit))
     assert model.credit(conversations[3:4])[0] == pytest.approx(credit[3], abs=1e-4)
     # With means alone a token's part is what its own state says, over the tokens there are.
     only_means = replace(model, kinds=(FeatureKind(2), FeatureKind(3)))
@@ -150,7 +159,8 @@ def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
 
 @pytest.mark.parametrize(("features", "kinds"), [
     ("early", (FeatureKind(1),)), ("middle", (FeatureKind(2),)),
-    ("basic", (FeatureKind(3), FeatureKind(3, "last")))])
+    ("basic", (FeatureKind(3), FeatureKind(3, "last"))), ("asked", (
+        *KINDS, FeatureKind(2, "asked", "is it red?")))])
 def test_it_begins_from_the_features_asked_for_and_runs_no_block_above(
         backbone: Backbone, features: Any, kinds: tuple[FeatureKind, ...],
         monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +168,8 @@ def test_it_begins_from_the_features_asked_for_and_runs_no_block_above(
     blocks, layer = list(backbone.trunk.layers), flat_pass._layer
     monkeypatch.setattr(flat_pass, "_layer", lambda block, *more: (
         run.add(blocks.index(block) + 1), layer(block, *more))[1])
-    found = train_tuned(backbone, good_wins(12), config(1, epochs=1, tuned_features=features),
+    found = train_tuned(backbone, good_wins(12), config(
+        1, epochs=1, tuned_features=features, question="is it red?"),
                         backbone.new_lora_config(4, 8))
     assert found.metrics["train"]["features"] == features
     assert isinstance(found.model, TunedReward)
@@ -183,15 +194,15 @@ def test_blocks_below_the_adapter_are_run_before_training_and_not_in_it(
 
 def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
     data = good_wins(6)
-    head, _ = linear_head(backbone, data)
-    model = tune(backbone, data.train, head, KINDS, config(2, learning_rate=1e-2),
+    head, _ = linear_head(backbone, data, ASKED)
+    model = tune(backbone, data.train, head, ASKED, config(2, learning_rate=1e-2),
                  backbone.new_lora_config(4, 8))
     conversations = [e.conversation(i) for e in data.train for i in e.texts]
     scores = model.score(conversations)
     model.save(tmp_path / "kept")
     again = TunedReward.load(tiny_backbone(tmp_path), tmp_path / "kept")
     assert again.score(conversations) == pytest.approx(scores, abs=1e-4)
-    assert again.block == 1
+    assert again.block == 1 and again.question == "is it red?"
     with pytest.raises(BadInput, match="no linear reward"):
         TunedReward.load(backbone, tmp_path)
 

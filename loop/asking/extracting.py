@@ -46,7 +46,9 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     from reward.instant.model import DEPTHS, kinds_of
     from reward.instant.response_features import ResponseFeatures
 
-    kept, name = ResponseFeatures(workspace), f"{settings.models.reward_checkpoint} at {DEPTHS}"
+    question = settings.reward.question
+    kept = ResponseFeatures(workspace)
+    name = f"{settings.models.reward_checkpoint} at {DEPTHS}, asked {question!r}"
     if wanted is None:
         wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
@@ -58,7 +60,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
         from loop.models import reward_backbone
 
         backbone = reward_backbone(settings.models)
-    kinds = kinds_of(layer_count(backbone), DEPTHS)
+    kinds = kinds_of(layer_count(backbone), question, DEPTHS)
     of = " ".join((fingerprint(backbone), *kinds))
     have = kept.ids(of)
     if not have:
@@ -86,9 +88,12 @@ def _features(store: Store, backbone: Backbone, responses: Sequence[Response],
               kinds: Sequence[str], max_length: int,
               check: Callable[[float], None]) -> dict[str, Array]:
     from reward.instant.features import FeatureKind, compute, encode_response
+    from reward.states import question_of
 
     prompts = {i: store.prompts.get(i).messages for i in {r.prompt_id for r in responses}}
-    encoded = [encode_response(backbone, prompts[r.prompt_id], r.text, max_length)
+    wanted = [FeatureKind.parse(name) for name in kinds]
+    question = question_of(wanted)
+    encoded = [encode_response(backbone, prompts[r.prompt_id], r.text, max_length, question)
                for r in responses]
-    return {str(kind): values for kind, values in compute(
-        backbone, encoded, [FeatureKind.parse(name) for name in kinds], check).items()}
+    return {str(kind): values
+            for kind, values in compute(backbone, encoded, wanted, check).items()}

@@ -105,7 +105,7 @@ def _in_its_best_form(context: JobContext, trained: TrainedReward,
     hear(0.0)
     known = read_features(context, trained.model.backbone, trained.data, hear)
     chosen = choose_form(trained.model, trained.data.train, trained.data.selection, context.seed,
-                         known, hear)
+                         known, hear, context.settings.reward.question)
     metrics = trained.metrics
     selection = {**chosen.document, "lora_scale": {
         "mean": metrics["score_mean"], "std": metrics["score_std"]}}

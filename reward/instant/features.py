@@ -1,10 +1,10 @@
 """Features of the frozen backbone: what a linear reward model reads, computed once a response.
 
 A feature is the hidden state after one of the backbone's blocks, pooled over the *response's* own
-tokens: their mean, or the last of them. Several (layer, pooling) kinds come out of one forward
-pass, which ends at the deepest layer asked for. Nothing here learns; which kind is best is for
-held-out data to say (`reward.instant.linear`). `reward.instant.feature_cache` keeps what was
-computed.
+tokens: their mean, or the last of them; or the state in which the checkpoint would answer a
+question about the response. Several (layer, pooling) kinds come out of one forward pass, which ends
+at the deepest layer asked for. Nothing here learns; which kind is best is for held-out data to say
+(`reward.instant.linear`). `reward.instant.feature_cache` keeps what was computed.
 """
 
 from __future__ import annotations
@@ -21,55 +21,57 @@ import torch
 from backbone.flat_pass import runs_flat
 from backbone.layouts import lay_out, layer_count
 from backbone.model import Backbone
-from backbone.text import conversation_ids, prompt_ids
+from backbone.text import UNCUT, conversation_ids, prompt_ids, turn_ids
 from data.errors import BadInput
 from data.records import Message
 from reward.passes import by_length, parts_within
-from reward.states import POOLINGS, pooled_states
 from reward.states import FeatureKind as FeatureKind
+from reward.states import Span, pooled_states
 
 Array = np.ndarray[Any, Any]
 #: Tokens in one forward pass: of a flat one as they are, of others padded and before beginnings
 #: that texts share are put together.
 BATCH_TOKENS = 4096
-_UNCUT = 1 << 30
 
 
 @dataclass(frozen=True)
 class EncodedResponse:
-    """A conversation as token ids, and where its response begins."""
+    """A conversation as token ids, and where its response stands."""
 
     ids: tuple[int, ...]
+    """Of the conversation, and of the question about its response where one is asked."""
     start: int
-    """Index of the response's first token; the template's tokens after it count as its own."""
+    """Index of the response's first token."""
+    end: int
+    """Index after its last token; the template's tokens after the response count as its own."""
+
+    @property
+    def span(self) -> Span:
+        """From where to before which of the ids the response stands."""
+        return self.start, self.end
 
     @property
     def key(self) -> str:
         """A hash of what is read, by which features are found again."""
-        numbers = np.array([self.start, *self.ids], dtype=np.int64)
+        numbers = np.array([self.start, self.end, *self.ids], dtype=np.int64)
         return hashlib.sha256(numbers.tobytes()).hexdigest()[:32]
 
 
 def encode_response(backbone: Backbone, messages: Sequence[Message], text: str,
-                    max_length: int) -> EncodedResponse:
-    """A prompt with one of its responses, cut at the oldest turns where it is too long."""
+                    max_length: int, question: str = "") -> EncodedResponse:
+    """A prompt with one of its responses, cut at the oldest turns where it is too long, and what
+    is asked about it, if anything (`reward.states.question_of`)."""
     conversation = [*messages, Message(role="assistant", content=text)]
     tokenizer, pad_id = backbone.tokenizer, backbone.config_pad_id
-    longest = min(max_length, backbone.context_length)
+    asked = turn_ids(tokenizer, question, pad_id) if question else ()
+    longest = max(1, min(max_length, backbone.context_length) - len(asked))
     ids, turns = conversation_ids(tokenizer, conversation, longest, pad_id)
-    whole = conversation_ids(tokenizer, conversation, _UNCUT, pad_id)[0] if turns else ids
+    whole = conversation_ids(tokenizer, conversation, UNCUT, pad_id)[0] if turns else ids
     prompt = prompt_ids(tokenizer, messages)
     shared = sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(whole, prompt, strict=False)))
     # Turns are cut from the beginning, so the response has as many tokens as it had, or all.
     own = max(len(whole) - shared, 1)
-    return EncodedResponse(tuple(ids), max(len(ids) - own, 0))
-
-
-def some_kinds(backbone: Backbone) -> list[FeatureKind]:
-    """Kinds worth choosing among: both poolings at five depths from a third of the blocks on."""
-    blocks = layer_count(backbone)
-    layers = sorted({max(1, round(blocks * share)) for share in (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)})
-    return [FeatureKind(layer, pooling) for layer in layers for pooling in POOLINGS]
+    return EncodedResponse((*ids, *asked), max(len(ids) - own, 0), len(ids))
 
 
 @torch.no_grad()
@@ -91,8 +93,8 @@ def compute(backbone: Backbone, responses: Sequence[EncodedResponse],
     done = 0
     for part in batches(backbone, responses) if kinds else ():
         layout = lay_out(backbone, [responses[i].ids for i in part])
-        starts = torch.tensor([responses[i].start for i in part], device=backbone.device)
-        for kind, values in pooled_states(backbone, layout, starts, kinds, None).items():
+        spans = [responses[i].span for i in part]
+        for kind, values in pooled_states(backbone, layout, spans, kinds, None).items():
             found[kind][list(part)] = values.cpu().numpy()
         done += len(part)
         if on_batch is not None:

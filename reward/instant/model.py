@@ -30,8 +30,8 @@ Array = np.ndarray[Any, Any]
 #: chose on real votes and, the early two and the middle one, on simulated ones
 #: (docs/reward-model.md).
 BASIC, EARLY = ((2 / 3, "mean"), (2 / 3, "last")), ((1 / 15, "mean"), (1 / 3, "mean"))
-MIDDLE = ((2 / 5, "mean"),)
-DEPTHS = (*BASIC, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY,
+MIDDLE, ASKED = ((2 / 5, "mean"),), (*BASIC, (8 / 15, "asked"))
+DEPTHS = (*ASKED, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY,
           *MIDDLE)
 #: Leading directions that are kept, and the prior's spread until there are labels to choose it by.
 COMPONENTS, SPREAD = 120, 0.5
@@ -46,20 +46,27 @@ _MOST_PAIRS, _MOST_TEXTS = 2000, 2000
 _REFIT_AFTER = 0.1
 
 
-def kinds_of(blocks: int, depths: Sequence[tuple[float, str]] = DEPTHS) -> list[str]:
-    """The kinds of features that are read of a backbone of so many blocks."""
-    return list(dict.fromkeys(f"layer{max(1, round(blocks * depth))}.{pooling}"
-                              for depth, pooling in depths))
+def kinds_of(blocks: int, question: str,
+             depths: Sequence[tuple[float, str]] = DEPTHS) -> list[str]:
+    """The kinds of features (`reward.states.FeatureKind`) that are read of a backbone of so many
+    blocks, which is asked this question about each response (empty: none)."""
+    words = {"asked": f": {question}"}
+    return list(dict.fromkeys(
+        f"layer{max(1, round(blocks * depth))}.{pooling}{words.get(pooling, '')}"
+        for depth, pooling in depths if question or pooling != "asked"))
 
 
 def feature_sets(kinds: Sequence[str]) -> dict[str, list[str]]:
     """Sets to choose among, from the kinds that are kept: what the words are (`early`), what
-    their neighbours make of them (`middle`), what the text comes to (`basic`), and all of them."""
+    their neighbours make of them (`middle`), what the text comes to (`basic`), that and what the
+    checkpoint makes of a question about it (`asked`), and all of them."""
     blocks = max(int(kind.removeprefix("layer").partition(".")[0]) for kind in kinds)
-    early, middle, basic = ([kind for kind in kinds_of(blocks, depths) if kind in kinds]
-                            for depths in (EARLY, MIDDLE, BASIC))
+    question = next((kind.partition(".asked: ")[2] for kind in kinds if ".asked: " in kind), "")
+    early, middle, basic, asked = ([kind for kind in kinds_of(blocks, question, depths)
+                                    if kind in kinds] for depths in (EARLY, MIDDLE, BASIC, ASKED))
     whole = sorted(kinds)
-    sets = {"basic": basic or whole, "early": early, "middle": middle, "all": whole}
+    sets = {"basic": basic or whole, "early": early, "middle": middle,
+            "asked": asked if question else [], "all": whole}
     return {name: found for name, found in sets.items()
             if found and (name != "all" or len(found) > len(sets["basic"]))}
 
@@ -68,7 +75,8 @@ def feature_sets(kinds: Sequence[str]) -> dict[str, list[str]]:
 class Setup:
     """What the model stands on."""
 
-    features: str = "basic"
+    features: str = "asked"
+    """Of `feature_sets`; where nothing is asked, `basic`."""
     spread: float = SPREAD
     chosen_at: int = 0
     """Answers there were when held-out prompts chose it; 0: they have not."""
