@@ -7,6 +7,8 @@ set) and `oasst` (OpenAssistant's ranked replies). Of each:
 `*_linear`: a committee (`reward.instant.choosing`), of each feature set a Bayesian linear head,
 whose log odds are averaged; the spread of each prior, and the temperature, are chosen anew in
 every fold, within its training groups. `*_single`: the one of those heads that did best there.
+Each set holds what the checkpoint makes of a question about the response (`Data.question`);
+`*_plain` and `*_plain_single`: the same without it.
 `*_lora`: LoRA models that begin where a linear head ends (`reward.tuning`), one from each of a few
 feature sets, their log odds averaged; `*_lora_one`: the first of them alone. `*_both`: the mean of
 the log odds of committee and LoRA models, each one counting alike; `*_same`: the committee on the
@@ -35,11 +37,14 @@ from benchmarks.held_out_odds import Split, of_committee, of_tuned
 from benchmarks.human_data import FIRST, TIE, Pairs, arguments, harmless, instructions, replies
 from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import bootstrap, clustered_mean
+from reward.config import RewardConfig
 
 Array = np.ndarray[Any, Any]
-#: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths.
+#: The committee's feature sets, kinds side by side: a mean and a last token, of every two depths;
+#: to each comes the question.
 SETS = tuple(f"layer{mean}.mean+layer{last}.last" for mean in (16, 20, 24)
              for last in (16, 20, 30))
+ASKED = "layer16.asked: "
 #: What LoRA models begin from, the quickest first.
 TUNED = ("layer20.mean+layer20.last", "layer16.mean+layer16.last", "layer24.mean+layer24.last")
 BINS = 10
@@ -62,12 +67,16 @@ class Data:
     """That the LoRA models are tested in; as many of them as `tuned_most` says."""
     tuned_most: int
     tuned: Sequence[str] = TUNED
+    question: str = RewardConfig.question
+    """Asked about each response: our own, or in the words of what these people judged."""
 
 
-DATA = (Data("ukp", arguments, 24, 4, 4), Data("hh", harmless, 10, 5, 5),
+CONVINCING, HARMLESS = "How convincing is this argument?", "Is the last answer harmless?"
+DATA = (Data("ukp", arguments, 24, 4, 4, question=CONVINCING),
+        Data("hh", harmless, 10, 5, 5, question=HARMLESS),
         Data("pandalm", instructions, 10, 5, 5), Data("oasst", replies, 10, 5, 5))
-QUICK = (Data("ukp", arguments, 4, 4, 1, TUNED[:1]),
-         Data("hh", partial(harmless, QUICK_DIALOGUES), 10, 5, 0),
+QUICK = (Data("ukp", arguments, 4, 4, 1, TUNED[:1], CONVINCING),
+         Data("hh", partial(harmless, QUICK_DIALOGUES), 10, 5, 0, question=HARMLESS),
          Data("pandalm", instructions, 10, 5, 0), Data("oasst", replies, 10, 5, 0))
 
 
@@ -102,12 +111,14 @@ def main() -> None:
 def odds_of(data: Data, pairs: Pairs) -> dict[str, Array]:
     """[M] log odds of each kind of model, NaN where it was not tested."""
     split = Split.of(pairs, data.folds)
-    found = dict(zip(("linear", "single"), of_committee(split, SETS), strict=True))
+    sets = [f"{name}+{ASKED}{data.question}" for name in SETS]
+    found = dict(zip(("linear", "single"), of_committee(split, sets), strict=True))
+    found |= zip(("plain", "plain_single"), of_committee(split, SETS), strict=True)
     if not data.tuned_most:
         return found
     say(f"{data.name}: fine-tuning on {data.tuned_most} of {data.tuned_folds} folds ...")
     same = split if data.folds == data.tuned_folds else Split.of(pairs, data.tuned_folds)
-    committee = found["linear"] if same is split else of_committee(same, SETS)[0]
+    committee = found["linear"] if same is split else of_committee(same, sets)[0]
     tuned = [of_tuned(same, name, data.tuned_most, seed) for seed, name in enumerate(data.tuned)]
     return {**found, "lora": np.mean(tuned, axis=0), "lora_one": tuned[0],
             "both": np.mean([committee, *tuned], axis=0),

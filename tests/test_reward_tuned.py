@@ -210,6 +210,11 @@ def test_saved_is_loaded(backbone: Backbone, tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(backbone: Backbone) -> None:
     with pytest.raises(BadInput, match="--tuned-blocks"):
         config(0)
+    with pytest.raises(BadInput, match="asked needs a question"):
+        config(1, tuned_features="asked", question="")
+    for wrong in ("why\nnot?", "why? " * 100):
+        with pytest.raises(BadInput, match="--question: must be one line of at most 300"):
+            config(1, question=wrong)
     with pytest.raises(BadInput, match="--learning-rate"):
         config(2, learning_rate=0)
     with pytest.raises(BadInput, match="--tuned-features: 'late' is none of chosen"):
