@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from data.progress import Silent, Stopped
 from data.records import Answer, NewResponse
 from data.store import Store
 from loop.asking.extracting import extract_features
-from loop.asking.instant import instant_beside
+from loop.asking.instant import instant_beside, read_features
 from loop.models import reward_backbone
 from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
@@ -110,6 +111,14 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
     assert found["value"] == 1.0 and found["n"] == len(data.held_out) > 0
     assert ResponseFeatures(workspace).ids() == set(store.asking.responses())
     assert instant_beside(context, backbone, PreferenceData(data.train, ()), Silent()) == {}
+    # what is kept is for all, whatever one job asks about responses
+    files, kept = ResponseFeatures(workspace).files(), context.settings
+    context.settings = kept.with_section("reward", replace(kept.reward, question="why?"))
+    assert read_features(context, backbone, data, lambda _: None) is None
+    assert instant_beside(context, backbone, data, Silent())["instant_accuracy"] == found
+    assert ResponseFeatures(workspace).files() == files
+    context.settings = kept
+    assert read_features(context, backbone, data, lambda _: None) is not None
     for name in ResponseFeatures(workspace).files():
         (workspace / "features" / name).write_bytes(b"nothing")
     assert "cannot be read" in instant_beside(context, backbone, data, Silent())["instant_missing"]

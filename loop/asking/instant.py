@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import PrefloopError
 from loop.context import JobContext
+from loop.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from backbone.model import Backbone
@@ -28,16 +29,20 @@ MOST_READ = 512
 def read_features(context: JobContext, backbone: Backbone, data: PreferenceData,
                   on_part: Callable[[float], None], *,
                   only_known: bool = False) -> FeatureTable | None:
-    """The features of what a training job learns from; none where they cannot be kept.
+    """The features of what a training job learns from; none where they cannot be kept, or where
+    the job asks another question about responses than the workspace does.
 
     `only_known`: of those texts that a worker has read already, and nothing is computed.
     """
     from loop.asking.extracting import extract_features
     from reward.instant.response_features import ResponseFeatures
 
+    kept = _as_kept(context)
+    if kept.reward.question != context.settings.reward.question:
+        return None
     wanted = [i for example in data.train for i in example.texts]
     try:
-        extract_features(context.store, context.workspace, context.settings,
+        extract_features(context.store, context.workspace, kept,
                          most=0 if only_known else len(wanted), on_part=on_part,
                          backbone=backbone, wanted=wanted)
         return ResponseFeatures(context.workspace).read(set(wanted))
@@ -67,7 +72,7 @@ def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData
 
     read(0.0)
     try:
-        extract_features(context.store, context.workspace, context.settings,
+        extract_features(context.store, context.workspace, _as_kept(context),
                          most=0 if only_known else MOST_READ, on_part=read, backbone=backbone)
         features = ResponseFeatures(context.workspace).read()
         if not features.rows:
@@ -78,6 +83,12 @@ def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData
         return {"instant_missing": str(error)}
     accuracy = model.accuracy(held_out)
     return {} if accuracy is None else {"instant_accuracy": accuracy.as_dict()}
+
+
+def _as_kept(context: JobContext) -> Settings:
+    """The settings by which the workspace keeps features, whatever this one job is to do: others
+    read them too."""
+    return context.settings.with_section("reward", read_settings(context.workspace).reward)
 
 
 def _pairs(data: PreferenceData) -> list[AskedPair]:
