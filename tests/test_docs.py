@@ -80,7 +80,7 @@ def test_every_command_line_parses(page: str, call: list[str], tmp_path: Path,
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_and_flag_in_the_text_exists(page: Path) -> None:
     known = set().union(*(flags_of(name) for name in COMMANDS))
-    known |= {"--quick", "--curves"} if page.name == "benchmarks.md" else set()
+    known |= {"--quick", "--curves", "--keep"} if page.name == "benchmarks.md" else set()
     for span in spans(page):
         words = span.split()
         if words[0] == "prefloop" and len(words) > 1 and words[1] not in ("COMMAND", "--help"):
