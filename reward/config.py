@@ -132,8 +132,10 @@ class RewardConfig:
         if self.tuned_features == "asked" and not self.question:
             raise BadInput("--tuned-features: asked needs a question; set --question, or --tuned-"
                            "features to basic")
-        if len(self.question) > LONGEST_QUESTION or not self.question.isprintable():
-            raise BadInput(f"--question: must be one line of at most {LONGEST_QUESTION} characters")
+        if (len(self.question) > LONGEST_QUESTION or not self.question.isprintable()
+                or self.question != self.question.strip()):
+            raise BadInput(f"--question: must be one line of at most {LONGEST_QUESTION} "
+                           "characters, without spaces around it")
         if self.form == "tuned" and self.members > 1:
             raise BadInput("--members: an ensemble of tuned rewards is not made; leave it out, or "
                            "set --form to lora")

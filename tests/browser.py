@@ -208,8 +208,10 @@ def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
 
 
 def open_page(page: Page, name: str) -> None:
-    """Go to one of the app's pages by its name in the menu."""
-    page.get_by_test_id("stTopNavLink").filter(has_text=name).click()
+    """Go to one of the app's pages by its name in the menu, with a press as long as a person's: it
+    begins by taking the focus from a field, whose text is sent then. Sent with the press at once,
+    Streamlit may take the two together, and the text is lost."""
+    page.get_by_test_id("stTopNavLink").filter(has_text=name).click(delay=80)
     settled(page)
 
 

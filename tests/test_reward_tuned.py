@@ -212,7 +212,7 @@ def test_what_cannot_be_is_refused(backbone: Backbone) -> None:
         config(0)
     with pytest.raises(BadInput, match="asked needs a question"):
         config(1, tuned_features="asked", question="")
-    for wrong in ("why\nnot?", "why? " * 100):
+    for wrong in ("why\nnot?", "why? " * 100, " ", "why? "):
         with pytest.raises(BadInput, match="--question: must be one line of at most 300"):
             config(1, question=wrong)
     with pytest.raises(BadInput, match="--learning-rate"):
