@@ -157,6 +157,8 @@ def _learning(curve: dict[str, Any] | None) -> str:
 def _about(job: dict[str, Any]) -> str:
     if job["status"] == "failed":
         return str(job["error"])
+    if job["status"] == "done":  # the last message is of what it did then
+        return ""
     left = job["seconds_left"]
     time_left = f" ({duration(left)} left)" if job["status"] == "running" and left else ""
     return f"{job['message']}{time_left}"

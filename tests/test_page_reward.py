@@ -108,6 +108,27 @@ def test_older_and_plain_versions_say_nothing_of_it() -> None:
     assert "Too few held-out pairs" in figures.ensemble_words(nothing)
 
 
+def test_groups_too_small_to_say_are_counted_and_not_listed(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    from loop.reports.reward import print_report
+
+    def row(name: str, n: int) -> dict[str, Any]:
+        estimate = {"value": 0.7, "low": 0.5, "high": 0.9, "n": n}
+        return {"name": name, "accuracy": estimate, "longer": estimate}
+
+    several = {"groups": {"tag": {"rows": [row("law", 40), row("art", 9)], "left_out": 3},
+                          "labeler": {"rows": [row("Ann", 4)], "left_out": 0}}}
+    assert [name for name, *_ in figures.group_table(several, "tag")] == ["law"]
+    assert figures.others_words(several, "tag") == "And 4 more with fewer pairs."
+    assert figures.group_table(several, "labeler") == []
+    assert figures.others_words(several, "labeler").startswith("No group has 10 decided pairs")
+    assert figures.others_words({}, "tag") == figures.others_words(
+        {"groups": {"tag": {"rows": [row("law", 40)], "left_out": 0}}}, "tag") == ""
+    print_report({**several, "reward_model": "reward-1"})
+    said = capsys.readouterr().out
+    assert "law" in said and "art" not in said and "By labeler: No group has 10" in said
+
+
 def test_the_command_and_its_page_say_it_too(server: Server, tmp_path: Path,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     from loop.reports.reward import print_report, write_html

@@ -156,10 +156,10 @@ def _breakdowns(metrics: Mapping[str, Any]) -> None:
     if shown:
         with st.expander("As tables, with how often the longer response wins"):
             for way, title, _words in shown:
-                st.html(table_html((title, "This model is right", "The longer one wins"),
-                                   figures.group_table(metrics, way)))
-                if more := figures.left_out(metrics, way):
-                    st.caption(f"And {more:,} more with fewer pairs.")
+                if rows := figures.group_table(metrics, way):
+                    st.html(table_html((title, "This model is right", "The longer one wins"), rows))
+                if others := figures.others_words(metrics, way):
+                    st.caption(others if rows else f"{title}: {others}")
 
 
 def _mistakes(metrics: Mapping[str, Any], viewer: Labeler) -> None:

@@ -178,14 +178,27 @@ def _logits(found: Mapping[str, Any], name: str) -> str:
 
 
 def group_table(metrics: Mapping[str, Any], way: str) -> list[tuple[str, str, str]]:
-    """Every group, also the small: its name, the accuracy, how often the longer one wins there."""
+    """Every group of `FEW` pairs or more: its name, the accuracy, how often the longer one wins
+    there."""
     return [(str(row["name"]), accuracy_words(estimate_of(row["accuracy"])),
-             accuracy_words(estimate_of(row["longer"]))) for row in rows_of(metrics, way)]
+             accuracy_words(estimate_of(row["longer"])))
+            for row in rows_of(metrics, way) if not _is_small(row)]
 
 
-def left_out(metrics: Mapping[str, Any], way: str) -> int:
-    """How many more groups there are, with fewer pairs than those that are shown."""
-    return int(((metrics.get("groups") or {}).get(way) or {}).get("left_out", 0))
+def others_words(metrics: Mapping[str, Any], way: str) -> str:
+    """What is to be said of the groups that `group_table` does not show; empty where it shows all.
+    """
+    rows = rows_of(metrics, way)
+    small = sum(map(_is_small, rows))
+    if rows and small == len(rows):
+        return f"No group has {FEW} decided pairs: too few to say."
+    count = small + int(((metrics.get("groups") or {}).get(way) or {}).get("left_out", 0))
+    return f"And {count:,} more with fewer pairs." if count else ""
+
+
+def _is_small(row: Mapping[str, Any]) -> bool:
+    estimate = estimate_of(row["accuracy"])
+    return estimate is None or estimate.n < FEW
 
 
 def voters_words(metrics: Mapping[str, Any]) -> str:

@@ -40,10 +40,11 @@ def print_report(result: Mapping[str, Any]) -> None:
     if missing := result.get("previous_missing"):
         print(reveal_line(f"not compared with {missing['name']}: {missing['why']}"))
     for way, title, _ in figures.WAYS:
+        rows, others = figures.group_table(result, way), figures.others_words(result, way)
         print_table(title, ["", "this model is right", "the longer one wins"],
-                    [list(row) for row in figures.group_table(result, way)])
-        if more := figures.left_out(result, way):
-            print(f"and {more:,} more with fewer pairs")
+                    [list(row) for row in rows])
+        if others:
+            print(others if rows else f"\n{title}: {others}")
     mistakes = result.get("mistakes") or []
     if mistakes:
         print(f"\n{len(mistakes)} worst mistakes: read them on the Reward model page of the app, "
@@ -102,12 +103,13 @@ def _baselines(result: Mapping[str, Any]) -> list[str]:
 def _groups(result: Mapping[str, Any]) -> list[str]:
     parts = []
     for way, title, words in figures.WAYS:
-        rows = figures.group_table(result, way)
+        rows, others = figures.group_table(result, way), figures.others_words(result, way)
+        if rows or others:
+            parts += [f"<h3>{page.text(title)}</h3>", page.paragraph(words, "small")]
         if rows:
-            parts += [f"<h3>{page.text(title)}</h3>", page.paragraph(words, "small"),
-                      page.table(["", "this model is right", "the longer one wins"], rows)]
-            if more := figures.left_out(result, way):
-                parts.append(page.paragraph(f"And {more:,} more with fewer pairs.", "small"))
+            parts.append(page.table(["", "this model is right", "the longer one wins"], rows))
+        if others:
+            parts.append(page.paragraph(others, "small"))
     return parts
 
 
