@@ -17,19 +17,18 @@ and `make peers`.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Figure, exact, flags, median_ratio, rate, say, show, spread
+from benchmarks.machine_rates import copy_rate, matrix_rate
 from benchmarks.ppo_speed import (
     PEER,
     SETTINGS,
     alone,
     asked,
     contender,
-    matrix_rate,
     prompts,
     side_by_side,
 )
@@ -40,7 +39,6 @@ STEPS = 4
 """The first of them warms up."""
 BYTES = 2
 """Of a weight in bf16."""
-GIB = 2 ** 30
 
 
 def main() -> None:
@@ -136,21 +134,6 @@ def largest(folder: Path) -> float:
         found = (linear_weights(shape) + 2 * head_weights(shape)) / 1e9
         say(f"{shape}: a step in {steps[-1]['seconds']:.0f} s, {side.peak_gb:.0f} GB")
     return found
-
-
-def copy_rate() -> float:
-    """Bytes a second that memory gives: reads and writes of a tensor of a GiB that is copied."""
-    import torch
-
-    left = torch.zeros(GIB, dtype=torch.uint8, device="cuda")
-    right, best = torch.empty_like(left), float("inf")
-    for _ in range(10):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        right.copy_(left)
-        torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * GIB / best
 
 
 def words(key: str) -> str:

@@ -21,7 +21,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +37,7 @@ from benchmarks.harness import (
     show,
     spread,
 )
+from benchmarks.machine_rates import matrix_rate
 from benchmarks.turns import Contender
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,21 +184,6 @@ def floor_seconds(scored: Sequence[Sequence[Any]], backbone: Any) -> float:
     operations = (2 * weights * tokens * (5 + 2 * 2 * epochs)
                   + 2 * head * answers * (3 + 2 * epochs))
     return float(operations / matrix_rate(backbone.dtype))
-
-
-def matrix_rate(dtype: Any, device: str = "cpu", size: int = 2048) -> float:
-    """Floating-point operations a second in a product of square matrices."""
-    import torch
-
-    best = float("inf")
-    left = torch.full((size, size), 0.5, dtype=dtype, device=device)
-    for _ in range(10):
-        start = time.perf_counter()
-        torch.mm(left, left)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size ** 3 / best
 
 
 def time_to_reward(folder: Path, kept: Path, precision: str, judge: Any) -> Figure:
