@@ -126,7 +126,8 @@ def test_groups_too_small_to_say_are_counted_and_not_listed(
         {"groups": {"tag": {"rows": [row("law", 40)], "left_out": 0}}}, "tag") == ""
     print_report({**several, "reward_model": "reward-1"})
     said = capsys.readouterr().out
-    assert "law" in said and "art" not in said and "By labeler: No group has 10" in said
+    assert "this model is right" in said and "law" in said and "art" not in said
+    assert "By labeler: No group has 10" in said
 
 
 def test_the_command_and_its_page_say_it_too(server: Server, tmp_path: Path,
