@@ -86,7 +86,7 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.config import RewardConfig
-    from reward.instant.features import FeatureKind
+    from reward.kinds import FeatureKind
     from reward.tuning import tune
 
     pairs, whole = split.pairs, split.comparisons

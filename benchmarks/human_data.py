@@ -192,8 +192,8 @@ def features(texts: Sequence[Text], kinds: Sequence[str]) -> dict[str, Array]:
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.instant.feature_cache import FeatureCache
-    from reward.instant.features import FeatureKind, encode_response
-    from reward.states import question_of
+    from reward.instant.features import encode_response
+    from reward.kinds import FeatureKind, question_of
 
     backbone = Backbone.load(EMBEDDED, ModelConfig())
     wanted = [FeatureKind.parse(name) for name in kinds]

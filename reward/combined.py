@@ -25,10 +25,10 @@ from data.errors import BadInput
 from data.records import Message
 from reward.credit import linear_credit
 from reward.instant.davidson import Design, fit
-from reward.instant.features import EncodedResponse, FeatureKind, compute, encode_response
+from reward.instant.features import EncodedResponse, compute, encode_last_turns
 from reward.instant.linear import LinearReward
+from reward.kinds import FeatureKind, question_of
 from reward.model import RewardModel
-from reward.states import question_of
 
 Array = np.ndarray[Any, Any]
 #: Hears the share of the scoring that is done; what it raises ends the scoring.
@@ -120,8 +120,7 @@ class CombinedReward:
 
     def _encoded(self, conversations: Sequence[Sequence[Message]]) -> list[EncodedResponse]:
         question = question_of(kind for part in self.linear for kind in part.kinds)
-        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length,
-                                question) for c in conversations]
+        return encode_last_turns(self.backbone, conversations, self.max_length, question)
 
     def save(self, folder: Path) -> None:
         """Write the LoRA part in PEFT's layout, a reward model by itself, and the rest beside."""

@@ -14,7 +14,8 @@ from backbone.layouts import lay_out
 from backbone.model import Backbone
 from reward.instant.features import EncodedResponse, by_prompt
 from reward.instant.linear import LinearReward
-from reward.states import FeatureKind, token_parts
+from reward.kinds import FeatureKind
+from reward.states import token_parts
 
 #: Responses in one pass.
 _TOGETHER = 16

@@ -29,13 +29,13 @@ from reward.evaluate import score_responses
 from reward.examples import Example, PreferenceData
 from reward.instant.choosing import Candidate, choose_features, grouped_folds, prepare
 from reward.instant.comparisons import Comparisons, comparisons_of
-from reward.instant.features import EncodedResponse, FeatureKind, compute, encode_response
+from reward.instant.features import EncodedResponse, compute, encode_response
 from reward.instant.linear import fit_linear
-from reward.instant.model import COMPONENTS, SPREADS, feature_sets, kinds_of
+from reward.instant.model import COMPONENTS, SPREADS
 from reward.instant.response_features import FeatureTable
+from reward.kinds import FeatureKind, feature_sets, kinds_of, question_of
 from reward.model import RewardModel
 from reward.report.votes import Array, Votes, as_dict, ratio
-from reward.states import question_of
 
 #: The parts of each form: 0 is the linear head, 1 the LoRA model. The first of equals is chosen.
 FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
@@ -177,14 +177,14 @@ def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequ
         BadInput: there is nothing to learn from.
     """
     rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
-    sets = {name: tuple(FeatureKind.parse(kind) for kind in kinds)
+    sets = {name: kinds
             for name, kinds in feature_sets(kinds_of(layer_count(backbone), question)).items()
             if not among or name in among}
     kinds = sorted({kind for several in sets.values() for kind in several})
     if (known is not None and known.rows.keys() >= rows.keys()
-            and known.kinds.keys() >= set(map(str, kinds))):
+            and known.kinds.keys() >= set(kinds)):
         places = [known.rows[i] for i in rows]
-        found = {kind: known.kinds[str(kind)][places] for kind in kinds}
+        found = {kind: known.kinds[kind][places] for kind in kinds}
     else:
         found = compute(backbone, encoded(backbone, train, max_length, question_of(kinds)), kinds,
                         on_batch)

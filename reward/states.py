@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from backbone.layouts import Layout, Lower
 from backbone.model import Backbone
-from data.errors import BadInput
+from reward.kinds import FeatureKind
 
-POOLINGS = ("mean", "last", "asked")
 #: Where a response's own tokens begin and end (before) in its text.
 Span = tuple[int, int]
-
-
-@dataclass(frozen=True, order=True)
-class FeatureKind:
-    """Which hidden state, and how a response's tokens become one vector."""
-
-    layer: int
-    """Blocks that the state has been through: 1 to the number of the backbone's blocks."""
-    pooling: str = "mean"
-    """`mean` over the response's tokens, the `last` token of the conversation, or the last one of
-    a question that is `asked` about the response after it."""
-    question: str = ""
-    """What is asked, in one more turn of the user. Where another kind asks, a text ends with its
-    question, of which the means and last tokens before it know nothing."""
-
-    def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise BadInput(f"pooling: {self.pooling!r} is none of {', '.join(POOLINGS)}")
-        if self.layer < 1:
-            raise BadInput(f"layer: must be at least 1, not {self.layer}")
-        if (self.pooling == "asked") != bool(self.question):
-            raise BadInput(f"pooling: {self.pooling} with the question {self.question!r}")
-
-    def __str__(self) -> str:
-        asked = f": {self.question}" if self.question else ""
-        return f"layer{self.layer}.{self.pooling}{asked}"
-
-    @classmethod
-    def parse(cls, name: str) -> FeatureKind:
-        """The inverse of `str`.
-
-        Raises:
-            BadInput: the text names no kind.
-        """
-        layer, _, rest = name.removeprefix("layer").partition(".")
-        if not layer.isdecimal():
-            raise BadInput(f"features: {name!r} is not of the form layer20.mean")
-        pooling, _, question = rest.partition(": ")
-        return cls(int(layer), pooling, question)
-
-
-def question_of(kinds: Iterable[FeatureKind]) -> str:
-    """What is asked about each response for these kinds; empty: nothing is.
-
-    Raises:
-        BadInput: more than one question.
-    """
-    questions = {kind.question for kind in kinds} - {""}
-    if len(questions) > 1:
-        raise BadInput(f"features: of one question at a time, not {len(questions)}: "
-                       + "; ".join(sorted(questions)))
-    return next(iter(questions), "")
 
 
 def pooled_states(backbone: Backbone, layout: Layout, spans: Sequence[Span],

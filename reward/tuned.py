@@ -25,10 +25,11 @@ from data.errors import BadInput
 from data.records import Message
 from reward.config import RewardConfig
 from reward.credit import linear_credit
-from reward.instant.features import EncodedResponse, batches, by_prompt, encode_response
+from reward.instant.features import EncodedResponse, batches, by_prompt, encode_last_turns
 from reward.instant.linear import LinearReward
+from reward.kinds import FeatureKind, question_of
 from reward.members import forget
-from reward.states import FeatureKind, pooled_states, question_of
+from reward.states import pooled_states
 
 ABOUT, HEAD = "tuned.json", "linear.safetensors"
 #: Tokens of which the lower blocks' states are kept in memory while it is trained.
@@ -138,8 +139,7 @@ class TunedReward:
                              self.adapter)
 
     def _encoded(self, conversations: Sequence[Sequence[Message]]) -> list[EncodedResponse]:
-        return [encode_response(self.backbone, c[:-1], c[-1]["content"], self.max_length,
-                                self.question) for c in conversations]
+        return encode_last_turns(self.backbone, conversations, self.max_length, self.question)
 
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's layout, and the head and what it reads beside it."""

@@ -21,7 +21,7 @@ from reward.examples import Example, PreferenceData
 from reward.forms import encoded, linear_part
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
-from reward.states import FeatureKind
+from reward.kinds import FeatureKind
 from reward.train import TrainedReward, train
 from reward.tuned import HEAD, TunedReward
 

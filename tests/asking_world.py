@@ -11,6 +11,7 @@ from data.store import Store
 from loop.asking.live import Asker
 from loop.settings import SETTINGS_NAME
 from reward.instant.response_features import ResponseFeatures
+from reward.kinds import FeatureKind
 
 WIDTH = 8
 
@@ -28,7 +29,7 @@ def add_features(store: Store, folder: Path, seed: int = 0) -> None:
     ids = store.asking.responses()
     values = np.random.default_rng(seed).normal(size=(len(ids), WIDTH))
     prompts = [response.prompt_id for response in store.responses.get(ids)]
-    ResponseFeatures(folder).add(ids, prompts, {"layer2.mean": values}, "made up")
+    ResponseFeatures(folder).add(ids, prompts, {FeatureKind(2): values}, "made up")
 
 
 def settings(folder: Path, text: str) -> None:

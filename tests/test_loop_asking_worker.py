@@ -27,8 +27,8 @@ from loop.asking.instant import instant_beside, read_features
 from loop.models import reward_backbone
 from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
+from reward import kinds
 from reward.examples import PreferenceData, from_store
-from reward.instant import model
 from reward.instant.response_features import ResponseFeatures
 
 assert one_thread  # a fixture, used by every test here
@@ -85,10 +85,10 @@ def test_what_is_read_at_other_depths_is_read_anew(workspace: Path,
     assert extract_features(store, workspace, found)
     files, table = kept.files(), kept.read()
     assert {store.responses.get([i])[0].prompt_id for i in table.rows} == set(table.prompts)
-    monkeypatch.setattr(model, "DEPTHS", model.BASIC)
+    monkeypatch.setattr(kinds, "DEPTHS", kinds.BASIC)
     assert extract_features(store, workspace, found)
     assert kept.files() == files
-    assert set(kept.read().kinds) == set(model.kinds_of(2, "", model.BASIC))
+    assert set(kept.read().kinds) == set(kinds.kinds_of(2, "", kinds.BASIC))
 
 
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:

@@ -11,8 +11,9 @@ from backbone.model import Backbone
 from data.errors import BadInput
 from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.instant.comparisons import FIRST, Comparisons
-from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.features import compute, encode_response
 from reward.instant.linear import fit_linear
+from reward.kinds import FeatureKind
 from reward.model import RewardModel
 from reward.scorer import load_scorer
 

@@ -17,13 +17,8 @@ from data.errors import BadInput, PrefloopError
 from data.records import Message
 from reward.instant import feature_cache
 from reward.instant.feature_cache import FeatureCache, fingerprint
-from reward.instant.features import (
-    EncodedResponse,
-    FeatureKind,
-    compute,
-    encode_response,
-)
-from reward.states import question_of
+from reward.instant.features import EncodedResponse, compute, encode_response
+from reward.kinds import FeatureKind, question_of
 
 KINDS = [FeatureKind(1, "mean"), FeatureKind(1, "last"), FeatureKind(3, "mean"),
          FeatureKind(2, "last")]

@@ -17,9 +17,9 @@ from reward.combined import CombinedReward
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.forms import FORMS, LEAST_PROMPTS, choose_form, compare, set_aside, unchosen
-from reward.instant.features import FeatureKind, compute, encode_response
-from reward.instant.model import kinds_of
+from reward.instant.features import compute, encode_response
 from reward.instant.response_features import FeatureTable
+from reward.kinds import kinds_of
 from reward.model import RewardModel
 from reward.report.votes import Votes
 from reward.scorer import load_scorer
@@ -153,11 +153,10 @@ def test_features_that_are_known_are_not_computed_again(backbone: Backbone,
     assert heard[-1] == 1
     texts = [(e, i) for e in reversed(data.train) for i in e.texts]
     question = RewardConfig.question
-    kinds = [FeatureKind.parse(name) for name in kinds_of(2, question)]
+    kinds = kinds_of(2, question)
     found = compute(backbone, [encode_response(backbone, e.messages, e.texts[i], 100, question)
                                for e, i in texts], kinds)
-    known = FeatureTable({i: row for row, (_, i) in enumerate(texts)},
-                         {str(kind): values for kind, values in found.items()},
+    known = FeatureTable({i: row for row, (_, i) in enumerate(texts)}, found,
                          np.array([e.prompt_id for e, _ in texts]))
     part = FeatureTable({i: row for i, row in known.rows.items() if row}, known.kinds,
                         known.prompts)

@@ -11,16 +11,18 @@ from data.asking import ARRIVAL, RANDOM, AskedPair
 from reward.instant.comparisons import Comparisons
 from reward.instant.learning_curve import Curve, fit_power_law, forecast, learning_curve
 from reward.instant.linear import fit_table
-from reward.instant.model import CHOOSE_FROM, InstantModel, Setup, feature_sets, kinds_of, learnable
+from reward.instant.model import CHOOSE_FROM, InstantModel, Setup, learnable
 from reward.instant.response_features import FeatureTable
+from reward.kinds import FeatureKind, feature_sets, kinds_of
 
 WIDTH = 6
+MEAN = FeatureKind(1)
 
 
 def features(responses: int, seed: int = 0) -> FeatureTable:
     values = np.random.default_rng(seed).normal(size=(responses, WIDTH))
     return FeatureTable({i: i for i in range(responses)},
-                        {"layer1.mean": values, "layer1.last": values[:, ::-1].copy()},
+                        {MEAN: values, FeatureKind(1, "last"): values[:, ::-1].copy()},
                         np.arange(responses) // 2)
 
 
@@ -28,7 +30,7 @@ def answers(table: FeatureTable, count: int, seed: int = 1, held_out: float = 0.
             chosen_by: str | None = RANDOM) -> list[AskedPair]:
     """Two responses a prompt, judged by a planted reward with logistic noise."""
     rng = np.random.default_rng(seed)
-    reward = table.kinds["layer1.mean"] @ np.linspace(2, -2, WIDTH)
+    reward = table.kinds[MEAN] @ np.linspace(2, -2, WIDTH)
     found = []
     for n in range(count):
         a, b = 2 * n, 2 * n + 1
@@ -94,22 +96,24 @@ def test_features_and_prior_are_chosen_once_there_are_labels() -> None:
     assert model.setup == Setup()
     model.learn(pairs)
     assert model.setup.chosen_at == 200
-    reward = table.kinds["layer1.mean"] @ np.linspace(2, -2, WIDTH)
+    reward = table.kinds[MEAN] @ np.linspace(2, -2, WIDTH)
     assert np.corrcoef(model.table @ model.posterior.coefficients, reward)[0, 1] > 0.9
 
 
 def test_kinds_of_deep_and_shallow_backbones() -> None:
     kinds = kinds_of(30, "")
-    assert kinds == ["layer20.mean", "layer20.last", "layer16.mean", "layer24.mean",
-                     "layer16.last", "layer30.last", "layer2.mean", "layer10.mean", "layer12.mean"]
-    sets = {"basic": ["layer20.mean", "layer20.last"], "early": ["layer2.mean", "layer10.mean"],
-            "middle": ["layer12.mean"]}
-    assert feature_sets(kinds) == {**sets, "all": sorted(kinds)}
+    assert list(map(str, kinds)) == [
+        "layer20.mean", "layer20.last", "layer16.mean", "layer24.mean", "layer16.last",
+        "layer30.last", "layer2.mean", "layer10.mean", "layer12.mean"]
+    sets = {"basic": (FeatureKind(20), FeatureKind(20, "last")),
+            "early": (FeatureKind(2), FeatureKind(10)), "middle": (FeatureKind(12),)}
+    assert feature_sets(kinds) == {**sets, "all": tuple(sorted(kinds))}
     asked = kinds_of(30, "is it: so?")
-    assert set(asked) - set(kinds) == {"layer16.asked: is it: so?"}
-    assert feature_sets(asked) == {**sets, "all": sorted(asked), "asked": [
-        "layer20.mean", "layer20.last", "layer16.asked: is it: so?"]}
-    assert "layer1.mean" in kinds_of(1, "") and len(set(kinds_of(2, ""))) == len(kinds_of(2, ""))
+    question = FeatureKind(16, "asked", "is it: so?")
+    assert set(asked) - set(kinds) == {question}
+    assert feature_sets(asked) == {**sets, "all": tuple(sorted(asked)),
+                                   "asked": (*sets["basic"], question)}
+    assert FeatureKind(1) in kinds_of(1, "") and len(set(kinds_of(2, ""))) == len(kinds_of(2, ""))
 
 
 def test_a_ranking_weighs_as_much_as_one_answer() -> None:
@@ -133,7 +137,7 @@ def test_the_curve_rises_to_what_the_noise_allows_and_tests_what_chance_chose() 
     assert curve.held_out.sum() == sum(p.held_out for p in decided)
     assert (np.diff(curve.labels) > 0).all()
     accuracies = curve.right.mean(axis=1)
-    reward = table.kinds["layer1.mean"] @ np.linspace(2, -2, WIDTH)
+    reward = table.kinds[MEAN] @ np.linspace(2, -2, WIDTH)
     ceiling = np.mean([reward[p.chosen_id] > reward[p.rejected_id] for p in decided])
     assert accuracies[-1] > accuracies[0] and abs(accuracies[-1] - ceiling) < 0.05
 
@@ -150,7 +154,7 @@ def test_the_tested_prompt_is_not_learned_from() -> None:
     """Each prompt tells of a direction of its own: nothing can be known of it from the others."""
     count = 40
     eye = np.repeat(np.eye(count), 2, axis=0) * np.tile([1.0, -1.0], count)[:, None]
-    table = FeatureTable({i: i for i in range(2 * count)}, {"layer1.mean": eye},
+    table = FeatureTable({i: i for i in range(2 * count)}, {MEAN: eye},
                          np.arange(2 * count) // 2)
     pairs = [AskedPair(n + 1, n, 2 * n, 2 * n + 1, False, False, RANDOM) for n in range(count)]
     model = InstantModel(table)

@@ -21,9 +21,9 @@ from reward.batches import plan_steps
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
-from reward.instant.features import FeatureKind, compute, encode_response
+from reward.instant.features import compute, encode_response
 from reward.instant.linear import LinearReward, fit_linear
-from reward.states import question_of
+from reward.kinds import FeatureKind, question_of
 from reward.train import TrainedReward
 from reward.tuned import TunedReward
 from reward.tuning import train_tuned, tune
@@ -149,7 +149,8 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, stop_after: i
 
 def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    sets = {"basic": ["layer2.mean"], "all": ["layer1.mean", "layer2.mean", "layer4.last"]}
+    sets = {"basic": (FeatureKind(2),),
+            "all": (FeatureKind(1), FeatureKind(2), FeatureKind(4, "last"))}
     monkeypatch.setattr("reward.forms.feature_sets", lambda _kinds: sets)
     found = train_tuned(backbone, good_wins(12), config(1, epochs=1),
                         backbone.new_lora_config(4, 8))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from data.store import Store
     from loop.settings import Settings
     from reward.instant.response_features import Array
+    from reward.kinds import FeatureKind
 
 #: Responses whose features are kept together; a part that has to give way is computed again.
 PART = 32
@@ -43,8 +44,8 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     Raises:
         PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
     """
-    from reward.instant.model import DEPTHS, kinds_of
     from reward.instant.response_features import ResponseFeatures
+    from reward.kinds import DEPTHS, kinds_of
 
     question = settings.reward.question
     kept = ResponseFeatures(workspace)
@@ -61,7 +62,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
         backbone = reward_backbone(settings.models)
     kinds = kinds_of(layer_count(backbone), question, DEPTHS)
-    of = " ".join((fingerprint(backbone), *kinds))
+    of = " ".join((fingerprint(backbone), *map(str, kinds)))
     have = kept.ids(of)
     if not have:
         kept.forget()  # those of another checkpoint
@@ -85,15 +86,13 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
 
 def _features(store: Store, backbone: Backbone, responses: Sequence[Response],
-              kinds: Sequence[str], max_length: int,
-              check: Callable[[float], None]) -> dict[str, Array]:
-    from reward.instant.features import FeatureKind, compute, encode_response
-    from reward.states import question_of
+              kinds: Sequence[FeatureKind], max_length: int,
+              check: Callable[[float], None]) -> dict[FeatureKind, Array]:
+    from reward.instant.features import compute, encode_response
+    from reward.kinds import question_of
 
     prompts = {i: store.prompts.get(i).messages for i in {r.prompt_id for r in responses}}
-    wanted = [FeatureKind.parse(name) for name in kinds]
-    question = question_of(wanted)
+    question = question_of(kinds)
     encoded = [encode_response(backbone, prompts[r.prompt_id], r.text, max_length, question)
                for r in responses]
-    return {str(kind): values
-            for kind, values in compute(backbone, encoded, wanted, check).items()}
+    return compute(backbone, encoded, kinds, check)

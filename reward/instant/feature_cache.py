@@ -20,7 +20,8 @@ from safetensors.numpy import save_file
 
 from backbone.model import Backbone
 from data.errors import PrefloopError
-from reward.instant.features import EncodedResponse, FeatureKind, compute
+from reward.instant.features import EncodedResponse, compute
+from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
 

@@ -24,8 +24,8 @@ from backbone.model import Backbone
 from backbone.text import UNCUT, conversation_ids, prompt_ids, turn_ids
 from data.errors import BadInput
 from data.records import Message
+from reward.kinds import FeatureKind
 from reward.passes import by_length, parts_within
-from reward.states import FeatureKind as FeatureKind
 from reward.states import Span, pooled_states
 
 Array = np.ndarray[Any, Any]
@@ -60,7 +60,7 @@ class EncodedResponse:
 def encode_response(backbone: Backbone, messages: Sequence[Message], text: str,
                     max_length: int, question: str = "") -> EncodedResponse:
     """A prompt with one of its responses, cut at the oldest turns where it is too long, and what
-    is asked about it, if anything (`reward.states.question_of`)."""
+    is asked about it, if anything (`reward.kinds.question_of`)."""
     conversation = [*messages, Message(role="assistant", content=text)]
     tokenizer, pad_id = backbone.tokenizer, backbone.config_pad_id
     asked = turn_ids(tokenizer, question, pad_id) if question else ()
@@ -72,6 +72,13 @@ def encode_response(backbone: Backbone, messages: Sequence[Message], text: str,
     # Turns are cut from the beginning, so the response has as many tokens as it had, or all.
     own = max(len(whole) - shared, 1)
     return EncodedResponse((*ids, *asked), max(len(ids) - own, 0), len(ids))
+
+
+def encode_last_turns(backbone: Backbone, conversations: Sequence[Sequence[Message]],
+                      max_length: int, question: str = "") -> list[EncodedResponse]:
+    """Conversations, each of which ends with its response; see `encode_response`."""
+    return [encode_response(backbone, conversation[:-1], conversation[-1]["content"], max_length,
+                            question) for conversation in conversations]
 
 
 @torch.no_grad()

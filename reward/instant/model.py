@@ -24,15 +24,9 @@ from reward.instant.davidson import Design, Fit, fit
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
 from reward.instant.standard import Standard, prior_precision, standardise
+from reward.kinds import feature_sets
 
 Array = np.ndarray[Any, Any]
-#: What is read of a response, as (share of the backbone's depth, pooling): what cross-validation
-#: chose on real votes and, the early two and the middle one, on simulated ones
-#: (docs/reward-model.md).
-BASIC, EARLY = ((2 / 3, "mean"), (2 / 3, "last")), ((1 / 15, "mean"), (1 / 3, "mean"))
-MIDDLE, ASKED = ((2 / 5, "mean"),), (*BASIC, (8 / 15, "asked"))
-DEPTHS = (*ASKED, (8 / 15, "mean"), (4 / 5, "mean"), (8 / 15, "last"), (1.0, "last"), *EARLY,
-          *MIDDLE)
 #: Leading directions that are kept, and the prior's spread until there are labels to choose it by.
 COMPONENTS, SPREAD = 120, 0.5
 #: log ν before there are answers: a tie is as likely as either side of an even pair.
@@ -46,37 +40,12 @@ _MOST_PAIRS, _MOST_TEXTS = 2000, 2000
 _REFIT_AFTER = 0.1
 
 
-def kinds_of(blocks: int, question: str,
-             depths: Sequence[tuple[float, str]] = DEPTHS) -> list[str]:
-    """The kinds of features (`reward.states.FeatureKind`) that are read of a backbone of so many
-    blocks, which is asked this question about each response (empty: none)."""
-    words = {"asked": f": {question}"}
-    return list(dict.fromkeys(
-        f"layer{max(1, round(blocks * depth))}.{pooling}{words.get(pooling, '')}"
-        for depth, pooling in depths if question or pooling != "asked"))
-
-
-def feature_sets(kinds: Sequence[str]) -> dict[str, list[str]]:
-    """Sets to choose among, from the kinds that are kept: what the words are (`early`), what
-    their neighbours make of them (`middle`), what the text comes to (`basic`), that and what the
-    checkpoint makes of a question about it (`asked`), and all of them."""
-    blocks = max(int(kind.removeprefix("layer").partition(".")[0]) for kind in kinds)
-    question = next((kind.partition(".asked: ")[2] for kind in kinds if ".asked: " in kind), "")
-    early, middle, basic, asked = ([kind for kind in kinds_of(blocks, question, depths)
-                                    if kind in kinds] for depths in (EARLY, MIDDLE, BASIC, ASKED))
-    whole = sorted(kinds)
-    sets = {"basic": basic or whole, "early": early, "middle": middle,
-            "asked": asked if question else [], "all": whole}
-    return {name: found for name, found in sets.items()
-            if found and (name != "all" or len(found) > len(sets["basic"]))}
-
-
 @dataclass(frozen=True)
 class Setup:
     """What the model stands on."""
 
     features: str = "asked"
-    """Of `feature_sets`; where nothing is asked, `basic`."""
+    """Of `reward.kinds.feature_sets`; where nothing is asked, `basic`."""
     spread: float = SPREAD
     chosen_at: int = 0
     """Answers there were when held-out prompts chose it; 0: they have not."""
@@ -133,7 +102,7 @@ class InstantModel:
     def use(self, features: FeatureTable) -> None:
         """Stand on these features; what was learned is fitted anew at the next `learn`."""
         self.features = features
-        sets = feature_sets(list(features.kinds))
+        sets = feature_sets(features.kinds)
         values = features.side_by_side(sets.get(self.setup.features, sets["basic"]))
         self.standard = _standard(values, features.prompts)
         self.table = self.standard.of(values)
@@ -202,7 +171,7 @@ class InstantModel:
 
     def _choose(self, found: Learned, answers: int) -> None:
         """Features and prior by cross-validation over prompts."""
-        sets = feature_sets(list(self.features.kinds))
+        sets = feature_sets(self.features.kinds)
         data = found.comparisons.take(np.arange(len(found.pairs))[-_MOST_PAIRS:])
         used = np.unique(np.concatenate([data.first, data.second]))
         place = np.zeros(len(self.table), int)

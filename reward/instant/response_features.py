@@ -20,7 +20,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from data.errors import PrefloopError
+from data.errors import BadInput, PrefloopError
+from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
 FOLDER = "features"
@@ -33,14 +34,14 @@ class FeatureTable:
 
     rows: Mapping[int, int]
     """Response id -> row."""
-    kinds: Mapping[str, Array]
-    """Kind -> [N, d] float32."""
+    kinds: Mapping[FeatureKind, Array]
+    """[N, d] float32 of each."""
     prompts: Array
     """[N] id of the prompt that each response answers."""
 
-    def side_by_side(self, names: Sequence[str]) -> Array:
+    def side_by_side(self, kinds: Sequence[FeatureKind]) -> Array:
         """[N, d of all] several kinds as one table."""
-        return np.hstack([self.kinds[name] for name in names])
+        return np.hstack([self.kinds[kind] for kind in kinds])
 
 
 class ResponseFeatures:
@@ -74,23 +75,25 @@ class ResponseFeatures:
             PrefloopError: a file cannot be read.
         """
         rows: dict[int, int] = {}
-        parts: dict[str, list[Array]] = {_PROMPTS: []}
+        prompts: list[Array] = [np.zeros(0, np.int64)]
+        parts: dict[FeatureKind, list[Array]] = {}
         for name in self.files():
             with _reading(self.folder / name), safe_open(self.folder / name, "np") as file:
                 ids = file.get_tensor(_IDS)
                 keep = np.array([i not in rows and (wanted is None or i in wanted)
                                  for i in ids.tolist()], bool)
                 rows.update({i: len(rows) + n for n, i in enumerate(ids[keep].tolist())})
-                for kind in {*file.keys(), _PROMPTS} - {_IDS}:
-                    parts.setdefault(kind, []).append(file.get_tensor(kind)[keep])
-        if len({len(several) for several in parts.values()}) > 1:
+                prompts.append(file.get_tensor(_PROMPTS)[keep])
+                for kind in set(file.keys()) - {_IDS, _PROMPTS}:
+                    parts.setdefault(FeatureKind.parse(kind), []).append(
+                        file.get_tensor(kind)[keep])
+        if {len(several) for several in parts.values()} - {len(prompts) - 1}:
             raise PrefloopError(f"{self.folder}: files of different kinds of features; remove the "
                                 "folder, and they are computed again")
-        prompts = np.concatenate([*parts.pop(_PROMPTS), np.zeros(0, np.int64)])
         return FeatureTable(rows, {kind: np.concatenate(parts[kind]) for kind in sorted(parts)},
-                            prompts)
+                            np.concatenate(prompts))
 
-    def add(self, ids: Sequence[int], prompts: Sequence[int], kinds: Mapping[str, Array],
+    def add(self, ids: Sequence[int], prompts: Sequence[int], kinds: Mapping[FeatureKind, Array],
             checkpoint: str) -> None:
         """Keep the features ([n, d] of each kind) of some responses, each with its prompt's id.
 
@@ -102,7 +105,7 @@ class ResponseFeatures:
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             save_file({_IDS: np.array(ids, np.int64), _PROMPTS: np.array(prompts, np.int64),
-                       **{kind: np.ascontiguousarray(values, np.float32)
+                       **{str(kind): np.ascontiguousarray(values, np.float32)
                           for kind, values in kinds.items()}}, partial,
                       metadata={_OF: checkpoint})
             partial.rename(self.folder / f"{name}.safetensors")
@@ -123,6 +126,6 @@ def _reading(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a file is read into one line that names it."""
     try:
         yield
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, BadInput, ValueError, KeyError, TypeError) as error:
         raise PrefloopError(f"{path}: features cannot be read ({error}); remove the file, and "
                             "they are computed again") from error
