@@ -17,8 +17,10 @@ import pytest
 from models import one_thread, tiny_checkpoint
 from processes import starter, wait_for
 from reward_world import Recorder
+from safetensors.numpy import save_file
 
 from backbone.config import ModelConfig
+from data.errors import PrefloopError
 from data.progress import Silent, Stopped
 from data.records import Answer, NewResponse
 from data.store import Store
@@ -91,6 +93,32 @@ def test_what_is_read_at_other_depths_is_read_anew(workspace: Path,
     assert set(kept.read().kinds) == set(kinds.kinds_of(2, "", kinds.BASIC))
 
 
+def test_texts_cut_elsewhere_are_read_anew(workspace: Path) -> None:
+    store, found, kept = Store.of_workspace(workspace), read_settings(workspace), ResponseFeatures(
+        workspace)
+    assert extract_features(store, workspace, found)
+    before = kept.read().kinds
+    shorter = found.with_section("reward", replace(found.reward, max_length=4, question=""))
+    same = found.with_section("reward", replace(found.reward, question=""))
+    assert extract_features(store, workspace, same)
+    whole = kept.read().kinds
+    assert before.keys() > whole.keys()
+    assert extract_features(store, workspace, shorter)
+    cut = kept.read().kinds
+    assert cut.keys() == whole.keys()
+    assert not any(np.allclose(cut[kind], whole[kind]) for kind in cut)
+
+
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
+    kept, values = ResponseFeatures(tmp_path), np.ones((1, 2), np.float32)
+    kept.add([1], [1], {kinds.FeatureKind(2): values}, "one")
+    (name,) = kept.files()
+    save_file({"ids": np.ones(1, np.int64), "prompts": np.ones(1, np.int64), "layer2": values},
+              kept.folder / name)
+    with pytest.raises(PrefloopError, match=f"{name}.*cannot be read.*remove the file"):
+        kept.read()
+
+
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
     me = store.people.add("Ann")
@@ -113,10 +141,11 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
     assert instant_beside(context, backbone, PreferenceData(data.train, ()), Silent()) == {}
     # what is kept is for all, whatever one job asks about responses
     files, kept = ResponseFeatures(workspace).files(), context.settings
-    context.settings = kept.with_section("reward", replace(kept.reward, question="why?"))
-    assert read_features(context, backbone, data, lambda _: None) is None
-    assert instant_beside(context, backbone, data, Silent())["instant_accuracy"] == found
-    assert ResponseFeatures(workspace).files() == files
+    for other in ({"question": "why?"}, {"max_length": 12}):
+        context.settings = kept.with_section("reward", replace(kept.reward, **other))
+        assert read_features(context, backbone, data, lambda _: None) is None
+        assert instant_beside(context, backbone, data, Silent())["instant_accuracy"] == found
+        assert ResponseFeatures(workspace).files() == files
     context.settings = kept
     assert read_features(context, backbone, data, lambda _: None) is not None
     for name in ResponseFeatures(workspace).files():

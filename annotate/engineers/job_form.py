@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -29,17 +29,11 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
         fields = [field for field in fields if field["name"] not in _GATED]
     with st.form(f"job-{kind}", border=False):
         first = [field for field in fields if field["name"] in common]
-        columns = st.columns(max(min(len(first), 4), 1))
-        for i, field in enumerate(first):
-            with columns[i % len(columns)]:
-                _widget(kind, field)
+        _widgets(kind, first, min(len(first), 4))
         rest = [field for field in fields if field["name"] not in common]
         if rest:
             with st.expander(f"All settings ({len(rest)} more)"):
-                thirds = st.columns(3)
-                for i, field in enumerate(rest):
-                    with thirds[i % 3]:
-                        _widget(kind, field)
+                _widgets(kind, rest, 3)
         st.form_submit_button(entry["title"], type="primary", disabled=disabled,
                               key=f"start-{kind}", on_click=_start, args=(entry,))
 
@@ -93,6 +87,15 @@ def _labels_missing() -> str | None:
         return None
     return (f"Round {current.number} still waits for {wanted - given:,} of {wanted:,} labels. "
             "Opening the next round closes it; the labels given stay.")
+
+
+def _widgets(kind: str, fields: Sequence[Mapping[str, Any]], wide: int) -> None:
+    """Row by row, so that they keep their order where columns stand one below the other."""
+    for begin in range(0, len(fields), max(wide, 1)):
+        for column, field in zip(st.columns(wide, vertical_alignment="bottom"),
+                                 fields[begin:begin + wide], strict=False):
+            with column:
+                _widget(kind, field)
 
 
 def _widget(kind: str, field: Mapping[str, Any]) -> None:

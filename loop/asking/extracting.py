@@ -23,7 +23,7 @@ PART = 32
 #: Responses that the instant model stands on, those of open tasks and the newest first: a large
 #: import is learned from in part, rather than read for hours.
 MOST = 6000
-#: Setting: of which checkpoint, and at which depths, the workspace keeps features.
+#: Setting: of which checkpoint, and read how, the workspace keeps features.
 _OF = "features_of"
 
 
@@ -47,9 +47,10 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     from reward.instant.response_features import ResponseFeatures
     from reward.kinds import DEPTHS, kinds_of
 
-    question = settings.reward.question
+    question, longest = settings.reward.question, settings.reward.max_length
     kept = ResponseFeatures(workspace)
-    name = f"{settings.models.reward_checkpoint} at {DEPTHS}, asked {question!r}"
+    name = (f"{settings.models.reward_checkpoint} at {DEPTHS}, asked {question!r}, "
+            f"of up to {longest} tokens")
     if wanted is None:
         wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
@@ -62,10 +63,10 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
         backbone = reward_backbone(settings.models)
     kinds = kinds_of(layer_count(backbone), question, DEPTHS)
-    of = " ".join((fingerprint(backbone), *map(str, kinds)))
+    of = " ".join((fingerprint(backbone), *map(str, kinds), f"of up to {longest} tokens"))
     have = kept.ids(of)
     if not have:
-        kept.forget()  # those of another checkpoint
+        kept.forget()  # those of another checkpoint, or read otherwise
     store.put_setting(_OF, name)
     lacking = [i for i in wanted if i not in have][:most]
 
@@ -78,7 +79,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
             check()
             part = store.responses.get(lacking[start:start + PART])
             kept.add([r.id for r in part], [r.prompt_id for r in part],
-                     _features(store, backbone, part, kinds, settings.reward.max_length, check), of)
+                     _features(store, backbone, part, kinds, longest, check), of)
             on_part((start + len(part)) / len(lacking))
     except _GivesWay:
         return False

@@ -30,15 +30,15 @@ def read_features(context: JobContext, backbone: Backbone, data: PreferenceData,
                   on_part: Callable[[float], None], *,
                   only_known: bool = False) -> FeatureTable | None:
     """The features of what a training job learns from; none where they cannot be kept, or where
-    the job asks another question about responses than the workspace does.
+    the job reads responses otherwise than the workspace does.
 
     `only_known`: of those texts that a worker has read already, and nothing is computed.
     """
     from loop.asking.extracting import extract_features
     from reward.instant.response_features import ResponseFeatures
 
-    kept = _as_kept(context)
-    if kept.reward.question != context.settings.reward.question:
+    kept, here = _as_kept(context), context.settings.reward
+    if (kept.reward.question, kept.reward.max_length) != (here.question, here.max_length):
         return None
     wanted = [i for example in data.train for i in example.texts]
     try:
