@@ -69,7 +69,7 @@ def is_share(name: str, estimate: Estimate) -> bool:
 def title_of(name: str) -> str:
     """`held_out_accuracy` as `Held-out accuracy`."""
     words = name.replace("held_out", "held-out").replace("_", " ").strip()
-    for short, written in (("kl", "KL"), ("eos", "EOS"), ("ppo", "PPO")):
+    for short, written in (("kl", "KL"), ("eos", "EOS"), ("ppo", "PPO"), ("gae", "GAE")):
         words = " ".join(written if word == short else word for word in words.split())
     return words[:1].upper() + words[1:]
 

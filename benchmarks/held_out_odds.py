@@ -36,6 +36,8 @@ class Split:
     fold: Array
     """[m]"""
     seed: int = 0
+    labels: int = 0
+    """So many pairs, drawn from all that a fold may learn from, are what it learns from; 0: all."""
 
     @classmethod
     def of(cls, pairs: Pairs, folds: int, seed: int = 0) -> Split:
@@ -55,20 +57,29 @@ class Split:
         """How many there are."""
         return int(self.fold.max()) + 1
 
+    def training(self, fold: int) -> Array:
+        """Places among the decided pairs of those that a fold's models learn from."""
+        found = np.flatnonzero(self.fold != fold)
+        if not self.labels:
+            return found
+        return np.sort(np.random.default_rng(fold).permutation(found)[:self.labels])
 
-def of_committee(split: Split, names: Sequence[str]) -> tuple[Array, Array]:
-    """[M] log odds that the first wins each decided pair, NaN elsewhere: those of a head for each
-    feature set (kinds joined by +) together, and of the one of them that did best within the
-    training groups."""
+
+def of_committee(split: Split, names: Sequence[str],
+                 most: int | None = None) -> tuple[Array, Array]:
+    """[M] log odds that the first wins each decided pair (of the first `most` folds), NaN
+    elsewhere: those of a head for each feature set (kinds joined by +) together, and of the one of
+    them that did best within the training groups."""
     pairs, whole, strict = split.pairs, split.comparisons, split.pairs.strict[split.used]
     table = feature_sets(pairs, names)
     prepared = prepare(table, POWERS, COMPONENTS, pairs.group_of_text)
     odds, single = np.full((2, len(pairs.first)), np.nan)
     chosen: Counter[str] = Counter()
-    for fold in range(split.folds):
-        train, test = whole.take(split.fold != fold), whole.take(split.fold == fold)
+    for fold in range(split.folds)[:most]:
+        learned = split.training(fold)
+        train, test = whole.take(learned), whole.take(split.fold == fold)
         committee = choose_committee(prepared, train, spreads=SPREADS, seed=split.seed,
-                                     judged=strict[split.fold != fold])
+                                     judged=strict[learned])
         of_members = [_odds(member, table, train, test) for member in committee.members]
         best = committee.members[0]
         chosen[f"{best.features.name}, spread {best.spread}"] += 1
@@ -98,9 +109,9 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
     lora = backbone.new_lora_config(ModelConfig.lora_rank, ModelConfig.lora_alpha)
     odds = np.full(len(pairs.first), np.nan)
     for fold in range(most):
-        head = fit_linear(table, whole.take(split.fold != fold), spread=TUNED_SPREAD,
-                          standard=standard)
-        model = tune(backbone, examples(pairs, split.used[split.fold != fold]), head,
+        learned = split.training(fold)
+        head = fit_linear(table, whole.take(learned), spread=TUNED_SPREAD, standard=standard)
+        model = tune(backbone, examples(pairs, split.used[learned]), head,
                      [FeatureKind.parse(kind) for kind in name.split("+")], config, lora, seed=seed)
         place = split.used[split.fold == fold]
         texts = sorted({*pairs.first[place].tolist(), *pairs.second[place].tolist()})

@@ -126,7 +126,7 @@ def odds_of(data: Data, pairs: Pairs) -> dict[str, Array]:
 
 
 def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
-    """All figures that follow from the log odds of the strict pairs."""
+    """All figures that follow from the log odds of the strict pairs; none of no pairs."""
     won = np.where(pairs.gold == FIRST, 1, -1)
     longer = pairs.log_lengths[pairs.first] - pairs.log_lengths[pairs.second]
     toward = np.where(pairs.strict, odds * won, 0.0)  # log odds of what people said
@@ -143,9 +143,10 @@ def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
         return float(np.abs(gaps).sum() / weights.sum())
 
     n = int(pairs.strict.sum())
-    return {name: _accuracy(pairs, odds, pairs.strict),
-            f"{name}_matched": _accuracy(pairs, odds, pairs.strict & (np.abs(longer) < 0.2)),
-            f"{name}_shorter": _accuracy(pairs, odds, pairs.strict & (longer * won < 0)),
+    parts = {"": pairs.strict, "_matched": pairs.strict & (np.abs(longer) < 0.2),
+             "_shorter": pairs.strict & (longer * won < 0)}
+    return {**{f"{name}{end}": _accuracy(pairs, odds, used) for end, used in parts.items()
+               if used.any()},
             f"{name}_ce": _bootstrapped(cross_entropy, count, n),
             f"{name}_ece": _bootstrapped(calibration, count, n)}
 

@@ -2,13 +2,14 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import reward_accuracy
+from benchmarks import fine_tuning, reward_accuracy
 from benchmarks.held_out_odds import Split, examples
 from benchmarks.human_data import FIRST, SECOND, TIE, Pairs, instructions, replies
 from benchmarks.reward_accuracy import labelers, measure, reliability
@@ -102,3 +103,25 @@ def test_no_group_is_in_two_folds_and_ties_are_in_none(pandalm: Pairs) -> None:
     assert split.used.tolist() == [0, 2, 3] and split.folds == 2
     assert split.fold[0] != split.fold[1] == split.fold[2]
     assert split.comparisons.outcomes.argmax(1).tolist() == [FIRST, SECOND, FIRST]
+
+
+def test_a_fold_learns_from_as_many_labels_as_are_granted(pandalm: Pairs) -> None:
+    split = replace(Split.of(pandalm, 2), fold=np.array([0, 1, 1]))
+    assert split.training(0).tolist() == [1, 2] and split.training(1).tolist() == [0]
+    one, more = (replace(split, labels=n).training(0).tolist() for n in (1, 5))
+    assert one in ([1], [2]) and more == [1, 2]
+    assert one == replace(split, labels=1).training(0).tolist()
+
+
+def test_what_fine_tuning_gains_is_counted_on_the_same_pairs(pandalm: Pairs) -> None:
+    odds = {"linear": np.array([-1.0, np.nan, np.nan, 1.0]),  # wrong, a tie, not asked, right
+            "lora": np.array([3.0, np.nan, np.nan, 1.0])}
+    odds["both"] = (odds["linear"] + odds["lora"]) / 2
+    found = fine_tuning.figures_of(pandalm, odds, "all")
+    assert {name: found[f"{name}_all"]["value"] for name in ("linear", "lora", "both")} == {
+        "linear": 0.5, "lora": 1.0, "both": 1.0}
+    assert found["gain_all"]["value"] == found["gain_both_all"]["value"] == 0.5
+    assert found["gain_all"]["n"] == 2
+    assert fine_tuning.words_of("gain_both_300") == (
+        "300 labels: their average over the committee")
+    assert fine_tuning.words_of("linear_ce_all") == "all labels: committee: cross-entropy"

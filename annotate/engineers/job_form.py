@@ -29,7 +29,7 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
         fields = [field for field in fields if field["name"] not in _GATED]
     with st.form(f"job-{kind}", border=False):
         first = [field for field in fields if field["name"] in common]
-        _widgets(kind, first, min(len(first), 4))
+        _widgets(kind, first, min(len(first), 5))
         rest = [field for field in fields if field["name"] not in common]
         if rest:
             with st.expander(f"All settings ({len(rest)} more)"):

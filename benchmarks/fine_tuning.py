@@ -1,0 +1,74 @@
+"""From how many labels on fine-tuning is worth its time: UKPConvArg1, topics that nothing saw.
+
+Of the training topics' pairs some are drawn at random, and the committee of linear heads and a
+model that is fine-tuned from one head learn from the same ones, as in `benchmarks.reward_accuracy`.
+`gain_N` is the accuracy of the fine-tuned model less the committee's at N labels,
+`gain_both_N` that of their average less the committee's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Figure, flags, say, show
+from benchmarks.held_out_odds import Split, of_committee, of_tuned
+from benchmarks.human_data import FIRST, Pairs, arguments
+from benchmarks.reward_accuracy import ASKED, CONVINCING, SETS, TUNED, measure
+from data.measures.statistics import clustered_mean
+
+Array = np.ndarray[Any, Any]
+SIZES, FOLDS, QUICK_SIZES, QUICK_FOLDS = (300, 1000, 3000, 0), 4, (300, 1000), 1
+WORDS = {"linear": "committee", "lora": "fine-tuned", "both": "their average"}
+
+
+def main() -> None:
+    """Every number of labels, and all of them."""
+    asked = flags(__doc__ or "")
+    pairs = arguments()
+    figures: dict[str, Figure] = {}
+    for labels in QUICK_SIZES if asked.quick else SIZES:
+        say(f"{labels or 'all'} labels ...")
+        split = replace(Split.of(pairs, FOLDS), labels=labels)
+        figures |= figures_of(pairs, odds_of(split, QUICK_FOLDS if asked.quick else FOLDS),
+                              str(labels or "all"))
+    show(figures, {name: words_of(name) for name in figures}, asked.json)
+
+
+def odds_of(split: Split, most: int) -> dict[str, Array]:
+    """[M] log odds of each kind of model, NaN outside the first `most` folds."""
+    committee, _ = of_committee(split, [f"{name}+{ASKED}{CONVINCING}" for name in SETS], most)
+    tuned = of_tuned(split, TUNED[0], most, split.seed)
+    return {"linear": committee, "lora": tuned, "both": (committee + tuned) / 2}
+
+
+def figures_of(pairs: Pairs, odds: dict[str, Array], labels: str) -> dict[str, Figure]:
+    """Accuracy and cross-entropy of each, and what fine-tuning gains."""
+    tested = replace(pairs, strict=pairs.strict & np.isfinite(odds["linear"]))
+    found: dict[str, Figure] = {}
+    for kind, values in odds.items():
+        measured = measure(kind, tested, values)
+        found |= {f"{kind}_{labels}": measured[kind], f"{kind}_ce_{labels}": measured[f"{kind}_ce"]}
+    sign = np.where(pairs.gold == FIRST, 0.5, -0.5)[tested.strict]
+    right = {kind: np.sign(values[tested.strict]) * sign for kind, values in odds.items()}
+    for name, kind in (("gain", "lora"), ("gain_both", "both")):
+        gained = clustered_mean((right[kind] - right["linear"]).tolist(),
+                                pairs.groups[tested.strict].tolist())
+        assert gained is not None  # there are strict pairs in every fold
+        found[f"{name}_{labels}"] = {"value": gained.value, "low": gained.low,
+                                     "high": gained.high, "n": gained.n}
+    return found
+
+
+def words_of(name: str) -> str:
+    """A figure in words."""
+    *what, labels = name.split("_")
+    if what[0] == "gain":
+        return f"{labels} labels: {WORDS['both' if len(what) > 1 else 'lora']} over the committee"
+    return f"{labels} labels: {WORDS[what[0]]}: {'cross-entropy' if len(what) > 1 else 'accuracy'}"
+
+
+if __name__ == "__main__":
+    main()
