@@ -9,6 +9,7 @@ model that is fine-tuned from one head learn from the same ones, as in `benchmar
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ import numpy as np
 from benchmarks.harness import Figure, flags, say, show
 from benchmarks.held_out_odds import Split, of_committee, of_tuned
 from benchmarks.human_data import FIRST, Pairs, arguments
-from benchmarks.reward_accuracy import ASKED, CONVINCING, SETS, TUNED, measure
-from data.measures.statistics import clustered_mean
+from benchmarks.reward_accuracy import ASKED, CONVINCING, SETS, TUNED, bootstrapped, measure
 
 Array = np.ndarray[Any, Any]
 SIZES, FOLDS, QUICK_SIZES, QUICK_FOLDS = (300, 1000, 3000, 0), 4, (300, 1000), 1
@@ -51,15 +51,18 @@ def figures_of(pairs: Pairs, odds: dict[str, Array], labels: str) -> dict[str, F
     for kind, values in odds.items():
         measured = measure(kind, tested, values)
         found |= {f"{kind}_{labels}": measured[kind], f"{kind}_ce_{labels}": measured[f"{kind}_ce"]}
-    sign = np.where(pairs.gold == FIRST, 0.5, -0.5)[tested.strict]
-    right = {kind: np.sign(values[tested.strict]) * sign for kind, values in odds.items()}
+    right = {kind: np.where(tested.strict, np.sign(values), 0) for kind, values in odds.items()}
     for name, kind in (("gain", "lora"), ("gain_both", "both")):
-        gained = clustered_mean((right[kind] - right["linear"]).tolist(),
-                                pairs.groups[tested.strict].tolist())
-        assert gained is not None  # there are strict pairs in every fold
-        found[f"{name}_{labels}"] = {"value": gained.value, "low": gained.low,
-                                     "high": gained.high, "n": gained.n}
+        more = (right[kind] - right["linear"]) * np.where(pairs.gold == FIRST, 0.5, -0.5)
+        found[f"{name}_{labels}"] = bootstrapped(
+            partial(_mean, more, tested), int(pairs.groups.max()) + 1, int(tested.strict.sum()))
     return found
+
+
+def _mean(values: Array, tested: Pairs, drawn: Array) -> float:
+    """Over the tested pairs, each as often as its topic was drawn."""
+    weights = drawn[tested.groups] * tested.strict
+    return float(weights @ values / weights.sum())
 
 
 def words_of(name: str) -> str:

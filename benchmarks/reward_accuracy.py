@@ -147,8 +147,8 @@ def measure(name: str, pairs: Pairs, odds: Array) -> dict[str, Figure]:
              "_shorter": pairs.strict & (longer * won < 0)}
     return {**{f"{name}{end}": _accuracy(pairs, odds, used) for end, used in parts.items()
                if used.any()},
-            f"{name}_ce": _bootstrapped(cross_entropy, count, n),
-            f"{name}_ece": _bootstrapped(calibration, count, n)}
+            f"{name}_ce": bootstrapped(cross_entropy, count, n),
+            f"{name}_ece": bootstrapped(calibration, count, n)}
 
 
 def reliability(name: str, pairs: Pairs, odds: Mapping[str, Array]) -> Plot:
@@ -200,7 +200,8 @@ def _mean(values: Array, groups: Array) -> Figure:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
-def _bootstrapped(statistic: Callable[[Array], float], groups: int, n: int) -> Figure:
+def bootstrapped(statistic: Callable[[Array], float], groups: int, n: int) -> Figure:
+    """A statistic of how often each group (topic, first prompt) was drawn, with its interval."""
     low, high = bootstrap(statistic, groups)
     return {"value": statistic(np.ones(groups)), "low": low, "high": high, "n": n}
 

@@ -122,6 +122,8 @@ def test_what_fine_tuning_gains_is_counted_on_the_same_pairs(pandalm: Pairs) -> 
         "linear": 0.5, "lora": 1.0, "both": 1.0}
     assert found["gain_all"]["value"] == found["gain_both_all"]["value"] == 0.5
     assert found["gain_all"]["n"] == 2
+    worse = fine_tuning.figures_of(pandalm, {**odds, "lora": -odds["lora"]}, "all")
+    assert worse["gain_all"]["value"] == -0.5 and worse["gain_all"]["low"] < -0.5
     assert fine_tuning.words_of("gain_both_300") == (
         "300 labels: their average over the committee")
     assert fine_tuning.words_of("linear_ce_all") == "all labels: committee: cross-entropy"
