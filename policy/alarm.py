@@ -68,8 +68,12 @@ class Limits:
     """What the judges grant of the reward that has been gained, one standard error granted."""
 
     judged_whole: float = 1.05
-    """What the judges must grant of it for a change of looks (all signals but theirs and the
-    reward's) to be no alarm: a reward that is cheated is one that they grant less of."""
+    """What the judges must grant of it for repeats to be no alarm: a reward that is cheated is one
+    that they grant less of."""
+
+    judged_most: float = 0.8
+    """What they must grant of it for any other change of looks (length, entropy, perplexity, KL a
+    token, spread) to be none: text may well become another where it becomes better."""
 
     judged_gain: float = 0.3
     """Reward gained, in standard deviations of the reference's, before the judges are heard: of
@@ -113,11 +117,11 @@ def check(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | None:
         return None
     prefixes = [steps[:len(steps) - back] for back in range(limits.patience)]
     reasons = []
-    for rule in (*_OPINIONS, *_LOOKS):
-        said = [None if rule in _LOOKS and _whole(prefix, limits) else rule(prefix, limits)
-                for prefix in prefixes]
-        if all(said):
-            reasons.append(str(said[0]))
+    for rules, pardoned_at in ((_OPINIONS, math.inf), (_REPEATS, limits.judged_whole),
+                               (_LOOKS, limits.judged_most)):
+        pardoned = any(_granted(prefix, limits, pardoned_at) for prefix in prefixes)
+        said = [] if pardoned else [[rule(prefix, limits) for prefix in prefixes] for rule in rules]
+        reasons += [str(each[0]) for each in said if all(each)]
     return Alarm(int(steps[-1]["step"]), tuple(reasons)) if reasons else None
 
 
@@ -162,12 +166,11 @@ def _judges(steps: Sequence[Step], limits: Limits) -> str | None:
             f"{granted:.2f} of it")
 
 
-def _whole(steps: Sequence[Step], limits: Limits) -> bool:
-    """Whether judges grant all of the reward that has been gained, and more."""
+def _granted(steps: Sequence[Step], limits: Limits, share: float) -> bool:
+    """Whether judges grant more than a share of the reward that has been gained."""
     last = steps[-limits.window:]
     gained = _mean(last, "reward")
-    return gained > limits.judged_gain and (
-        _mean(last, "judge_reward") > limits.judged_whole * gained)
+    return gained > limits.judged_gain and _mean(last, "judge_reward") > share * gained
 
 
 def _repetition(steps: Sequence[Step], limits: Limits) -> str | None:
@@ -244,8 +247,8 @@ def _wasted(steps: Sequence[Step], limits: Limits, name: str, words: str) -> str
 _Rule = Callable[[Sequence[Step], Limits], str | None]
 #: What reward models say of what KL has brought, and what the text looks like.
 _OPINIONS: tuple[_Rule, ...] = (_judges, _judges_stall, _wasted_kl)
-_LOOKS: tuple[_Rule, ...] = (_kl, _entropy, _repetition, _token_repetition, _spread, _length,
-                             _perplexity)
+_REPEATS: tuple[_Rule, ...] = (_repetition, _token_repetition)
+_LOOKS: tuple[_Rule, ...] = (_kl, _entropy, _spread, _length, _perplexity)
 
 
 def _since(steps: Sequence[Step], name: str, limits: Limits) -> tuple[float, float]:

@@ -134,18 +134,20 @@ def _judged(share: float, noise: float = 0.5, steps: int = 20) -> Run:
                   judge_std=noise) for n in range(steps)]
 
 
-@pytest.mark.parametrize("name, end", [("length", 60.0), ("entropy", 1.0), ("repetition", 0.5)])
-def test_new_looks_are_no_alarm_where_judges_grant_more_than_was_gained(name: str,
-                                                                        end: float) -> None:
-    begun = {"length": 25.0, "entropy": 3.0, "repetition": 0.0}[name]
-    run = _drifting(name, begun, end)
+@pytest.mark.parametrize(("name", "start", "end", "granted", "too_little"), [
+    ("length", 25.0, 60.0, 0.85, 0.75), ("entropy", 3.0, 1.0, 0.85, 0.75),
+    ("reference_perplexity", 4.0, 40.0, 0.85, 0.75), ("repetition", 0.0, 0.5, 1.1, 1.0),
+    ("repeated_tokens", 0.15, 0.4, 1.1, 1.0)])
+def test_new_looks_are_no_alarm_where_judges_grant_what_was_gained(
+        name: str, start: float, end: float, granted: float, too_little: float) -> None:
+    run = _drifting(name, start, end)
 
     def judged(share: float, gain: float) -> list[dict[str, Any]]:
         return [{**step, "reward": gain * n, "judge_reward": share * gain * n}
                 for n, step in enumerate(run)]
 
-    assert first_alarm(judged(1.2, 0.2)) is None
-    assert first_alarm(judged(1.0, 0.2)) is not None  # they share what it may have found
+    assert first_alarm(judged(granted, 0.2)) is None
+    assert first_alarm(judged(too_little, 0.2)) is not None  # they share what it may have found
     assert first_alarm(judged(1.2, 0.001)) is not None  # nothing was gained that they could grant
 
 
