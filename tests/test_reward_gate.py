@@ -208,19 +208,40 @@ def _form(folder: str) -> None:
     job_form.show({"kind": "ppo", "title": "Improve", "help": "", "common": ["steps"], "fields": [
         {"name": "steps", "type": "int", "default": 20, "choices": [], "help": ""},
         {"name": "reward_model", "type": "str", "default": "", "choices": [], "help": ""},
-        {"name": "force", "type": "bool", "default": False, "choices": [], "help": ""}]}, False)
+        {"name": "force", "type": "bool", "default": False, "choices": [], "help": ""}]})
 
 
-def test_the_form_says_why_and_takes_a_word_for_it(store: Store, tmp_path: Path) -> None:
-    add(store, "reward-1", metrics(70, 100))
-    add(store, "reward-2", metrics(50, 100))
+@pytest.fixture
+def form(store: Store, tmp_path: Path) -> AppTest:
+    """The form of PPO before an engineer, not run yet."""
     fields = [{"name": n} for n in ("steps", "reward_model", "force")]
     store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields}])
     engineer = store.people.add("Eve", "engineer")
-    secret = store.people.redeem(store.people.create_code(engineer.id))
     app = AppTest.from_function(_form, args=(str(tmp_path),))
-    app.session_state["secret"] = secret
-    app.run(timeout=60)
+    app.session_state["secret"] = store.people.redeem(store.people.create_code(engineer.id))
+    return app
+
+
+def test_the_form_starts_nothing_that_no_reward_model_will_be_there_for(store: Store,
+                                                                        form: AppTest) -> None:
+    app = form.run(timeout=60)
+    assert "There is no reward model yet" in app.warning[0].value
+    app.button[0].click().run()
+    assert "no reward model yet" in app.session_state["jobs-error"] and not store.jobs.all()
+    training = store.jobs.add("train-reward")
+    app.button[0].click().run()
+    assert [job.kind for job in store.jobs.all("queued")] == ["ppo", "train-reward"]
+    assert not app.warning and "in training" in app.info[0].value
+    store.jobs.claim(training.id)
+    assert not app.run().warning
+    store.jobs.fail(training.id, "no labels")
+    assert app.run().warning and not app.exception
+
+
+def test_the_form_says_why_and_takes_a_word_for_it(store: Store, form: AppTest) -> None:
+    add(store, "reward-1", metrics(70, 100))
+    add(store, "reward-2", metrics(50, 100))
+    app = form.run(timeout=60)
     assert not app.exception
     assert "does not beat its baselines" in app.warning[0].value.replace("\\", "")
     app.button[0].click().run()

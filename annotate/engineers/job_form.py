@@ -17,7 +17,7 @@ from data.reward_reports import Verdict, verdict
 _GATED = {"reward_model", "force"}
 
 
-def show(entry: Mapping[str, Any], disabled: bool) -> None:
+def show(entry: Mapping[str, Any]) -> None:
     """Help, the common fields, the others in a fold, and the button that starts the job."""
     kind, common = entry["kind"], set(entry.get("common") or ())
     fields = entry["fields"]
@@ -34,8 +34,8 @@ def show(entry: Mapping[str, Any], disabled: bool) -> None:
         if rest:
             with st.expander(f"All settings ({len(rest)} more)"):
                 _widgets(kind, rest, 3)
-        st.form_submit_button(entry["title"], type="primary", disabled=disabled,
-                              key=f"start-{kind}", on_click=_start, args=(entry,))
+        st.form_submit_button(entry["title"], type="primary", key=f"start-{kind}",
+                              on_click=_start, args=(entry,))
 
 
 def _is_gated(entry: Mapping[str, Any]) -> bool:
@@ -47,7 +47,10 @@ def _judge(kind: str) -> None:
     """Which reward model, and whether it may be used: outside the form, so that it answers."""
     models = {model.name: model for model in reversed(store().versions.reward_models())}
     if not models:
-        st.warning("There is no reward model yet: train one first.")
+        if _in_training():
+            st.info("The job will go by the reward model that is in training.")
+        else:
+            st.warning("There is no reward model yet: train one first.")
         return
     newest = next(iter(models))
     st.selectbox("Reward model", ["", *list(models)[1:]], key=f"job-{kind}-reward_model",
@@ -62,6 +65,12 @@ def _judge(kind: str) -> None:
     if not found.offered:
         st.checkbox("Use it anyway", key=f"job-{kind}-force",
                     help="Improve the policy against this reward model all the same.")
+
+
+def _in_training() -> bool:
+    """Whether a reward model will be there when a job that is asked for now has its turn."""
+    return any(job.kind == "train-reward"
+               for status in ("running", "queued") for job in store().jobs.all(status))
 
 
 def _insist_no_more(kind: str) -> None:
@@ -131,6 +140,8 @@ def _start(entry: Mapping[str, Any]) -> None:
 
 def _require_offered(kind: str) -> None:
     found = _verdict(kind)
+    if found is None and not _in_training():
+        raise BadInput("there is no reward model yet; train one first")
     if found and not found.offered and not st.session_state.get(f"job-{kind}-force"):
         raise BadInput(f"the reward model: {found.reason}; label more pairs and train again, or "
                        "tick Use it anyway")

@@ -43,7 +43,7 @@ def page(labeler: Labeler) -> None:
                                       label_visibility="collapsed")
         if chosen:
             with st.container(border=True):
-                job_form.show(titles[chosen], disabled=False)
+                job_form.show(titles[chosen])
     st.fragment(_jobs, run_every=REFRESH_SECONDS)()
 
 
