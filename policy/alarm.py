@@ -71,7 +71,7 @@ class Limits:
     """What the judges must grant of it for repeats to be no alarm: a reward that is cheated is one
     that they grant less of."""
 
-    judged_most: float = 0.8
+    judged_most: float = 0.7
     """What they must grant of it for any other change of looks (length, entropy, perplexity, KL a
     token, spread) to be none: text may well become another where it becomes better."""
 

@@ -51,7 +51,7 @@ def test_every_setting_stands_there_with_its_default_and_a_reason() -> None:
     ("less than 0.57 of it", "judge_share"),
     ("a reward above 0.3", "judged_gain"),
     ("more than 1.05 of", "judged_whole"),
-    ("more than 0.8 of", "judged_most"),
+    ("more than 0.7 of", "judged_most"),
     ("above 1.8 times the beginning's", "spread_factor"),
     ("above 2.5 times the beginning's", "perplexity_factor")])
 def test_the_alarms_limits_are_those_of_the_code(words: str, name: str) -> None:
