@@ -205,17 +205,20 @@ def _form(folder: str) -> None:
     kept = Store(Path(folder) / "prefloop.db")
     job_form.store = lambda: kept
     job_form.token = lambda: st.session_state["secret"]
+    model = {"name": "reward_model", "type": "str", "default": "", "choices": [], "help": ""}
     job_form.show({"kind": "ppo", "title": "Improve", "help": "", "common": ["steps"], "fields": [
-        {"name": "steps", "type": "int", "default": 20, "choices": [], "help": ""},
-        {"name": "reward_model", "type": "str", "default": "", "choices": [], "help": ""},
+        {"name": "steps", "type": "int", "default": 20, "choices": [], "help": ""}, model,
         {"name": "force", "type": "bool", "default": False, "choices": [], "help": ""}]})
+    job_form.show({"kind": "eval-reward", "title": "Evaluate", "help": "",
+                   "common": ["reward_model"], "fields": [model]})
 
 
 @pytest.fixture
 def form(store: Store, tmp_path: Path) -> AppTest:
-    """The form of PPO before an engineer, not run yet."""
+    """The forms of PPO and of an evaluation before an engineer, not run yet."""
     fields = [{"name": n} for n in ("steps", "reward_model", "force")]
-    store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields}])
+    store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields},
+                                    {"kind": "eval-reward", "fields": fields[1:2]}])
     engineer = store.people.add("Eve", "engineer")
     app = AppTest.from_function(_form, args=(str(tmp_path),))
     app.session_state["secret"] = store.people.redeem(store.people.create_code(engineer.id))
@@ -226,11 +229,14 @@ def test_the_form_starts_nothing_that_no_reward_model_will_be_there_for(store: S
                                                                         form: AppTest) -> None:
     app = form.run(timeout=60)
     assert "There is no reward model yet" in app.warning[0].value
-    app.button[0].click().run()
-    assert "no reward model yet" in app.session_state["jobs-error"] and not store.jobs.all()
+    for button in range(2):
+        app.button[button].click().run()
+        assert "no reward model yet" in app.session_state["jobs-error"] and not store.jobs.all()
+        del app.session_state["jobs-error"]
     training = store.jobs.add("train-reward")
-    app.button[0].click().run()
-    assert [job.kind for job in store.jobs.all("queued")] == ["ppo", "train-reward"]
+    for button in range(2):
+        app.button[button].click().run()
+    assert {job.kind for job in store.jobs.all("queued")} == {"eval-reward", "ppo", "train-reward"}
     assert not app.warning and "in training" in app.info[0].value
     store.jobs.claim(training.id)
     assert not app.run().warning

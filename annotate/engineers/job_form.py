@@ -125,6 +125,8 @@ def _widget(kind: str, field: Mapping[str, Any]) -> None:
 def _start(entry: Mapping[str, Any]) -> None:
     try:
         config = {}
+        if any(field["name"] == "reward_model" for field in entry["fields"]):
+            _require_a_reward_model()
         if _is_gated(entry):
             _require_offered(entry["kind"])
         for field in entry["fields"]:
@@ -138,10 +140,13 @@ def _start(entry: Mapping[str, Any]) -> None:
         st.session_state["jobs-error"] = f"NOT started: {error}"
 
 
+def _require_a_reward_model() -> None:
+    if not (store().versions.reward_models() or _in_training()):
+        raise BadInput("there is no reward model yet; train one first")
+
+
 def _require_offered(kind: str) -> None:
     found = _verdict(kind)
-    if found is None and not _in_training():
-        raise BadInput("there is no reward model yet; train one first")
     if found and not found.offered and not st.session_state.get(f"job-{kind}-force"):
         raise BadInput(f"the reward model: {found.reason}; label more pairs and train again, or "
                        "tick Use it anyway")
