@@ -207,12 +207,16 @@ def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
     raise AssertionError(f"the list never stayed open with {option or 'an option'} in it")
 
 
-def open_page(page: Page, name: str) -> None:
-    """Go to one of the app's pages by its name in the menu, with a press as long as a person's: it
-    begins by taking the focus from a field, whose text is sent then. Sent with the press at once,
-    Streamlit may take the two together, and the text is lost."""
-    page.get_by_test_id("stTopNavLink").filter(has_text=name).click(delay=80)
+def press(page: Page, target: Locator) -> None:
+    """A press as long as a person's: it begins by taking the focus from a field, whose text is sent
+    then. Sent with the press at once, Streamlit may take the two together, and the text is lost."""
+    target.click(delay=80)
     settled(page)
+
+
+def open_page(page: Page, name: str) -> None:
+    """Go to one of the app's pages by its name in the menu."""
+    press(page, page.get_by_test_id("stTopNavLink").filter(has_text=name))
 
 
 def make_workspace(folder: Path) -> Store:

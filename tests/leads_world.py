@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from browser import add_task, open_round, settled
+from browser import add_task, open_round, press
 from playwright.sync_api import Page
 
 from data.assignments import AssignmentRules
@@ -102,5 +102,4 @@ def _text(rng: random.Random, topic: str, better: bool) -> str:
 
 def section(page: Page, name: str) -> None:
     """Choose a section of the settings."""
-    page.get_by_role("radio", name=name, exact=True).click()
-    settled(page)
+    press(page, page.get_by_role("radio", name=name, exact=True))
