@@ -21,7 +21,10 @@ from benchmarks.reward_accuracy import ASKED, CONVINCING, SETS, TUNED, bootstrap
 
 Array = np.ndarray[Any, Any]
 SIZES, FOLDS, QUICK_SIZES, QUICK_FOLDS = (300, 1000, 3000, 0), 4, (300, 1000), 1
-WORDS = {"linear": "committee", "lora": "fine-tuned", "both": "their average"}
+KINDS = {"linear": "committee", "lora": "fine-tuned", "both": "their average"}
+WORDS = {**{kind: f"{text}: accuracy" for kind, text in KINDS.items()},
+         **{f"{kind}_ce": f"{text}: cross-entropy" for kind, text in KINDS.items()},
+         "gain": "fine-tuned over the committee", "gain_both": "their average over the committee"}
 
 
 def main() -> None:
@@ -29,12 +32,15 @@ def main() -> None:
     asked = flags(__doc__ or "")
     pairs = arguments()
     figures: dict[str, Figure] = {}
+    words: dict[str, str] = {}
     for labels in QUICK_SIZES if asked.quick else SIZES:
         say(f"{labels or 'all'} labels ...")
         split = replace(Split.of(pairs, FOLDS), labels=labels)
-        figures |= figures_of(pairs, odds_of(split, QUICK_FOLDS if asked.quick else FOLDS),
-                              str(labels or "all"))
-    show(figures, {name: words_of(name) for name in figures}, asked.json)
+        found = figures_of(pairs, odds_of(split, QUICK_FOLDS if asked.quick else FOLDS))
+        figures |= {f"{name}_{labels or 'all'}": figure for name, figure in found.items()}
+        words |= {f"{name}_{labels or 'all'}": f"{labels or 'all'} labels: {WORDS[name]}"
+                  for name in found}
+    show(figures, words, asked.json)
 
 
 def odds_of(split: Split, most: int) -> dict[str, Array]:
@@ -44,17 +50,17 @@ def odds_of(split: Split, most: int) -> dict[str, Array]:
     return {"linear": committee, "lora": tuned, "both": (committee + tuned) / 2}
 
 
-def figures_of(pairs: Pairs, odds: dict[str, Array], labels: str) -> dict[str, Figure]:
+def figures_of(pairs: Pairs, odds: dict[str, Array]) -> dict[str, Figure]:
     """Accuracy and cross-entropy of each, and what fine-tuning gains."""
     tested = replace(pairs, strict=pairs.strict & np.isfinite(odds["linear"]))
     found: dict[str, Figure] = {}
     for kind, values in odds.items():
         measured = measure(kind, tested, values)
-        found |= {f"{kind}_{labels}": measured[kind], f"{kind}_ce_{labels}": measured[f"{kind}_ce"]}
+        found |= {name: measured[name] for name in (kind, f"{kind}_ce")}
     right = {kind: np.where(tested.strict, np.sign(values), 0) for kind, values in odds.items()}
     for name, kind in (("gain", "lora"), ("gain_both", "both")):
         more = (right[kind] - right["linear"]) * np.where(pairs.gold == FIRST, 0.5, -0.5)
-        found[f"{name}_{labels}"] = bootstrapped(
+        found[name] = bootstrapped(
             partial(_mean, more, tested), int(pairs.groups.max()) + 1, int(tested.strict.sum()))
     return found
 
@@ -63,14 +69,6 @@ def _mean(values: Array, tested: Pairs, drawn: Array) -> float:
     """Over the tested pairs, each as often as its topic was drawn."""
     weights = drawn[tested.groups] * tested.strict
     return float(weights @ values / weights.sum())
-
-
-def words_of(name: str) -> str:
-    """A figure in words."""
-    *what, labels = name.split("_")
-    if what[0] == "gain":
-        return f"{labels} labels: {WORDS['both' if len(what) > 1 else 'lora']} over the committee"
-    return f"{labels} labels: {WORDS[what[0]]}: {'cross-entropy' if len(what) > 1 else 'accuracy'}"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from reward.instant.choosing import Candidate, choose_committee, grouped_folds, 
 from reward.instant.comparisons import Comparisons
 from reward.instant.linear import fit_linear
 from reward.instant.standard import standardise
+from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
 #: Of the committee: what each head may choose from within the training groups.
@@ -97,7 +98,6 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.config import RewardConfig
-    from reward.kinds import FeatureKind
     from reward.tuning import tune
 
     pairs, whole = split.pairs, split.comparisons
@@ -112,7 +112,7 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
         learned = split.training(fold)
         head = fit_linear(table, whole.take(learned), spread=TUNED_SPREAD, standard=standard)
         model = tune(backbone, examples(pairs, split.used[learned]), head,
-                     [FeatureKind.parse(kind) for kind in name.split("+")], config, lora, seed=seed)
+                     kinds_in(name), config, lora, seed=seed)
         place = split.used[split.fold == fold]
         texts = sorted({*pairs.first[place].tolist(), *pairs.second[place].tolist()})
         scores = np.full(len(pairs.texts), np.nan)
@@ -139,8 +139,13 @@ def examples(pairs: Pairs, chosen: Array) -> list[Example]:
 
 def feature_sets(pairs: Pairs, names: Sequence[str]) -> dict[str, Array]:
     """[N, d] of each feature set."""
-    found = features(pairs.texts, sorted({kind for name in names for kind in name.split("+")}))
-    return {name: np.hstack([found[kind] for kind in name.split("+")]) for name in names}
+    found = features(pairs.texts, sorted({kind for name in names for kind in kinds_in(name)}))
+    return {name: np.hstack([found[kind] for kind in kinds_in(name)]) for name in names}
+
+
+def kinds_in(name: str) -> list[FeatureKind]:
+    """The kinds of a feature set, which its name joins by +."""
+    return [FeatureKind.parse(kind) for kind in name.split("+")]
 
 
 def _odds(member: Candidate, table: Mapping[str, Array], train: Comparisons,

@@ -22,6 +22,7 @@ import numpy as np
 from data.errors import BadInput
 from data.exchange.dialogues import Unusable, pair_from
 from data.records import Message
+from reward.kinds import FeatureKind, question_of
 
 Array = np.ndarray[Any, Any]
 FOLDER = "PREFLOOP_DATA"
@@ -29,7 +30,7 @@ FIRST, TIE, SECOND = range(3)
 _CHOICES = {"a": FIRST, "tie": TIE, "b": SECOND}
 #: What cross-validation over topics prefers (see docs/reward-model.md), for benchmarks that compare
 #: something else: features, leading directions of them, and the prior's spread.
-KINDS = ("layer20.mean", "layer20.last")
+KINDS = FeatureKind(20, "mean"), FeatureKind(20, "last")
 COMPONENTS = 120
 SPREAD = 0.5
 #: Longest conversation in tokens whose features are computed.
@@ -186,18 +187,16 @@ def replies() -> Pairs:
     return made.pairs(())
 
 
-def features(texts: Sequence[Text], kinds: Sequence[str]) -> dict[str, Array]:
-    """[N, d] features of the embedded model of each kind, by its name."""
+def features(texts: Sequence[Text], kinds: Sequence[FeatureKind]) -> dict[FeatureKind, Array]:
+    """[N, d] features of the embedded model of each kind."""
     from backbone.checkpoint import cache_folder
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
     from reward.instant.feature_cache import FeatureCache
     from reward.instant.features import encode_response
-    from reward.kinds import FeatureKind, question_of
 
     backbone = Backbone.load(EMBEDDED, ModelConfig())
-    wanted = [FeatureKind.parse(name) for name in kinds]
-    question = question_of(wanted)
+    question = question_of(kinds)
     encoded = [encode_response(backbone, text.turns(), text.response, MAX_LENGTH, question)
                for text in texts]
 
@@ -205,9 +204,9 @@ def features(texts: Sequence[Text], kinds: Sequence[str]) -> dict[str, Array]:
         print(f"\rfeatures {share:4.0%}", end="", file=sys.stderr, flush=True)
 
     found = FeatureCache(cache_folder() / "benchmark-features").features(
-        backbone, encoded, wanted, say)
+        backbone, encoded, kinds, say)
     print(file=sys.stderr)
-    return {str(kind): values for kind, values in found.items()}
+    return found
 
 
 def feature_table(texts: Sequence[Text]) -> Array:

@@ -50,6 +50,11 @@ class Jobs:
             "SELECT * FROM jobs WHERE :status IS NULL OR status = :status "
             "ORDER BY id DESC LIMIT :limit", {"status": status, "limit": limit})]
 
+    def unfinished(self, kind: str) -> list[Job]:
+        """Jobs of a kind that run or wait for their turn; one that runs comes first."""
+        return [job for status in ("running", "queued") for job in self.all(status)
+                if job.kind == kind]
+
     def claim(self, job_id: int | None = None) -> Job | None:
         """Take the oldest queued job (or the given one) and mark it running; None if none."""
         with self._database.write() as db:

@@ -117,10 +117,11 @@ def check(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | None:
         return None
     prefixes = [steps[:len(steps) - back] for back in range(limits.patience)]
     reasons = []
-    for rules, pardoned_at in ((_OPINIONS, math.inf), (_REPEATS, limits.judged_whole),
+    for rules, pardoned_at in ((_OPINIONS, None), (_REPEATS, limits.judged_whole),
                                (_LOOKS, limits.judged_most)):
-        pardoned = any(_granted(prefix, limits, pardoned_at) for prefix in prefixes)
-        said = [] if pardoned else [[rule(prefix, limits) for prefix in prefixes] for rule in rules]
+        if pardoned_at and any(_granted(prefix, limits, pardoned_at) for prefix in prefixes):
+            continue
+        said = [[rule(prefix, limits) for prefix in prefixes] for rule in rules]
         reasons += [str(each[0]) for each in said if all(each)]
     return Alarm(int(steps[-1]["step"]), tuple(reasons)) if reasons else None
 

@@ -117,13 +117,11 @@ def test_what_fine_tuning_gains_is_counted_on_the_same_pairs(pandalm: Pairs) -> 
     odds = {"linear": np.array([-1.0, np.nan, np.nan, 1.0]),  # wrong, a tie, not asked, right
             "lora": np.array([3.0, np.nan, np.nan, 1.0])}
     odds["both"] = (odds["linear"] + odds["lora"]) / 2
-    found = fine_tuning.figures_of(pandalm, odds, "all")
-    assert {name: found[f"{name}_all"]["value"] for name in ("linear", "lora", "both")} == {
+    found = fine_tuning.figures_of(pandalm, odds)
+    assert {name: found[name]["value"] for name in ("linear", "lora", "both")} == {
         "linear": 0.5, "lora": 1.0, "both": 1.0}
-    assert found["gain_all"]["value"] == found["gain_both_all"]["value"] == 0.5
-    assert found["gain_all"]["n"] == 2
-    worse = fine_tuning.figures_of(pandalm, {**odds, "lora": -odds["lora"]}, "all")
-    assert worse["gain_all"]["value"] == -0.5 and worse["gain_all"]["low"] < -0.5
-    assert fine_tuning.words_of("gain_both_300") == (
-        "300 labels: their average over the committee")
-    assert fine_tuning.words_of("linear_ce_all") == "all labels: committee: cross-entropy"
+    assert found["gain"]["value"] == found["gain_both"]["value"] == 0.5
+    assert found["gain"]["n"] == 2
+    worse = fine_tuning.figures_of(pandalm, {**odds, "lora": -odds["lora"]})
+    assert worse["gain"]["value"] == -0.5 and worse["gain"]["low"] < -0.5
+    assert set(found) <= set(fine_tuning.WORDS)

@@ -47,7 +47,7 @@ def _judge(kind: str) -> None:
     """Which reward model, and whether it may be used: outside the form, so that it answers."""
     models = {model.name: model for model in reversed(store().versions.reward_models())}
     if not models:
-        if _in_training():
+        if store().jobs.unfinished("train-reward"):
             st.info("The job will go by the reward model that is in training.")
         else:
             st.warning("There is no reward model yet: train one first.")
@@ -65,12 +65,6 @@ def _judge(kind: str) -> None:
     if not found.offered:
         st.checkbox("Use it anyway", key=f"job-{kind}-force",
                     help="Improve the policy against this reward model all the same.")
-
-
-def _in_training() -> bool:
-    """Whether a reward model will be there when a job that is asked for now has its turn."""
-    return any(job.kind == "train-reward"
-               for status in ("running", "queued") for job in store().jobs.all(status))
 
 
 def _insist_no_more(kind: str) -> None:
@@ -141,7 +135,8 @@ def _start(entry: Mapping[str, Any]) -> None:
 
 
 def _require_a_reward_model() -> None:
-    if not (store().versions.reward_models() or _in_training()):
+    """There is one, or will be when a job that is asked for now has its turn."""
+    if not (store().versions.reward_models() or store().jobs.unfinished("train-reward")):
         raise BadInput("there is no reward model yet; train one first")
 
 

@@ -16,9 +16,7 @@ def why_nothing(store: Store, labeler: Labeler) -> dict[str, Any]:
 
 def sampling(store: Store) -> Job | None:
     """The job that writes responses now, or will when its turn comes."""
-    waiting = [job for status in ("running", "queued") for job in store.jobs.all(status)
-               if job.kind == "sample"]
-    return waiting[0] if waiting else None
+    return next(iter(store.jobs.unfinished("sample")), None)
 
 
 def _why(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
