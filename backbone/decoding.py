@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache
 
 from backbone.flat import Flat, flatten
-from backbone.flat_pass import after_attention, before_attention, runs_flat, start
+from backbone.flat_pass import after_attention, before_attention, products_of, runs_flat, start
 from backbone.model import Backbone
 from backbone.text import pad
 from backbone.tile_attention import attention
@@ -82,12 +83,15 @@ class _FlatDecoding:
 
     def __init__(self, backbone: Backbone, adapter: str | None,
                  prompts: Sequence[Sequence[int]], room: int) -> None:
-        self._trunk: Any = backbone.trunk
-        self._adapter = adapter
+        trunk: Any = backbone.trunk
+        self._trunk = trunk
+        self._products = [[part.rounded() for part in products_of(layer, adapter)]
+                          for layer in trunk.layers]
         self._width = max(map(len, prompts))
         lengths = torch.tensor([len(p) for p in prompts])
         self._positions = lengths - 1
-        self._hidden = torch.arange(self._width + room) < (self._width - lengths)[:, None]
+        self._seen = torch.arange(self._width + room) >= (self._width - lengths)[:, None]
+        """[B, width + room] whether a row's token may stand in a column."""
         flat = flatten(prompts, backbone.device)
         self._places = torch.stack([pad_tensor(c, (self._width - len(c), 0)) for c in flat.columns])
         self._kept: list[Tensor] = []
@@ -100,13 +104,14 @@ class _FlatDecoding:
         layers = list(self._trunk.layers)
         for number, layer in enumerate(layers):
             rows = flat.last if number == len(layers) - 1 else None
-            queries, keys, values = before_attention(layer, self._adapter, hidden, rotation, rows)
+            queries, keys, values = before_attention(layer, self._products[number], hidden,
+                                                     rotation, rows)
             self._kept += [self._by_row(states, layer.self_attn.head_dim, room)
                            for states in (keys, values)]
             seen = attention(queries, keys, values, flat.tiles if rows is None else
                              flat.last_tiles, layer.self_attn.head_dim)
-            hidden = after_attention(layer, self._adapter, hidden if rows is None else hidden[rows],
-                                     seen)
+            hidden = after_attention(layer, self._products[number],
+                                     hidden if rows is None else hidden[rows], seen)
         found: Tensor = self._trunk.norm(hidden)
         return found
 
@@ -124,9 +129,10 @@ class _FlatDecoding:
         self._positions = self._positions + 1
         hidden, rotation = start(self._trunk, tokens, self._positions)
         for number, layer in enumerate(self._trunk.layers):
-            queries, keys, values = before_attention(layer, self._adapter, hidden, rotation)
+            products = self._products[number]
+            queries, keys, values = before_attention(layer, products, hidden, rotation)
             seen = self._attend(queries, keys, values, *self._kept[2 * number:2 * number + 2])
-            hidden = after_attention(layer, self._adapter, hidden, seen)
+            hidden = after_attention(layer, products, hidden, seen)
         self._width += 1
         self.states = self._trunk.norm(hidden)
 
@@ -136,14 +142,14 @@ class _FlatDecoding:
         batch, heads, _, size = kept_keys.shape
         for kept, new in ((kept_keys, keys), (kept_values, values)):
             kept[:, :, self._width] = new.view(batch, heads, size)
-        seen = slice(0, self._width + 1)
-        grouped = queries.view(batch, heads, -1, size) * size ** -0.5
-        scores = grouped @ kept_keys[:, :, seen].transpose(2, 3)
-        scores.masked_fill_(self._hidden[:, None, None, seen], float("-inf"))
-        found: Tensor = scores.softmax(-1) @ kept_values[:, :, seen]
+        end = self._width + 1
+        # Unlike products of matrices, this reads a part of what is kept where it stands.
+        found = scaled_dot_product_attention(
+            queries.view(batch, -1, 1, size), kept_keys[:, :, :end], kept_values[:, :, :end],
+            self._seen[:, None, None, :end], enable_gqa=True)
         return found.reshape(batch, -1)
 
     def keep(self, rows: Tensor) -> None:
         self._kept = [kept[rows] for kept in self._kept]
-        self._hidden, self._positions = self._hidden[rows], self._positions[rows]
+        self._seen, self._positions = self._seen[rows], self._positions[rows]
         self.states = self.states[rows]

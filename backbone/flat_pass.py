@@ -105,18 +105,24 @@ def _block(backbone: Backbone, number: int, adapter: str | None, hidden: Tensor,
 def _layer(layer: Any, adapter: str | None, hidden: Tensor, rotation: tuple[Tensor, Tensor],
            tiles: Sequence[Tile], rows: Tensor | None = None) -> Tensor:
     """[T, d] what follows [T, d] in one layer; with rows [R] only those, as [R, d]."""
-    seen = attention(*before_attention(layer, adapter, hidden, rotation, rows), tiles,
+    products = products_of(layer, adapter)
+    seen = attention(*before_attention(layer, products, hidden, rotation, rows), tiles,
                      layer.self_attn.head_dim)
-    return after_attention(layer, adapter, hidden if rows is None else hidden[rows], seen)
+    return after_attention(layer, products, hidden if rows is None else hidden[rows], seen)
 
 
-def before_attention(layer: Any, adapter: str | None, hidden: Tensor,
+def products_of(layer: Any, adapter: str | None) -> list[Product]:
+    """A layer's linear parts: queries, keys, values, output; gate, up, down."""
+    return [_product(module, adapter) for module in _linears(layer)]
+
+
+def before_attention(layer: Any, products: Sequence[Product], hidden: Tensor,
                      rotation: tuple[Tensor, Tensor],
                      rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """[T, heads · size] queries (with rows [R] only theirs), [T, key heads · size] keys, values;
     queries and keys turned to their positions."""
     norm = layer.input_layernorm
-    q, k, v = (_product(module, adapter) for module in _linears(layer)[:3])
+    q, k, v = products[:3]
     if rows is None:
         rotated = rotation
         queries, keys, values = normed_products(
@@ -128,10 +134,11 @@ def before_attention(layer: Any, adapter: str | None, hidden: Tensor,
     return _rotate(queries, *rotated), _rotate(keys, *rotation), values
 
 
-def after_attention(layer: Any, adapter: str | None, hidden: Tensor, seen: Tensor) -> Tensor:
+def after_attention(layer: Any, products: Sequence[Product], hidden: Tensor,
+                    seen: Tensor) -> Tensor:
     """[T, d] what follows of a layer's input [T, d] and what attention saw, [T, heads · size]."""
     norm = layer.post_attention_layernorm
-    o, gate, up, down = (_product(module, adapter) for module in _linears(layer)[3:])
+    o, gate, up, down = products[3:]
     hidden = hidden + product(seen, o)
     opened, raised = normed_products(hidden, norm.weight, norm.variance_epsilon, [gate, up])
     return hidden + gated_product(opened, raised, down)

@@ -29,6 +29,12 @@ class Product:
     """[out, rank] B."""
     scale: float
 
+    def rounded(self) -> Product:
+        """The same in the number format of W throughout, which is how products take A and B: for
+        whoever takes many of them while the adapter stays as it is."""
+        dtype = self.weight.dtype
+        return Product(self.weight, self.a.to(dtype), self.b.to(dtype), self.scale)
+
 
 def normed_products(hidden: Tensor, norm: Tensor, epsilon: float,
                     products: Sequence[Product]) -> tuple[Tensor, ...]:

@@ -14,12 +14,15 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad as pad_tensor
 
 from backbone.decoding import decode
 from backbone.model import Backbone
 
 FinishReason = Literal["eos", "stop", "length"]
 
+#: Tokens of the vocabulary whose probabilities are added up before one of them is drawn.
+RUN = 256
 #: Finished rows are taken out of the batch once this share of it is done.
 COMPACT_SHARE = 0.2
 
@@ -61,7 +64,7 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
     for step in range(longest):
         if step % 8 == 0:
             check()
-        tokens, logprobs = _draw(backbone.logits(decoding.states).div_(temperature),
+        tokens, logprobs = draw(backbone.logits(decoding.states).div_(temperature),
                                  uniforms[rows, step])
         for row, token, logprob in zip(rows.tolist(), tokens.tolist(), logprobs.tolist(),
                                        strict=True):
@@ -87,14 +90,34 @@ def replay(backbone: Backbone, stop: Sequence[str], ids: Sequence[int],
     return partial.sample()
 
 
-def _draw(scores: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """A token a row by inverting the cumulative distribution, and its log-probability."""
+def draw(scores: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """[B] tokens by inverting the cumulative distribution of scores [B, V] at uniform numbers [B],
+    and [B] their log-probabilities.
+
+    First a run of `RUN` tokens, then one of it: adding up a whole vocabulary in order takes as long
+    as its softmax does.
+    """
     probabilities = scores.softmax(-1)
-    cumulative = probabilities.cumsum(-1)
-    # Strictly above: a token without probability is never drawn.
-    targets = (uniforms * (1 - 1e-6))[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, targets, right=True).clamp_max(scores.shape[-1] - 1)
-    return tokens.squeeze(1), probabilities.gather(1, tokens).squeeze(1).log()
+    if missing := -scores.shape[-1] % RUN:
+        probabilities = pad_tensor(probabilities, (0, missing))
+    runs = probabilities.view(len(scores), -1, RUN)
+    run, within = _first_above(runs.sum(-1), uniforms * (1 - 1e-6))
+    rows = torch.arange(len(scores), device=scores.device)
+    token, _ = _first_above(runs[rows, run], within)
+    tokens = run * RUN + token
+    return tokens, probabilities[rows, tokens].log()
+
+
+def _first_above(weights: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """The first column of each row up to which more than a share ([B], below 1) of its weights
+    lies, and which share of that column's own weight is needed for it."""
+    cumulative = weights.cumsum(-1)
+    # Strictly above: what has no weight is never drawn.
+    target = share[:, None] * cumulative[:, -1:]
+    column = torch.searchsorted(cumulative, target, right=True).clamp_max(weights.shape[-1] - 1)
+    weight = weights.gather(1, column)
+    within = (target - cumulative.gather(1, column) + weight) / weight
+    return column.squeeze(1), within.squeeze(1).clamp(0, 1 - 1e-6)
 
 
 class _Partial:

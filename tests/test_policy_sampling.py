@@ -12,7 +12,7 @@ from backbone.model import Backbone
 from policy.logprobs import response_logprobs
 from policy.responses import join
 from policy.roles import POLICY
-from policy.sampling import generate, uniform_draws
+from policy.sampling import draw, generate, uniform_draws
 
 
 def _backbone(folder: Path, **options: bool) -> Backbone:
@@ -74,6 +74,27 @@ def test_the_draws_follow_the_distribution_at_the_temperature(tmp_path: Path) ->
     expected = scores.softmax(-1).detach().numpy()
     # Total variation of an empirical distribution: about sqrt(cells / (2 π n)).
     assert np.abs(drawn - expected).sum() / 2 < 3 * np.sqrt(len(expected) / (2 * np.pi * n))
+
+
+@pytest.mark.parametrize("vocabulary", [1, 200, 256, 1000, 1024])
+def test_a_draw_inverts_the_cumulative_distribution(vocabulary: int) -> None:
+    """Against plain numpy in double precision; what lies within rounding of an edge may fall on
+    either side of it."""
+    numbers = np.random.default_rng(vocabulary)
+    scores = numbers.normal(0, 3, (500, vocabulary))
+    scores[:, numbers.random(vocabulary) < 0.3] = -np.inf  # never drawn, whatever the number
+    scores[:, vocabulary // 2] = 0.0
+    uniforms = numbers.random(500)
+    uniforms[:2] = 0.0, 1 - 2 ** -24
+    tokens, logprobs = draw(torch.tensor(scores, dtype=torch.float32),
+                            torch.tensor(uniforms, dtype=torch.float32))
+    expected = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    edges = expected.cumsum(1)
+    drawn, rows = tokens.numpy(), np.arange(500)
+    assert np.isfinite(scores[rows, drawn]).all()
+    assert (edges[rows, drawn] > uniforms - 1e-5).all()
+    assert (edges[rows, drawn] - expected[rows, drawn] < uniforms + 1e-5).all()
+    np.testing.assert_allclose(logprobs, np.log(expected[rows, drawn]), rtol=1e-4, atol=1e-4)
 
 
 def test_streams_differ_and_repeat() -> None:
