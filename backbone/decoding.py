@@ -102,16 +102,15 @@ class _FlatDecoding:
     def _read(self, flat: Flat, room: int) -> Tensor:
         hidden, rotation = start(self._trunk, flat.ids, flat.positions)
         layers = list(self._trunk.layers)
-        for number, layer in enumerate(layers):
-            rows = flat.last if number == len(layers) - 1 else None
-            queries, keys, values = before_attention(layer, self._products[number], hidden,
-                                                     rotation, rows)
+        for layer, products in zip(layers, self._products, strict=True):
+            rows = flat.last if layer is layers[-1] else None
+            queries, keys, values = before_attention(layer, products, hidden, rotation, rows)
             self._kept += [self._by_row(states, layer.self_attn.head_dim, room)
                            for states in (keys, values)]
             seen = attention(queries, keys, values, flat.tiles if rows is None else
                              flat.last_tiles, layer.self_attn.head_dim)
-            hidden = after_attention(layer, self._products[number],
-                                     hidden if rows is None else hidden[rows], seen)
+            hidden = after_attention(layer, products, hidden if rows is None else hidden[rows],
+                                     seen)
         found: Tensor = self._trunk.norm(hidden)
         return found
 
@@ -128,8 +127,8 @@ class _FlatDecoding:
     def feed(self, tokens: Tensor) -> None:
         self._positions = self._positions + 1
         hidden, rotation = start(self._trunk, tokens, self._positions)
-        for number, layer in enumerate(self._trunk.layers):
-            products = self._products[number]
+        for number, (layer, products) in enumerate(zip(self._trunk.layers, self._products,
+                                                       strict=True)):
             queries, keys, values = before_attention(layer, products, hidden, rotation)
             seen = self._attend(queries, keys, values, *self._kept[2 * number:2 * number + 2])
             hidden = after_attention(layer, products, hidden, seen)

@@ -119,7 +119,8 @@ def check(steps: Sequence[Step], limits: Limits | None = None) -> Alarm | None:
     reasons = []
     for rules, pardoned_at in ((_OPINIONS, None), (_REPEATS, limits.judged_whole),
                                (_LOOKS, limits.judged_most)):
-        if pardoned_at and any(_granted(prefix, limits, pardoned_at) for prefix in prefixes):
+        if pardoned_at is not None and any(
+                _granted(prefix, limits, pardoned_at) for prefix in prefixes):
             continue
         said = [[rule(prefix, limits) for prefix in prefixes] for rule in rules]
         reasons += [str(each[0]) for each in said if all(each)]

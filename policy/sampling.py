@@ -65,7 +65,7 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
         if step % 8 == 0:
             check()
         tokens, logprobs = draw(backbone.logits(decoding.states).div_(temperature),
-                                 uniforms[rows, step])
+                                uniforms[rows, step])
         for row, token, logprob in zip(rows.tolist(), tokens.tolist(), logprobs.tolist(),
                                        strict=True):
             partial[row].add(token, logprob)
