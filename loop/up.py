@@ -194,9 +194,8 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _queue_first_samples(store: Store) -> None:
-    busy = store.jobs.all("queued") + store.jobs.all("running")
     if not store.rounds.all() and store.prompts.count() and \
-            not any(job.kind == "sample" for job in busy):
+            not store.jobs.unfinished("sample"):
         store.jobs.add("sample")
 
 

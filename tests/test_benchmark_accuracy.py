@@ -124,4 +124,6 @@ def test_what_fine_tuning_gains_is_counted_on_the_same_pairs(pandalm: Pairs) -> 
     assert found["gain"]["n"] == 2
     worse = fine_tuning.figures_of(pandalm, {**odds, "lora": -odds["lora"]})
     assert worse["gain"]["value"] == -0.5 and worse["gain"]["low"] < -0.5
-    assert set(found) <= set(fine_tuning.WORDS)
+    assert set(found) == set(fine_tuning.WORDS)
+    assert fine_tuning.WORDS["gain_both"] == "their average over the committee"
+    assert fine_tuning.WORDS["linear_ce"] == "committee: cross-entropy"
