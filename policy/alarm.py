@@ -48,8 +48,19 @@ class Limits:
     repetition_rise: float = 0.15
     """Rise of the share of repeated 3-grams. Healthy: below 0.05. Collapsed: 0.9."""
 
-    token_repetition_rise: float = 0.07
-    """Rise of the share of tokens that stood earlier in their response. Healthy: below 0.01."""
+    token_repetition_rise: float = 0.06
+    """Rise of the share of tokens that stood earlier in their response, where it goes on at the
+    pace below. Healthy: below 0.01."""
+
+    token_repetition_pace: float = 0.03
+    """Rise of that share in the last `pace_steps` steps: where repeats cheat, they come fast, and a
+    share that creeps up, or has stopped, is as often a way of writing that people do not mind."""
+
+    token_repetition_most: float = 0.2
+    """Rise of that share that is too much at any pace."""
+
+    pace_steps: int = 5
+    """Steps back that the window for the pace is compared with."""
 
     entropy_share: float = 0.5
     """Entropy as a share of the beginning's. Healthy: 0.9 to 1.1. Collapsed: below 0.2."""
@@ -183,8 +194,13 @@ def _repetition(steps: Sequence[Step], limits: Limits) -> str | None:
 
 
 def _token_repetition(steps: Sequence[Step], limits: Limits) -> str | None:
+    """Repeats that have risen and still rise fast, or that have risen very far."""
     begun, now = _since(steps, "repeated_tokens", limits)
-    if not now - begun > limits.token_repetition_rise:
+    back = limits.pace_steps
+    lately = (_mean(steps[-limits.window:], "repeated_tokens")
+              - _mean(steps[-back - limits.window:-back] or steps[:1], "repeated_tokens"))
+    fast = now - begun > limits.token_repetition_rise and lately > limits.token_repetition_pace
+    if not (fast or now - begun > limits.token_repetition_most):
         return None
     return f"{now:.0%} of tokens are repeated, and {begun:.0%} were at the start"
 

@@ -173,6 +173,23 @@ def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not() -> None:
     assert first_alarm(run(0.0, 3.0)) is None  # too noisy to be told
 
 
+def test_repeats_that_creep_up_or_have_stopped_are_no_alarm_until_they_are_many() -> None:
+    def run(*shares: float) -> Run:
+        return [_step(n, repeated_tokens=share) for n, share in enumerate(shares)]
+
+    start = [0.15] * 5
+    creeping = start + [0.15 + 0.005 * n for n in range(1, 60)]
+    alarm = first_alarm(run(*creeping))
+    assert first_alarm(run(*creeping[:44])) is None  # 0.195 above the start, 0.025 in five steps
+    assert alarm is not None and 44 <= alarm.step <= 47
+    fast = start + [0.15 + 0.02 * n for n in range(1, 6)]
+    assert first_alarm(run(*fast)) is not None
+    assert first_alarm(run(*start, *[0.25] * 20)) is not None  # as it rises
+    stopped = [0.15 + 0.004 * min(n, 25) for n in range(60)]
+    assert first_alarm(run(*stopped)) is None
+    assert first_alarm(run(*start, *[0.15 + 0.02 * n for n in (1, 2)] * 20)) is None  # too little
+
+
 def test_one_odd_step_is_not_enough() -> None:
     run = [_step(n, repetition=0.9 if n == 6 else 0.02) for n in range(12)]
     assert first_alarm(run) is None

@@ -47,7 +47,9 @@ def test_every_setting_stands_there_with_its_default_and_a_reason() -> None:
 @pytest.mark.parametrize(("words", "name"), [
     ("above 0.45 of the beginning's entropy", "kl_share"),
     ("more than 0.15 above", "repetition_rise"),
-    ("more than 0.07 above", "token_repetition_rise"),
+    ("more than 0.06 above", "token_repetition_rise"),
+    ("more than 0.03 of it within", "token_repetition_pace"),
+    ("more than 0.2 above", "token_repetition_most"),
     ("less than 0.57 of it", "judge_share"),
     ("a reward above 0.3", "judged_gain"),
     ("more than 1.05 of", "judged_whole"),
@@ -62,7 +64,8 @@ def test_the_alarms_limits_are_those_of_the_code(words: str, name: str) -> None:
 
 def test_what_the_alarm_says_in_words_is_what_it_does() -> None:
     limits, text = Limits(), " ".join(_section("The alarm").split())
-    assert (limits.patience, limits.beginning, limits.window) == (2, 3, 3)
+    assert (limits.patience, limits.beginning, limits.window, limits.pace_steps) == (2, 3, 3, 5)
+    assert "the last five steps" in text
     assert "two steps in a row" in text and "first three steps" in text
     assert limits.entropy_share == 0.5 and "below half of the beginning's" in text
     assert limits.length_factor == 2.0 and "twice or half the beginning's" in text
