@@ -60,19 +60,28 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
     """Take back the person's answer to a task (or that they skipped it); the task is theirs again.
 
     Done twice with the same key, it does nothing the second time.
+
+    Raises:
+        BadInput: there is nothing to take back, or the task's round has ended: nobody is asked it
+            any more, so that an answer taken back would be lost.
     """
     me = require(store, token, "answer")
     task = _shown_to(store, me, task_id)
-    if skipped:
-        store.assignments.unskip(task_id, me.id)
-        return
-    history = store.comparisons.history(task_id, me.id)
-    if not history:
-        raise BadInput("there is nothing to take back")
-    if submission_key not in {comparison.submission_key for comparison in history}:
-        if history[-1].answer.verdict == "withdrawn":
-            raise BadInput("this answer was taken back already")
-        store.comparisons.undo_last(me.id, task, submission_key)
+    with store.database.write():  # no round ends between the look and the act
+        if skipped:
+            if store.tasks.has_ended(task_id):
+                raise BadInput("the round has ended: this question is asked no more")
+            store.assignments.unskip(task_id, me.id)
+            return
+        history = store.comparisons.history(task_id, me.id)
+        if not history:
+            raise BadInput("there is nothing to take back")
+        if submission_key not in {comparison.submission_key for comparison in history}:
+            if history[-1].answer.verdict == "withdrawn":
+                raise BadInput("this answer was taken back already")
+            if store.tasks.has_ended(task_id):
+                raise BadInput("the round has ended; you can still change the answer in My answers")
+            store.comparisons.undo_last(me.id, task, submission_key)
 
 
 def add_labeler(store: Store, token: str | None, name: str, role: str,

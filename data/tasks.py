@@ -73,6 +73,12 @@ class Tasks:
             members.setdefault(row["task_id"], []).append(row["response_id"])
         return [_task(row, members[row["id"]]) for row in rows]
 
+    def has_ended(self, task_id: int) -> bool:
+        """Whether the task's round has been closed: it is asked no more, of anybody."""
+        return self._database.value(
+            "SELECT 1 FROM tasks t JOIN rounds r ON r.id = t.round_id "
+            "WHERE t.id = ? AND r.closed_at IS NOT NULL", [task_id]) is not None
+
     def labels_missing(self) -> int:
         """How many labels the tasks of open rounds still want, whoever gives them."""
         return int(self._database.value(

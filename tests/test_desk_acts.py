@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,3 +226,33 @@ def test_what_a_question_took_before_a_reload_counts(
     assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(52, 40)]
     again = send(reloaded, {"key": f"{view['last']['id']}-undo1", "do": "undo", "of": "answer"})
     assert again["question"]["before"]["spent"] == {"seconds": 52, "active": 40}
+
+
+def test_what_a_round_that_has_ended_has_is_not_taken_back(world: World, me: Person) -> None:
+    pairs(world, 2)
+    mine = me.desk()
+    view = mine.view()
+    answered, skipped = view["question"], view["ahead"]
+    send(mine, entry(answered), {"key": skipped["key"], "do": "skip", "reason": "cannot judge"})
+    world.store.rounds.open(world.policy, world.reference)
+    assert mine.view()["last"] is None and me.desk().view()["last"] is None
+    for question, of in ((answered, "answer"), (skipped, "skip")):
+        late = undo(question, of)  # a page that has not heard of the next round
+        told = ack(send(mine, late), late["key"])
+        assert not told["ok"] and told["final"]
+        assert told["words"].startswith("the round has ended")
+    stands, = world.store.comparisons.current(labeler_id=me.labeler.id)
+    actions.submit(world.store, me.token, stands.task_id,  # as My answers does, which it names
+                   replace(stands.answer, strength=4), "changed", stands.revision)
+    assert [answer.strength for answer in me.stands()] == [4]
+
+
+def test_an_undo_that_comes_again_after_its_round_took_nothing_more(world: World,
+                                                                    me: Person) -> None:
+    pairs(world, 1)
+    mine = me.desk()
+    question = mine.view()["question"]
+    send(mine, entry(question), undo(question))
+    world.store.rounds.open(world.policy, world.reference)
+    view = send(me.desk(), undo(question))  # its acknowledgement was lost
+    assert ack(view, undo(question)["key"])["ok"] and view["question"] is None

@@ -87,12 +87,6 @@ def is_open(store: Store, task_id: int, labeler_id: int) -> bool:
     return not history or history[-1].answer.verdict == "withdrawn"
 
 
-def is_closed(store: Store, task_id: int) -> bool:
-    """Whether the task's round has ended."""
-    round_id = store.tasks.get(task_id).round_id
-    return round_id is not None and store.rounds.get(round_id).closed_at is not None
-
-
 def _before(store: Store, assignment: Assignment) -> dict[str, Any] | None:
     """The answer that was taken back, to begin the new one with."""
     history = store.comparisons.history(assignment.task.id, assignment.labeler_id)
