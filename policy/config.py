@@ -36,7 +36,7 @@ class SampleConfig:
     """How responses are sampled."""
 
     responses: int = 2
-    """Responses a prompt (K), 2 to 9."""
+    """Responses to each prompt (K), 2 to 9."""
 
     prompts: int = 64
     """Prompts taken for a round; 0: all of them."""
@@ -245,11 +245,11 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class BestOfNConfig:
-    """Rejection sampling: the reward model's best of n responses a prompt, then supervised
-    fine-tuning on the winners."""
+    """Rejection sampling: the reward model's best of n responses to each prompt,
+    then supervised fine-tuning on the winners."""
 
     n: int = 8
-    """Responses sampled a prompt."""
+    """Responses sampled for each prompt."""
 
     prompts: int = 64
     """Training prompts; 0: all of them."""

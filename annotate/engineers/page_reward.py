@@ -56,11 +56,13 @@ def _standing(verdict: Verdict) -> None:
     if verdict.standing == "beats":
         st.success(f"It beats its baselines on held-out prompts: {as_label(verdict.reason)}.")
         return
-    reason = as_label(verdict.reason[:1].upper() + verdict.reason[1:])
+    fails = verdict.standing == "fails"
+    words = f"it {verdict.reason}" if fails else verdict.reason
+    reason = as_label(words[:1].upper() + words[1:])
     if verdict.standing == "unknown":
         st.info(f"{reason}. It may be used all the same.")
     else:
-        box = st.error if verdict.standing == "fails" else st.warning
+        box = st.error if fails else st.warning
         box(f"{reason}. It is not offered for improving the policy, unless somebody insists.")
 
 

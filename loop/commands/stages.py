@@ -120,7 +120,7 @@ class StageCommand(Common):
 
 @dataclass(frozen=True)
 class Sample(StageCommand):
-    """Open the next round: sample responses a prompt and put them to the labelers."""
+    """Open the next round: sample responses to each prompt and put them to the labelers."""
 
     kind: ClassVar[str] = "sample"
     options: _Own[SampleOptions] = field(default_factory=SampleOptions)

@@ -109,7 +109,8 @@ class Demo(Common):
     """Run two whole rounds without hands, with simulated labelers, and report on them."""
 
     workspace: Path = Path("runs/demo")
-    """Folder of the workspace; made anew unless a killed demo left it to go on from."""
+    """Folder of the workspace; one that a demo was killed in is gone on from, one that is finished
+    reported on again."""
 
     tiny: Switch = False
     """The same code in under a minute on a tiny random model; claims nothing."""

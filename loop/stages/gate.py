@@ -29,7 +29,7 @@ def check(store: Store, version: RewardModel, force: bool) -> str:
         return ""
     if found.standing == "unknown":
         return (f"{version.name} was let through unseen: {found.reason}; "
-                "`prefloop eval-reward` makes one")
+                "`prefloop eval-reward` makes a report that has them")
     if not force:
         raise BadInput(f"{version.name}: {found.reason}; label more pairs and train again, or "
                        "use it anyway with --force")
