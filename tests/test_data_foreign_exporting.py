@@ -102,6 +102,23 @@ def test_what_goes_out_comes_back_as_it_was(world: World, tmp_path: Path, name: 
         assert {c.shown for c in other.comparisons.current()} == {()}
 
 
+@pytest.mark.parametrize(("name", "tool"), [
+    ("out.json", "label-studio"), ("out.json", "argilla"), ("out.jsonl", "oasst"),
+    ("out.jsonl", None), ("out.csv", None), ("out.parquet", None)])
+def test_texts_that_are_json_come_back_as_texts(world: World, tmp_path: Path, name: str,
+                                                tool: str | None) -> None:
+    for number, texts in enumerate((("[1, 2, 3]", '{"a": 1}'), ('[{"from": "Brno"}]', "[]"),
+                                    ('{"rating": 5}', '{"choices": ["tie"]}'))):
+        task = world.task(texts, prompt=f'[{number}, {{"in": "JSON"}}]')
+        world.answer(world.people(1)[0], task, Answer(
+            tuple((i,) for i in task.response_ids), rationale='["response-1", "x"]'))
+    export(world.store, tmp_path / name, "comparisons", tool)
+    other = Store(tmp_path / "other.db")
+    import_file(other, tmp_path / name)
+    assert [said[:3] for said in answers(other)] == [said[:3] for said in answers(world.store)]
+    assert tool == "oasst" or answers(other) == answers(world.store)  # it holds no reasons
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_apostrophes_and_formulas_come_back_as_they_were(world: World, tmp_path: Path,
                                                          suffix: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,21 @@ def test_label_studios_min_and_csv_exports(store: Store, tmp_path: Path) -> None
         ("label-studio/3", ["The Nile."]), ("label-studio/4", ["A river."]),
         ("label-studio/5", ["A river."])]
     assert len({c.task_id for c in store.comparisons.current()}) == 1
+
+
+def test_a_cell_that_is_json_stays_what_was_said_unless_it_holds_messages(
+        store: Store, tmp_path: Path) -> None:
+    table = tmp_path / "project.csv"
+    rows = [("x,1", '{"rating": 5}', "[1, 2]"), ("y", '["a"]', '[{"name": "Ada"}]'),
+            ('[{"from": "human", "value": "z"}]', '[{"role": "assistant", "content": "A"}]', "B")]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([
+            ("annotation_id", "annotator", "prompt", "answer1", "answer2", "comparison"),
+            *((i, i, *row, '[{"selected": "left"}]') for i, row in enumerate(rows))])
+    assert import_file(store, table).added == 3
+    assert [(prompt, ranking) for _, prompt, ranking, _ in said(store)] == [
+        ("x,1", [['{"rating": 5}'], ["[1, 2]"]]), ("y", [['["a"]'], ['[{"name": "Ada"}]']]),
+        ("z", [["A"], ["B"]])]
 
 
 def test_a_projects_own_field_names_are_told_or_asked_for(store: Store, tmp_path: Path) -> None:

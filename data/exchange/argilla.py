@@ -171,7 +171,8 @@ def _said(about: Asked, values: Mapping[str, Any], user: str) -> Iterator[Judgem
     reasons: list[str] = []
     strength: int | None = None
     for question, value in values.items():
-        value = from_cell(value)
+        if not RATIONALE.search(question):  # a reason is a text, whatever it looks like
+            value = from_cell(value)
         rated = _rated(question, names)
         if isinstance(value, str):
             written = written or named_order(value, names)

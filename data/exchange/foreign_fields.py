@@ -35,6 +35,8 @@ _SIDES = {"left": 0, "first": 0, "right": 1, "second": 1}
 _ROLES = {"system": "system", "user": "user", "human": "user", "prompter": "user",
           "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant",
           "ai": "assistant"}
+#: Where a message says whose it is.
+_ROLE_KEYS = ("role", "from", "author", "name", "speaker")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def asked(data: Mapping[str, Any], fields: Fields) -> Asked:
     Raises:
         BadInput: they cannot be told from the names, or are of the wrong shape.
     """
-    values = {str(name): from_cell(value) for name, value in data.items() if value is not None}
+    values = {str(name): _unpacked(value) for name, value in data.items() if value is not None}
     names, responses = _responses(values, fields)
     texts, shared = {}, None
     for name, value in responses.items():
@@ -92,8 +94,7 @@ def conversation(value: list[Any], field: str) -> list[Message]:
         if not isinstance(entry, dict):
             raise BadInput(f"{where}: wanted a message, found {type(entry).__name__}")
         role, content = (next((entry[key] for key in keys if entry.get(key) is not None), None)
-                         for keys in (("role", "from", "author", "name", "speaker"),
-                                      ("content", "value", "text")))
+                         for keys in (_ROLE_KEYS, ("content", "value", "text")))
         if not isinstance(role, str) or role.lower() not in _ROLES:
             raise BadInput(f"{where}: {role!r} is no role; wanted one of {', '.join(_ROLES)}")
         if not isinstance(content, str):
@@ -131,8 +132,8 @@ def _responses(values: Mapping[str, Any], fields: Fields) -> tuple[set[str], dic
             groups.setdefault(stem, {})[name] = (place, value)
     groups = {stem: members for stem, members in groups.items() if len(members) > 1}
     known = [stem for stem in groups if _stem(stem) in _RESPONSES or not stem] or list(groups)
-    lists = [name for name in _LISTS if isinstance(values.get(name), list)
-             and not _is_chat(values[name])]
+    lists = [name for name in _LISTS if isinstance(found := from_cell(values.get(name)), list)
+             and not _is_chat(found)]
     if len(known) == 1:
         members = groups[known[0]]
         ordered = sorted(members, key=lambda name: members[name][0])
@@ -157,6 +158,12 @@ def numbered(name: str) -> tuple[str, int | None]:
     return parts["noun"] or parts["camel"], ord(letter.lower()) - ord("a")
 
 
+def names_response(name: str, fields: Fields) -> bool:
+    """Whether a field of this name holds one of several responses, whatever its text looks like."""
+    stem, place = numbered(name)
+    return name in fields.responses or (place is not None and _stem(stem) in _RESPONSES)
+
+
 def _stem(stem: str) -> str:
     """Without what stands before it ("my-response") and without the plural."""
     return re.split(r"[ _.-]", stem.lower())[-1].removesuffix("s")
@@ -164,6 +171,7 @@ def _stem(stem: str) -> str:
 
 def _of_list(field: str, value: Any) -> dict[str, Any]:
     """Responses in one list: texts, messages, or items that have an id and a body."""
+    value = from_cell(value)
     if not isinstance(value, list):
         raise BadInput(f"{field}: wanted a list of responses, found {type(value).__name__}")
     found: dict[str, Any] = {}
@@ -182,9 +190,10 @@ def _of_list(field: str, value: Any) -> dict[str, Any]:
 
 
 def _prompt(values: dict[str, Any], fields: Fields, shared: list[Message] | None) -> list[Message]:
-    name = fields.prompt or next((n for n in _PROMPTS if values.get(n)), "")
+    name = fields.prompt or next((n for n in _PROMPTS if from_cell(values.get(n))), "")
     if not name:
-        texts = [n for n, v in values.items() if isinstance(v, str) and v.strip()]
+        # A cell of JSON is data about the record rather than the question.
+        texts = [n for n, v in values.items() if isinstance(from_cell(v), str) and v.strip()]
         if shared is not None and not texts:
             return check_messages(shared)
         if len(texts) != 1:
@@ -208,6 +217,16 @@ def _prompt(values: dict[str, Any], fields: Fields, shared: list[Message] | None
         return check_messages(messages)
     except BadInput as error:
         raise BadInput(str(error).replace("messages", name, 1)) from None
+
+
+def _unpacked(value: Any) -> Any:
+    """A CSV cell that holds messages as those; any other text, JSON or not, is what was said."""
+    found = from_cell(value)
+    if isinstance(value, str) and isinstance(found, list) and found and all(
+            isinstance(m, dict) and ("role" in m or any(
+                str(m.get(key)).lower() in _ROLES for key in _ROLE_KEYS)) for m in found):
+        return found
+    return value
 
 
 def _is_chat(value: list[Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.dialogues import from_cell
 from data.exchange.foreign_choices import PREFERENCE, RATIONALE, choice_of, judgements_of
-from data.exchange.foreign_fields import Asked, Fields, as_number, asked
+from data.exchange.foreign_fields import Asked, Fields, as_number, asked, names_response
 from data.exchange.judgements import Judgement, LeftOut, Ranking, ranking_by, ranking_of_best
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
@@ -92,7 +92,8 @@ def _of_flat(row: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Lef
         return
     data, results = {}, []
     for name, value in row.items():
-        found = [] if name in _ADDED else _flat_results(name, from_cell(value))
+        said = isinstance(value, str) and names_response(name, fields)
+        found = [] if said or name in _ADDED else _flat_results(name, from_cell(value))
         if found:
             results += found
         elif name not in _ADDED:
