@@ -44,6 +44,16 @@ class JobContext:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property
+    def resolved(self) -> dict[str, Any]:
+        """All that the job runs with, as it is kept."""
+        return self.store.jobs.get(self.job.id).resolved or {}
+
+    def keep_choices(self, **chosen: str) -> None:
+        """Keep what was chosen where the job left it open (the newest policy version, say): a
+        resumed run goes on with the same, whatever has been made meanwhile."""
+        self.store.jobs.set_resolved(self.job.id, {**self.resolved, **chosen})
+
+    @property
     def versions(self) -> Versions:
         """Picks policy and reward model versions of the workspace."""
         from loop.models import Versions
@@ -52,15 +62,19 @@ class JobContext:
 
     @property
     def round_id(self) -> int | None:
-        """The open round, if there is one."""
+        """The round that the job works for: the one it began with, or the open one, if any."""
+        if self.job.round_id is not None:
+            return self.job.round_id
         current = self.store.rounds.current()
         return None if current is None else current.id
 
     def enter_stage(self, stage: str) -> None:
-        """Say that the open round is at this stage, and that this job works for it."""
-        if (round_id := self.round_id) is not None:
+        """Say that the job's round, if it is open, is at this stage, and which round that is."""
+        if (round_id := self.round_id) is None:
+            return
+        if self.store.rounds.get(round_id).closed_at is None:
             self.store.rounds.set_stage(round_id, stage)
-            self.store.jobs.set_round(self.job.id, round_id)
+        self.store.jobs.set_round(self.job.id, round_id)
 
 
 Handler = Callable[[JobContext], dict[str, Any]]

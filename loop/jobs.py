@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import PrefloopError
 from data.progress import Stopped
 from loop.context import Handlers, JobContext
-from loop.kinds import resolve
+from loop.kinds import resolve_job
 from loop.settings import read_settings
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
     queued again or stopped. What is no PrefloopError leaves its traceback on standard error.
     """
     try:
-        resolved = resolve(job.kind, job.config, read_settings(workspace))
+        resolved = resolve_job(job, read_settings(workspace))
         store.jobs.set_resolved(job.id, resolved.document)
         job = store.jobs.get(job.id)  # with what it resolved to: versions keep that
         if job.kind not in handlers:

@@ -9,16 +9,23 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
 from loop.fields import Field, fields_of
 from loop.settings import SECTIONS, Settings
+
+if TYPE_CHECKING:
+    from data.records import Job
 
 #: What only a command line or the settings file may say: files on this machine's disk, and where it
 #: connects to.
 NOT_IN_THE_BROWSER = frozenset({"data", "server", "server_model", "server_workspace",
                                 "server_timeout"})
+
+
+_SEED = Field("seed", "int", 0, (), "")
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ def resolve(kind: str, overrides: Mapping[str, Any], settings: Settings) -> Reso
     for key, value in overrides.items():
         if key not in {**config, **options, "seed": None}:
             raise BadInput(unknown(key, [*config, *options, "seed"], f"a {kind} job"))
-        field = config.get(key) or options.get(key) or Field("seed", "int", 0, (), "")
+        field = config.get(key) or options.get(key) or _SEED
         try:
             values[key] = field.check(value)
         except BadInput as error:
@@ -143,6 +150,29 @@ def resolve(kind: str, overrides: Mapping[str, Any], settings: Settings) -> Reso
     document = {**(dataclasses.asdict(settings.section(what.section)) if what.section else {}),
                 **chosen, "seed": seed, "models": dataclasses.asdict(settings.models)}
     return Resolved(settings, chosen, seed, document)
+
+
+def resolve_job(job: Job, settings: Settings) -> Resolved:
+    """What a job runs with; one that has run before goes on with what it was started with,
+    whatever the settings have become.
+
+    Raises:
+        As `resolve`.
+    """
+    if job.resolved is None or job.kind not in KINDS:
+        return resolve(job.kind, job.config, settings)
+    what, kept = KINDS[job.kind], job.resolved
+    models = dataclasses.replace(settings.models,
+                                 **_of_fields(kept.get("models", {}), fields_of(ModelConfig)))
+    again = resolve(job.kind, _of_fields(kept, [*what.config_fields(), *fields_of(what.options),
+                                                _SEED]),
+                    settings.with_section("models", models))
+    return dataclasses.replace(again, document=dict(kept))
+
+
+def _of_fields(document: Mapping[str, Any], fields: list[Field]) -> dict[str, Any]:
+    """What a document says of these fields; an older prefloop's may lack some and have others."""
+    return {f.name: document[f.name] for f in fields if document.get(f.name) is not None}
 
 
 def unknown(key: str, known: list[str], owner: str) -> str:

@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 
-from backbone.config import Precision
+from backbone.config import ModelConfig, Precision
 from backbone.device import choose_device, choose_dtype
 from data.errors import PrefloopError
 from data.progress import Silent, Stopped
 from data.store import Store
 from loop.context import Handlers, JobContext
-from loop.kinds import resolve
+from loop.kinds import resolve_job
 from loop.lock import is_locked
-from loop.settings import Settings, read_settings
+from loop.settings import read_settings
 from loop.stages.handlers import HANDLERS
 from loop.stages.improving import improve_with_ppo
 from policy.sharing import Share
@@ -41,22 +41,20 @@ def run_together(workspace: Path, see_through: Callable[[Handlers], None]) -> No
     """
     settings = read_settings(workspace)
     share = Share.of_this_process(choose_device(settings.models.device))
-    precision = _common_precision(settings, share)
     if share.is_first:
-        _lead(workspace, see_through, share, precision)
+        _lead(workspace, see_through, share)
     else:
-        _help(workspace, share, precision)
+        _help(workspace, share)
 
 
-def _lead(workspace: Path, see_through: Callable[[Handlers], None], share: Share,
-          precision: Precision) -> None:
+def _lead(workspace: Path, see_through: Callable[[Handlers], None], share: Share) -> None:
     begun = False
 
     def ppo(context: JobContext) -> dict[str, Any]:
         nonlocal begun
         begun = True
         share.everybody(context.job.id)
-        return improve_with_ppo(_with_precision(context, precision), share)
+        return improve_with_ppo(_with_common_precision(context, share), share)
 
     try:
         if is_locked(workspace):
@@ -69,7 +67,7 @@ def _lead(workspace: Path, see_through: Callable[[Handlers], None], share: Share
             share.everybody(None)  # the others need not wait
 
 
-def _help(workspace: Path, share: Share, precision: Precision) -> None:
+def _help(workspace: Path, share: Share) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
         signal.signal(number, signal.SIG_IGN)
     job_id = share.everybody(None)[0]
@@ -77,22 +75,23 @@ def _help(workspace: Path, share: Share, precision: Precision) -> None:
         return
     store = Store.of_workspace(workspace)
     job = store.jobs.get(job_id)
-    resolved = resolve(job.kind, job.config, read_settings(workspace))
+    resolved = resolve_job(job, read_settings(workspace))
     context = JobContext(store, workspace, job, resolved.seed, Silent(), resolved.settings,
                          resolved.options)
     with suppress(Stopped):
-        improve_with_ppo(_with_precision(context, precision), share)
+        improve_with_ppo(_with_common_precision(context, share), share)
 
 
-def _common_precision(settings: Settings, share: Share) -> Precision:
+def _with_common_precision(context: JobContext, share: Share) -> JobContext:
+    models = context.settings.models
+    models = dataclasses.replace(models, precision=_common_precision(models, share))
+    return dataclasses.replace(context, settings=context.settings.with_section("models", models))
+
+
+def _common_precision(models: ModelConfig, share: Share) -> Precision:
     """What is measured (`auto`) may come out differently in each process; they must agree."""
-    models = settings.models
     if models.precision != "auto":
         return models.precision
     quick = choose_dtype("auto", choose_device(models.device)) == torch.bfloat16
     return "bf16" if all(share.everybody(quick)) else "fp32"
 
-
-def _with_precision(context: JobContext, precision: Precision) -> JobContext:
-    models = dataclasses.replace(context.settings.models, precision=precision)
-    return dataclasses.replace(context, settings=context.settings.with_section("models", models))

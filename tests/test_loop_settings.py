@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
+from data.records import Job
 from loop.commands.stages import Ppo
 from loop.fields import fields_of
-from loop.kinds import KINDS, catalogue, resolve
+from loop.kinds import KINDS, catalogue, resolve, resolve_job
 from loop.settings import SECTIONS, SETTINGS_NAME, Settings, read_settings, settings_text
+from policy.config import PPOConfig
 
 
 def written(folder: Path, text: str) -> Path:
@@ -119,3 +124,18 @@ def test_the_catalogue_has_the_workspaces_defaults_and_forms_can_be_built(tmp_pa
         assert {f["type"] for f in entry["fields"]} <= {"int", "float", "bool", "str", "choice"}
         assert resolve(entry["kind"], {k: f["default"] for k, f in names.items()}, Settings())
     assert {f["name"]: f["default"] for f in entries[3]["fields"]}["steps"] == 7
+
+
+def test_a_job_that_ran_before_keeps_its_settings_whatever_else_its_prefloop_kept() -> None:
+    kept = resolve("ppo", {"steps": 3, "policy": "base", "seed": 5}, Settings()).document
+    document = {key: value for key, value in kept.items() if key != "epochs"}
+    job = SimpleNamespace(kind="ppo", config={"steps": 8}, resolved={
+        **document, "kl_stop": None, "gone": 1, "models": {"lora_rank": 4, "gone": 1}})
+    now = Settings(ppo=PPOConfig(steps=9, epochs=1, gamma=0.5), models=ModelConfig(lora_rank=2))
+    again = resolve_job(cast(Job, job), now)
+    assert (again.settings.ppo.steps, again.settings.ppo.gamma, again.seed) == (3, 1.0, 5)
+    assert again.settings.ppo.epochs == 1, "what was not kept is as the settings have it"
+    assert again.settings.models.lora_rank == 4 and again.options["policy"] == "base"
+    assert again.document == job.resolved
+    job.resolved = None
+    assert resolve_job(cast(Job, job), now).settings.ppo.steps == 8

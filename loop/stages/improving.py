@@ -89,9 +89,9 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
     versions, models = context.versions, context.settings.models
     parent = versions.policy(context.options["policy"])
     judge = versions.reward_model(context.options["reward_model"])
-    # Who has begun goes on, whatever has been measured meanwhile.
-    begun = context.checkpoints.exists()
-    forced = gate.check(context.store, judge, bool(context.options["force"]) or begun)
+    said = _word_of_the_gate(context, judge)
+    if records:
+        context.keep_choices(policy=parent.name, reward_model=judge.name, gate=said)
     context.progress.update(0.0, "loading the models")
     backbone = policy_backbone(models)
     reference = load_policy(backbone, models, versions.folder(parent),
@@ -104,7 +104,20 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
     if not records:
         return figures
     return _keep_policy(context, method, parent.id, judge,
-                        {**figures, "gate": forced} if forced else figures)
+                        {**figures, "gate": said} if said else figures)
+
+
+def _word_of_the_gate(context: JobContext, judge: RewardModel) -> str:
+    """What is said of the reward model; who has begun goes on, whatever was measured meanwhile.
+
+    Raises:
+        BadInput: it is not let through.
+    """
+    kept: str | None = context.resolved.get("gate")
+    if kept is not None:
+        return kept
+    begun = context.checkpoints.exists()  # by a prefloop that did not keep what the gate said
+    return gate.check(context.store, judge, bool(context.options["force"]) or begun)
 
 
 def _training_prompts(context: JobContext, backbone: Backbone,
@@ -135,7 +148,7 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
     version = context.store.versions.add_policy(
         name=name, base=context.settings.models.checkpoint, method=method, path=path,
         parent_id=parent_id, reward_model_id=judge.id, round_id=context.round_id,
-        job_id=context.job.id, config=context.job.resolved, metrics=figures)
+        job_id=context.job.id, config=context.resolved, metrics=figures)
     context.forget_checkpoints()
     return _policy_result(context, version)
 

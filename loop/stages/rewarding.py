@@ -123,6 +123,7 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     from reward.examples import PreferenceData, from_files, from_store
 
     version = context.versions.reward_model(context.options["reward_model"])
+    context.keep_choices(reward_model=version.name)
     file = context.options["data"]
     if file:
         pairs, _ = read_pairs(Path(file))

@@ -1,0 +1,126 @@
+"""A job that is taken up again is the job that was begun, whatever has changed meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from models import one_thread, tiny_backbone  # noqa: F401
+from policy_world import saved_adapter, saved_reward_model
+
+from backbone.config import ModelConfig
+from data.progress import Stopped
+from data.records import Message
+from data.store import Store
+from loop import cli, models
+from loop.jobs import JobProgress
+from loop.workspace import Plan, make_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A few prompts, two reward models without figures, and a policy besides the reference."""
+    monkeypatch.setattr(models, "_loaded", {})
+    backbone = tiny_backbone(tmp_path)
+    base = str(tmp_path / "tiny")
+    made = tmp_path / "w"
+    make_workspace(made, Plan(ModelConfig(checkpoint=base, lora_rank=4, lora_alpha=8,
+                                          precision="fp32", device="cpu"), starter_prompts=False))
+    store = Store.of_workspace(made)
+    for number in range(6):
+        add_prompt(store, number)
+    saved_adapter(made / "adapters" / "ppo-1", backbone, seed=5)
+    store.versions.add_policy(name="ppo-1", base=base, method="ppo", path="adapters/ppo-1",
+                              parent_id=1)
+    saved_reward_model(made / "adapters" / "reward-1", backbone)
+    add_reward_model(store, "reward-1")
+    return made
+
+
+def add_prompt(store: Store, number: int) -> int:
+    """A prompt like no other; every third is held out."""
+    words = [Message(role="user", content=f"tell me about the {'one ' * number}")]
+    return store.prompts.add(words, "test", split="train" if number % 3 else "held_out")[0]
+
+
+def add_reward_model(store: Store, name: str) -> None:
+    """The same files under another name."""
+    store.versions.add_reward_model(name=name, base=store.versions.policies()[0].base,
+                                    path="adapters/reward-1", comparisons={},
+                                    metrics={"score_mean": 0.1, "score_std": 1.5})
+
+
+def stopped_at(monkeypatch: pytest.MonkeyPatch, message: str) -> pytest.MonkeyPatch:
+    """Jobs stop as soon as they report a message that begins so; `undo` lets them run again."""
+    update = JobProgress.update
+
+    def stop(self: JobProgress, fraction: float, said: str) -> None:
+        if said.startswith(message):
+            raise Stopped
+        update(self, fraction, said)
+
+    monkeypatch.setattr(JobProgress, "update", stop)
+    return monkeypatch
+
+
+PPO = ("--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4", "--steps", "2",
+       "--judges", "0", "--probe-every", "0", "--keep-every", "0")
+
+
+def test_ppo_goes_on_with_the_settings_versions_and_round_that_it_began_with(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, store = ["--workspace", str(workspace)], Store.of_workspace(workspace)
+    store.rounds.open(1, 1)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "step 2 of")
+        assert cli.run(["ppo", *at, *PPO]) == 1
+    job = store.jobs.get(1)
+    assert job.status == "stopped" and job.resolved
+    assert (job.resolved["policy"], job.resolved["reward_model"]) == ("ppo-1", "reward-1")
+    store.versions.add_policy(name="ppo-0", base=store.versions.policies()[0].base, method="ppo",
+                              path="adapters/ppo-1", parent_id=1)
+    add_reward_model(store, "reward-2")
+    store.rounds.open(1, 1)
+    (workspace / "prefloop.toml").write_text(
+        "[workspace]\nseed = 7\n[ppo]\nsteps = 9\nkl_coefficient = 0.5\nepochs = 1\n"
+        f"[models]\nlora_rank = 2\ncheckpoint = '{job.resolved['models']['checkpoint']}'\n")
+    assert cli.run(["ppo", *at, "--resume", "1"]) == 0
+    made = store.versions.policies()[-1]
+    assert made.parent_id == store.versions.policy_named("ppo-1").id
+    assert made.reward_model_id == store.versions.reward_model_named("reward-1").id
+    assert made.round_id == 1 and store.rounds.get(1).stage == "done"
+    assert made.config == job.resolved and len(store.jobs.metrics(1)) == 2
+    assert made.metrics["kl_coefficient"] == 0.05
+
+
+def test_the_gate_is_asked_once_and_what_it_said_is_kept(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, store = ["--workspace", str(workspace)], Store.of_workspace(workspace)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "step 1 of")
+        assert cli.run(["ppo", *at, *PPO]) == 1
+    folder = workspace / "checkpoints" / "job-1"
+    for kept in folder.glob("*/*"):  # as if it had been killed before its first checkpoint
+        kept.unlink()
+    monkeypatch.setattr("loop.stages.gate.check", lambda *_: pytest.fail("asked again"))
+    assert cli.run(["ppo", *at, "--resume", "1"]) == 0
+    assert "let through unseen" in store.versions.policies()[-1].metrics["gate"]
+
+
+def test_who_was_refused_by_the_gate_is_asked_again(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from data.errors import BadInput
+
+    def refuse(*_: object) -> str:
+        raise BadInput("reward-1: no better than chance")
+
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("best-of-n", {"n": 2, "prompts": 2, "max_new_tokens": 4, "epochs": 1})
+    at = ["best-of-n", "--workspace", str(workspace), "--resume", str(job.id)]
+    with monkeypatch.context() as patch:
+        patch.setattr("loop.stages.gate.check", refuse)
+        assert cli.run(at) == 1 and cli.run(at) == 1
+    assert "no better than chance" in (store.jobs.get(job.id).error or "")
+    add_reward_model(store, "reward-2")
+    assert cli.run(at) == 0
+    assert store.versions.policies()[-1].reward_model_id == 2, "the newest by now"
