@@ -24,7 +24,9 @@ ARRIVAL = "arrival"
 BLIND = (None, ARRIVAL, RANDOM)
 #: Settings that the process which orders tasks keeps: the state of it, and the learning curve.
 STATE, CURVE = "asking", "learning_curve"
-_ASKED = "t.purpose IN ('train', 'evaluate') AND (t.round_id IS NULL OR r.closed_at IS NULL)"
+#: What came from a file is of no round, and is asked of nobody.
+_IN_OPEN_ROUND = "(t.round_id IS NOT NULL AND r.closed_at IS NULL)"
+_ASKED = f"t.purpose IN ('train', 'evaluate') AND {_IN_OPEN_ROUND}"
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,8 @@ class Asking:
 
     def responses(self) -> list[int]:
         """Responses that stand in ordinary tasks: those of open tasks first, then the newest."""
-        return [row["response_id"] for row in self._database.rows("""
-            SELECT tr.response_id, max(t.labels < t.wanted AND (t.round_id IS NULL
-                OR r.closed_at IS NULL)) AS waits
+        return [row["response_id"] for row in self._database.rows(f"""
+            SELECT tr.response_id, max(t.labels < t.wanted AND {_IN_OPEN_ROUND}) AS waits
             FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
             WHERE t.purpose IN ('train', 'evaluate')
@@ -143,7 +144,7 @@ class Asking:
         row = self._database.row(
             "SELECT v.variance FROM task_variances v JOIN tasks t ON t.id = v.task_id "
             "LEFT JOIN rounds r ON r.id = t.round_id WHERE v.task_id = ? AND t.labels < t.wanted "
-            "AND (t.round_id IS NULL OR r.closed_at IS NULL)", [task_id])
+            f"AND {_IN_OPEN_ROUND}", [task_id])
         return None if row is None else float(row["variance"])
 
     def put_variances(self, changed: Mapping[int, float], gone: Iterable[int] = ()) -> None:

@@ -166,10 +166,10 @@ class Assignments:
     def open_for(self, labeler_id: int) -> int:
         """How many tasks still wait for this labeler in open rounds (hidden ones not counted)."""
         return int(self._database.value("""
-            SELECT count(*) FROM tasks t INDEXED BY tasks_open
-            LEFT JOIN rounds r ON r.id = t.round_id
-            WHERE t.labels < t.wanted AND t.purpose IN ('train', 'evaluate')
-            AND (t.round_id IS NULL OR r.closed_at IS NULL)
+            SELECT count(*) FROM rounds r CROSS JOIN tasks t INDEXED BY tasks_open
+            ON t.round_id = r.id
+            WHERE r.closed_at IS NULL AND t.labels < t.wanted
+            AND t.purpose IN ('train', 'evaluate')
             AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.task_id = t.id
                 AND a.labeler_id = :me AND a.skipped_at IS NOT NULL)
             AND NOT EXISTS (SELECT 1 FROM current_comparisons c
@@ -180,7 +180,7 @@ class Assignments:
             SELECT t.id FROM assignments a JOIN tasks t ON t.id = a.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
             WHERE a.labeler_id = :me AND a.skipped_at IS NULL AND a.leased_at > :stale
-            AND (t.round_id IS NULL OR r.closed_at IS NULL)
+            AND (r.closed_at IS NULL AND t.round_id IS NOT NULL OR t.purpose = 'gold')
             AND t.id IS NOT :skip AND NOT EXISTS (
                 SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)
@@ -204,13 +204,14 @@ class Assignments:
         """The best ordinary task: by priority, then fewest labels, then oldest.
 
         One query an open round, so that each walks the index of open tasks in its order and ends
-        at the first task that will do.
+        at the first task that will do. What is of no round came from a file and is asked of nobody,
+        however few of its answers count.
         """
         rounds = [row["id"] for row in self._database.rows(
             "SELECT id FROM rounds WHERE closed_at IS NULL ORDER BY id")]
-        found = [row for round_id in [*rounds, None] if (row := self._database.row(f"""
+        found = [row for round_id in rounds if (row := self._database.row(f"""
             SELECT t.id, t.priority, t.labels FROM tasks t
-            WHERE t.round_id IS :round AND t.labels < t.wanted
+            WHERE t.round_id = :round AND t.labels < t.wanted
             AND t.purpose IN ('train', 'evaluate') AND t.id IS NOT :skip
             AND t.labels + (SELECT count(*) FROM assignments a WHERE a.task_id = t.id
                 AND a.skipped_at IS NULL AND a.leased_at > :stale AND NOT EXISTS (
@@ -242,10 +243,13 @@ class Assignments:
         return None
 
     def _repeat(self, values: Mapping[str, Any], draw: random.Random) -> int | None:
-        """A task anew, for this labeler alone, of one they answered a while ago."""
+        """A task anew, for this labeler alone, of one of an open round they answered a while ago:
+        the repeat is of its round, and ends with it."""
         earlier = [row["task_id"] for row in self._database.rows("""
             SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
-            WHERE c.labeler_id = :me AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
+            JOIN rounds r ON r.id = t.round_id
+            WHERE c.labeler_id = :me AND r.closed_at IS NULL
+            AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
             AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)
             AND NOT EXISTS (SELECT 1 FROM tasks again
                 WHERE again.repeat_of = t.id AND again.only_for = :me)

@@ -15,15 +15,16 @@ from data.store import Store
 def hidden_from(store: Store, viewer: int, responses: Iterable[int]) -> frozenset[int]:
     """Those of the responses that the viewer may still be asked about, and must judge blind.
 
-    That is: in a task that is open (or hidden gold in use that is not their own, or their repeat),
-    in no closed round, that they have neither answered nor skipped.
+    That is: in a task of an open round that is open (or their repeat), or in gold in use that is
+    not their own, that they have neither answered nor skipped.
     """
     return frozenset(row[0] for row in store.database.rows("""
         SELECT DISTINCT tr.response_id FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
         LEFT JOIN rounds r ON r.id = t.round_id LEFT JOIN known_answers k ON k.task_id = t.id
         LEFT JOIN assignments a ON a.task_id = t.id AND a.labeler_id = :viewer
         WHERE tr.response_id IN (SELECT value FROM json_each(:responses))
-        AND (t.round_id IS NULL OR r.closed_at IS NULL) AND a.skipped_at IS NULL
+        AND (t.purpose = 'gold' OR t.round_id IS NOT NULL AND r.closed_at IS NULL)
+        AND a.skipped_at IS NULL
         AND (t.only_for IS NULL OR t.only_for = :viewer)
         AND (a.task_id IS NOT NULL OR CASE t.purpose WHEN 'gold' THEN k.retired = 0
             AND (k.practice OR k.created_by IS NOT :viewer) ELSE t.labels < t.wanted END)

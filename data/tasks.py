@@ -82,22 +82,22 @@ class Tasks:
     def labels_missing(self) -> int:
         """How many labels the tasks of open rounds still want, whoever gives them."""
         return int(self._database.value(
-            "SELECT coalesce(sum(t.wanted - t.labels), 0) FROM tasks t INDEXED BY tasks_open "
-            "LEFT JOIN rounds r ON r.id = t.round_id WHERE t.labels < t.wanted "
-            "AND t.purpose IN ('train', 'evaluate') "
-            "AND (t.round_id IS NULL OR r.closed_at IS NULL)"))
+            "SELECT coalesce(sum(t.wanted - t.labels), 0) FROM rounds r "
+            "CROSS JOIN tasks t INDEXED BY tasks_open ON t.round_id = r.id "
+            "WHERE r.closed_at IS NULL AND t.labels < t.wanted "
+            "AND t.purpose IN ('train', 'evaluate')"))
 
     def open_pairs(self) -> list[tuple[str, str]]:
-        """The texts of the first two responses of every task that wants labels."""
+        """The texts of the first two responses of every task of open rounds that wants labels."""
         return [(row["a"], row["b"]) for row in self._database.rows("""
-            SELECT ra.text AS a, rb.text AS b FROM tasks t INDEXED BY tasks_open
+            SELECT ra.text AS a, rb.text AS b FROM rounds r
+            CROSS JOIN tasks t INDEXED BY tasks_open ON t.round_id = r.id
             JOIN task_responses ta ON ta.task_id = t.id AND ta.position = 0
             JOIN task_responses tb ON tb.task_id = t.id AND tb.position = 1
             JOIN responses ra ON ra.id = ta.response_id
             JOIN responses rb ON rb.id = tb.response_id
-            LEFT JOIN rounds r ON r.id = t.round_id
-            WHERE t.labels < t.wanted AND t.purpose IN ('train', 'evaluate')
-            AND r.closed_at IS NULL ORDER BY t.id""")]
+            WHERE r.closed_at IS NULL AND t.labels < t.wanted
+            AND t.purpose IN ('train', 'evaluate') ORDER BY t.id""")]
 
     def uses_of_prompts(self, before_round: int) -> dict[int, int]:
         """In how many tasks of rounds before this one each prompt stands."""

@@ -37,7 +37,16 @@ def signed_in(store: Store, name: str, role: str = "labeler") -> tuple[Labeler, 
 def add_task(store: Store, text: str = "Why?", count: int = 2, wanted: int = 3) -> int:
     prompt, _ = store.prompts.add([Message(role="user", content=text)], "test")
     ids = store.responses.add([NewResponse(prompt, f"{text} {i}") for i in range(count)])
-    return store.tasks.add(prompt, ids, wanted=wanted)
+    return store.tasks.add(prompt, ids, round_id=open_round(store), wanted=wanted)
+
+
+def open_round(store: Store) -> int:
+    """The round that is open, or a new one."""
+    turn = store.rounds.current()
+    if turn is None:
+        policy = store.versions.add_policy(name="policy", base="tiny", method="sft").id
+        turn = store.rounds.open(policy, policy)
+    return turn.id
 
 
 def best_first(shown: tuple[int, ...]) -> Answer:

@@ -65,6 +65,25 @@ def test_a_repeat_swaps_the_sides_and_is_nobody_elses(world: World) -> None:
         answered(world.store, bob.id, assignment)
 
 
+def test_repeats_are_of_an_open_round(world: World) -> None:
+    """One of a round that has ended could not be answered: it would be gone while it is read."""
+    ann = world.store.people.add("Ann")
+    before = [world.task() for _ in range(REPEAT_AFTER + 10)]
+    for task in before:
+        world.choose(ann, task, 0)
+    world.store.assignments.set_rules(AssignmentRules(repeat_share=0.5))
+    world.round = world.store.rounds.open(world.policy, world.reference)
+    for _ in range(REPEAT_AFTER + 20):
+        world.task()
+    repeats = 0
+    while assignment := world.store.assignments.next_for(ann.id):
+        assert assignment.task.round_id == world.round.id
+        repeats += assignment.task.purpose == "repeat"
+        answered(world.store, ann.id, assignment)
+    assert repeats > 3
+    assert world.store.tasks.of_round(before[0].round_id or 0, "repeat") == []
+
+
 def test_hidden_tasks_end_with_the_others(world: World) -> None:
     ann = world.store.people.add("Ann")
     task = world.task()

@@ -11,6 +11,7 @@ import pytest
 from data_world import World
 from leads_world import CARELESS, CREW, LeadsWorld
 
+from data.blindness import hidden_from
 from data.errors import BadInput
 from data.exchange.exporting import TOOLS, export
 from data.exchange.importing import import_file, read_pairs
@@ -110,3 +111,29 @@ def test_an_annotator_who_was_set_aside_stays_so_when_more_comes(world: World,
     assert here.comparisons.preferences() == [] and here.database.value(labels) == 0
     here.people.set_aside(who.id, False)
     assert len(here.comparisons.preferences()) == 2 == here.database.value(labels)
+
+
+def test_what_came_from_a_file_is_asked_of_nobody_when_it_is_set_aside(world: World,
+                                                                       tmp_path: Path) -> None:
+    ada, = world.people(1)
+    for _ in range(3):
+        world.choose(ada, world.task(), 0)
+    export(world.store, tmp_path / "theirs.jsonl", "comparisons")
+    here = World.make(tmp_path / "here.db")
+    import_file(here.store, tmp_path / "theirs.jsonl")
+    own = here.task()
+    ben, = here.people(1)
+    imported = [row["id"] for row in here.store.database.rows(
+        "SELECT id FROM responses WHERE source = 'import'")]
+    assert here.store.asking.responses()[:2] == sorted(own.response_ids, reverse=True)
+    who, = here.store.people.all("imported")
+    here.store.people.set_aside(who.id, True)
+    assert here.store.tasks.labels_missing() == here.store.assignments.open_for(ben.id) == 1
+    assert here.store.tasks.open_pairs() == [("one", "two")]
+    assert [task.id for task in here.store.asking.tasks()] == [own.id]
+    assert here.store.asking.responses()[:2] == sorted(own.response_ids, reverse=True)
+    assert not hidden_from(here.store, ben.id, imported)
+    given = here.store.assignments.next_for(ben.id)
+    assert given is not None and given.task.id == own.id
+    here.choose(ben, own, 0)
+    assert here.store.assignments.next_for(ben.id) is None
