@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from data_world import World
 from desk_world import Person, ack, entry, pairs, send, undo
 
@@ -137,9 +138,13 @@ def test_hidden_gold_gives_no_feedback_and_looks_like_any_other(world: World, me
     assert after["last"] is not None
 
 
-def test_no_figure_tells_a_hidden_question_from_another(world: World, me: Person) -> None:
+@pytest.mark.parametrize("aside", [False, True])
+def test_no_figure_tells_a_hidden_question_from_another(world: World, me: Person,
+                                                        aside: bool) -> None:
     """Not even who watches the figures after each answer learns which ones were measured."""
     store = world.store
+    store.people.set_aside(me.labeler.id, aside)
+    moves = ("mine", "today") if aside else ("given", "mine", "today")
     pairs(world, 9)
     for number in range(3):
         ids = world.task((f"right {number}", f"wrong {number}"), prompt=f"gold {number}",
@@ -157,8 +162,7 @@ def test_no_figure_tells_a_hidden_question_from_another(world: World, me: Person
                                      purpose="repeat", repeat_of=again, only_for=me.labeler.id)
             store.assignments.assign(repeat, me.labeler.id)
         view = send(mine, entry(view["question"]))
-        assert view["progress"] == {**before, **{name: before[name] + 1
-                                                 for name in ("given", "mine", "today")}}
+        assert view["progress"] == {**before, **{name: before[name] + 1 for name in moves}}
         if view["question"] is None:
             break
     purposes = {store.tasks.get(c.task_id).purpose

@@ -59,6 +59,7 @@ def progress(store: Store, labeler_id: int) -> dict[str, Any]:
 
     One's own hidden known answers and repeats count as any other answer, or the figures would stand
     still after these alone and give them away. So `given` is ahead by them until the round is full.
+    It stands still with every answer of somebody who is set aside, and so with these too.
     While the round's responses are being written, `wanted` grows with them: then it is None.
     """
     goal = store.assignments.rules().daily_goal
@@ -68,7 +69,8 @@ def progress(store: Store, labeler_id: int) -> dict[str, Any]:
                 "mine": store.comparisons.count(labeler_id)}
     given, wanted = store.tasks.progress(current.id)
     gold, repeats = store.comparisons.hidden(labeler_id, current.id)
-    given += gold + repeats
+    if store.people.get(labeler_id).set_aside_at is None:
+        given += gold + repeats
     grows = _is_being_sampled(store, current)
     return {"round": current.number, "given": given if grows else min(given, wanted),
             "wanted": None if grows else wanted, "goal": goal,
