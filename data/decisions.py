@@ -21,7 +21,7 @@ def _decision(row: sqlite3.Row) -> Decision:
                     tuple(json.loads(row["overrides"])), row["note"], row["created_at"])
 
 
-def _outcomes(answer: Answer) -> set[tuple[int, int, bool]]:
+def outcomes(answer: Answer) -> set[tuple[int, int, bool]]:
     """What an answer says of each pair, whatever order the responses are named in."""
     return {(min(a, b), max(a, b), False) if strength == 0 else (a, b, True)
             for a, b, strength in pairs_of(answer)}
@@ -56,7 +56,7 @@ class Decisions:
             if known is not None:
                 return known
             others = [c for c in self._comparisons.of_task(task_id, set_aside=True)
-                      if c.labeler_id != labeler_id and _outcomes(c.answer) != _outcomes(answer)]
+                      if c.labeler_id != labeler_id and outcomes(c.answer) != outcomes(answer)]
             self._database.insert("decisions", {
                 "comparison_id": stored.id, "task_id": task_id,
                 "overrides": [other.id for other in others],

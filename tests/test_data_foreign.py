@@ -65,6 +65,29 @@ def test_importing_again_adds_only_what_is_new(store: Store, tmp_path: Path) -> 
     assert store.database.value("SELECT group_concat(labels) FROM tasks") == "2"
 
 
+def test_who_comes_back_to_an_earlier_answer_is_heard(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    for side in ("left", "right", "left", "right", "left"):
+        again = saved(path, [task(PAIR, annotation(pairwise(side)))])
+        assert import_file(store, again).added == 1
+        assert import_file(store, again).duplicates == 1
+        assert [r[0] for _, _, r, _ in said(store)] == [
+            ["The Nile." if side == "left" else "A river."]]
+    assert [c.revision for c in store.comparisons.history(1, 1)] == [1, 2, 3, 4, 5]
+    assert store.database.value("SELECT group_concat(labels) FROM tasks") == "1"
+
+
+def test_responses_keep_the_blanks_around_them(store: Store, tmp_path: Path) -> None:
+    code = {**PAIR, "answer1": "    return 1\n", "answer2": "\treturn 2"}
+    path = saved(tmp_path / "code.json", [task(code, annotation(pairwise("left")))])
+    assert import_file(store, path).added == 1
+    assert said(store)[0][2] == [["    return 1\n"], ["\treturn 2"]]
+    assert import_file(store, path).duplicates == 1
+    saved(path, [task({**code, "answer1": " \n"}, annotation(pairwise("left")))])
+    with pytest.raises(BadInput, match="no line can be used: fewer than two different responses"):
+        import_file(store, path)
+
+
 def test_hostile_names_stay_apart_and_are_nobodys(store: Store, tmp_path: Path) -> None:
     person = store.people.add("label-studio/1")
     evil = "\u202e<script>alert(1)</script>" + "x" * 200

@@ -26,7 +26,7 @@ from data.exchange.foreign_choices import (
     named_order,
 )
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked
-from data.exchange.judgements import Judgement, LeftOut, Ranking, ranking_by
+from data.exchange.judgements import Judgement, LeftOut, Origin, Ranking, ranking_by
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 
@@ -73,7 +73,8 @@ def judgements(values: Mapping[str, Any], fields: Fields) -> Iterator[Judgement 
             yield LeftOut(f"an answer with the status {given.status}")
         else:
             ours = signed_by(given.values.get("labeler")) if exported else None
-            yield from _said(about, given.values, ours or f"{NAME}/{user}")
+            origin = Origin(str(values.get("id")), ours) if ours else None
+            yield from _said(about, given.values, ours or f"{NAME}/{user}", origin)
 
 
 def _nested(responses: Any) -> dict[str, _Answers]:
@@ -160,7 +161,8 @@ def _is_answer(name: str, value: Any) -> bool:
             is not None or bool(_v1_answers(from_cell(value))) or value == [])
 
 
-def _said(about: Asked, values: Mapping[str, Any], user: str) -> Iterator[Judgement | LeftOut]:
+def _said(about: Asked, values: Mapping[str, Any], user: str,
+          origin: Origin | None) -> Iterator[Judgement | LeftOut]:
     """One person's answers. The most telling one counts: an order, a label, ratings."""
     names = list(about.responses)
     ranking: Ranking | None = None
@@ -194,7 +196,7 @@ def _said(about: Asked, values: Mapping[str, Any], user: str) -> Iterator[Judgem
         choices += [_number(question, value) for question, value in numbers]
     preferences = [choice for choice in choices if choice.is_preference]
     base = Judgement(about.messages, tuple(about.responses.values()), written or ranking or (),
-                     annotator=user, rationale="\n".join(reasons),
+                     annotator=user, origin=origin, rationale="\n".join(reasons),
                      scores={p: int(r) for p, r in ratings.items() if r == int(r)})
     if strength:
         base = replace(base, strength=strength)

@@ -91,8 +91,9 @@ def _parquet_types() -> dict[str, Any]:
                                     ("flags", text), ("score", whole)]))
     return {
         **dict.fromkeys(("prompt", "chosen", "rejected", "completion"), messages),
-        "set_aside": pa.bool_(), "responses": responses, "ranking": pa.list_(pa.list_(whole)),
-        **dict.fromkeys(("shown", "token_ids"), pa.list_(whole)),
+        **dict.fromkeys(("set_aside", "decision"), pa.bool_()), "responses": responses,
+        "ranking": pa.list_(pa.list_(whole)),
+        **dict.fromkeys(("shown", "token_ids", "overrides"), pa.list_(whole)),
         **dict.fromkeys(("seconds", "active_seconds", "logprob"), real),
         **dict.fromkeys(("strength", "round", "revision", "seed", "sample_index", "prompt_id",
                          "task_id", "comparison_id", "chosen_id", "rejected_id", "response_id",

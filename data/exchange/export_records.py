@@ -85,7 +85,11 @@ def _preference(row: Row) -> Record:
 
 _COMPARISONS = """
     SELECT c.*, t.purpose, t.prompt_id, p.messages, p.split, l.name AS labeler,
-        l.kind AS labeler_kind, l.set_aside_at IS NOT NULL AS set_aside, r.number AS round, (
+        l.kind AS labeler_kind, l.set_aside_at IS NOT NULL AS set_aside, r.number AS round,
+        d.comparison_id IS NOT NULL AS decision, coalesce(d.overrides, '[]') AS overrides,
+        coalesce(d.note, '') AS note, (
+            SELECT max(k.comparison_id) FROM counted_decisions k WHERE k.task_id = c.task_id
+        ) AS decided_by, (
             SELECT json_group_array(json_object('id', s.id, 'text', s.text, 'policy',
                 coalesce(v.name, s.source), 'position', tr.position))
             FROM task_responses tr JOIN responses s ON s.id = tr.response_id
@@ -93,6 +97,7 @@ _COMPARISONS = """
             WHERE tr.task_id = c.task_id) AS responses
     FROM {rows} CROSS JOIN tasks t ON t.id = c.task_id
     CROSS JOIN prompts p ON p.id = t.prompt_id CROSS JOIN labelers l ON l.id = c.labeler_id
+    LEFT JOIN decisions d ON d.comparison_id = c.id
     LEFT JOIN rounds r ON r.id = t.round_id"""
 
 
@@ -110,6 +115,8 @@ def _comparison(row: Row) -> Record:
         "question_version": row["question_version"],
         "guidelines_version": row["guidelines_version"], "labeler": row["labeler"],
         "labeler_kind": row["labeler_kind"], "set_aside": bool(row["set_aside"]),
+        "decision": bool(row["decision"]), "overrides": json.loads(row["overrides"]),
+        "note": row["note"],
         "purpose": row["purpose"], "split": row["split"],
         "round": row["round"], "prompt_id": row["prompt_id"], "task_id": row["task_id"],
         "comparison_id": row["id"], "created_at": row["created_at"]}
@@ -162,7 +169,8 @@ SOURCES: dict[str, Source] = {
     "comparisons": Source(
         _COMPARISONS, _comparison, "current_comparisons", "comparisons",
         (_ROUND, "v.active_seconds", "v.question_version", "v.guidelines_version",
-         "nullif(v.scores, '{}')", "nullif(v.shown, '[]')")),
+         "nullif(v.scores, '{}')", "nullif(v.shown, '[]')",
+         "(SELECT nullif(d.overrides, '[]') FROM decisions d WHERE d.comparison_id = v.id)")),
     "responses": Source(_RESPONSES, _response, "responses", "responses",
                         ("v.round_id", "v.logprob", "nullif(v.token_ids, '[]')")),
     "demonstrations": Source(

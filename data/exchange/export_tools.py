@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from data.exchange import argilla
-from data.exchange.own_comparisons import NAME, signature
+from data.exchange.own_comparisons import NAME, signature, stable_id
 from data.records import STRENGTHS
 from data.store import Store
 
@@ -111,7 +111,7 @@ def _argilla_user(answer: Record) -> str:
             return str(UUID(name.removeprefix(f"{argilla.NAME}/")))
         except ValueError:
             pass
-    return _id("labeler", _signed(answer))
+    return stable_id("labeler", _signed(answer))
 
 
 def oasst_trees(store: Store, tasks: Iterator[list[Record]]) -> Iterator[Record]:
@@ -121,7 +121,7 @@ def oasst_trees(store: Store, tasks: Iterator[list[Record]]) -> Iterator[Record]
     message they reply to, as OpenAssistant keeps them, with `ranks` beside it, which know ties.
     """
     for answers in tasks:
-        first, root = answers[0], _id("task", answers[0]["task_id"])
+        first, root = answers[0], stable_id("task", answers[0]["task_id"])
         places = {response["id"]: 0.0 for response in first["responses"]}
         for answer in answers:
             before = 0
@@ -130,11 +130,11 @@ def oasst_trees(store: Store, tasks: Iterator[list[Record]]) -> Iterator[Record]
                     places[one] += before + (len(group) - 1) / 2
                 before += len(group)
         levels = sorted(set(places.values()))
-        nodes = [{"message_id": root if i == 0 else _id("task", first["task_id"], i),
+        nodes = [{"message_id": root if i == 0 else stable_id("task", first["task_id"], i),
                   "parent_id": None, "text": message["content"], "lang": "",
                   "role": {"user": "prompter"}.get(message["role"], message["role"])}
                  for i, message in enumerate(first["prompt"])]
-        replies = [{"message_id": _id("response", response["id"]),
+        replies = [{"message_id": stable_id("response", response["id"]),
                     "parent_id": nodes[-1]["message_id"], "text": response["text"],
                     "role": "assistant", "lang": "", "synthetic": True,
                     "model_name": response["policy"], "rank": levels.index(places[response["id"]]),
@@ -154,15 +154,10 @@ def _event(answer: Record, root: str, parent: str) -> Record:
     ranked = [(one, place) for place, group in enumerate(answer["ranking"]) for one in group]
     return {"type": "ranking", "user_id": _signed(answer),
             "ranking": [ids.index(one) for one, _ in ranked],
-            "ranked_message_ids": [_id("response", one) for one, _ in ranked],
+            "ranked_message_ids": [stable_id("response", one) for one, _ in ranked],
             "ranks": [place for _, place in ranked], "ranking_parent_id": parent,
             "message_tree_id": root, "not_rankable": answer["verdict"] == "both_bad"}
 
 
 def _signed(answer: Record) -> str:
     return signature(answer["labeler"], answer["labeler_kind"])
-
-
-def _id(*what: object) -> str:
-    """The same id for the same thing in every export."""
-    return str(uuid5(NAMESPACE_URL, "/".join(map(str, (NAME, *what)))))

@@ -45,6 +45,9 @@ class ExportReport:
     set_aside: int = 0
     """Rows of labelers whose answers are set aside. Each says so; other tools, which could not tell
     them from the rest, do not get them."""
+    decided_left_out: int = 0
+    """Answers to tasks that a lead has decided: other tools, which know no decisions, get the one
+    that stands alone."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -56,8 +59,10 @@ class ExportReport:
         ties = f"; {self.ties_left_out:,} ties left out" if self.ties_left_out else ""
         hidden = (f"; {self.hidden_left_out:,} answers to gold and repeats left out"
                   if self.hidden_left_out else "")
+        decided = (f"; {self.decided_left_out:,} answers that a decision stands for left out"
+                   if self.decided_left_out else "")
         aside = "answers set aside left out" if self.format in TOOLS else "of them set aside"
-        return (f"{written} written as {self.format}{ties}{hidden}"
+        return (f"{written} written as {self.format}{ties}{hidden}{decided}"
                 + (f"; {self.set_aside:,} {aside}" if self.set_aside else ""))
 
 
@@ -76,10 +81,10 @@ def export(store: Store, path: Path, what: str = "preferences",
     suffix = path.suffix.lower().lstrip(".")
     format = format or suffix
     _check(path, what, format, suffix)
-    ties = hidden = aside = 0
+    ties = hidden = aside = decided = 0
 
     def records() -> Iterator[Record]:
-        nonlocal ties, hidden, aside
+        nonlocal ties, hidden, aside, decided
         source = SOURCES[what]
         for row in source.ordered(store.database, by_task=format in TOOLS):
             if what == "preferences" and row["strength"] == 0:
@@ -89,8 +94,13 @@ def export(store: Store, path: Path, what: str = "preferences",
             else:
                 record = source.record(row)
                 aside += record.get("set_aside", False)
-                if format not in TOOLS or not record["set_aside"]:
+                if format not in TOOLS:
                     yield record
+                elif not record["set_aside"]:
+                    stands = row["decided_by"] in (None, row["id"])
+                    decided += not stands
+                    if stands:
+                        yield record
 
     partial = path.with_name(path.name + ".partial")
     try:
@@ -107,7 +117,7 @@ def export(store: Store, path: Path, what: str = "preferences",
         raise PrefloopError(f"{path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return ExportReport(what, format, rows, ties, hidden, aside)
+    return ExportReport(what, format, rows, ties, hidden, aside, decided)
 
 
 def _check(path: Path, what: str, format: str, suffix: str) -> None:

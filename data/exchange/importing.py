@@ -13,14 +13,14 @@ kind `imported` for each annotator, one task for each prompt with its responses.
 
 What says nothing to learn from, or was never meant to count, is left out and counted. Anything
 malformed refuses the file, with its line, and then nothing is stored. What the workspace holds
-already, from any file, is a duplicate; an annotator's changed answer becomes a revision.
+already, from any file or from its own labelers, is a duplicate; an annotator's changed answer
+becomes a revision. A lead's decision of another workspace stays one, and stands for its task.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from data.errors import BadInput
 from data.exchange import argilla, label_studio, oasst, own_comparisons
 from data.exchange.dialogues import Pair, Unusable, pair_from, prompt_from, tags_from
 from data.exchange.foreign_fields import Fields
+from data.exchange.homecoming import Homecoming
+from data.exchange.import_report import ImportReport
 from data.exchange.imported_labelers import labeler_of_file, labelers_of
 from data.exchange.judgements import Judgement, LeftOut, plain_keys
 from data.exchange.reading import Row, read_rows
@@ -39,44 +41,6 @@ Found = Iterator[tuple[Row, Judgement | LeftOut]]
 TOOLS = (label_studio.NAME, argilla.NAME, oasst.NAME, own_comparisons.NAME)
 KINDS = ("prompts", "preferences", "comparisons")
 _SUPERSEDED = "an answer that the same annotator changed later"
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an import did: how many of `what` came in, and what did not and why."""
-
-    what: str
-    added: int
-    duplicates: int
-    """Already in the workspace."""
-    skipped: dict[str, int] = field(default_factory=dict)
-    labelers: int = 0
-    """How many annotators the comparisons are of."""
-    repeats: int = 0
-    """Standing earlier in the same file."""
-    contradictions: int = 0
-    """Preferences whose opposite stands earlier in the same file. They are stored all the same:
-    people differ."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"what": self.what, "added": self.added, "duplicates": self.duplicates,
-                "repeats": self.repeats, "skipped": dict(self.skipped),
-                **({"labelers": self.labelers} if self.what == "comparisons" else {}),
-                **({"contradictions": self.contradictions} if self.what == "preferences" else {})}
-
-    def __str__(self) -> str:
-        people = f" of {self.labelers:,} annotators" if self.labelers else ""
-        parts = [f"{self.added:,} {self.what}{people} added"]
-        if self.duplicates:
-            parts.append(f"{self.duplicates:,} there already")
-        if self.repeats:
-            parts.append(f"{self.repeats:,} in the file more than once")
-        if self.contradictions:
-            parts.append(f"{self.contradictions:,} in the file the other way round as well "
-                         "(both count)")
-        parts += [f"{count:,} left out: {reason}" for reason, count in self.skipped.items()]
-        return "; ".join(parts)
 
 
 def sniff(path: Path, format: str | None = None) -> str:
@@ -209,7 +173,8 @@ def read_pairs(path: Path,
 def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportReport:
     """Check everything, then store everything."""
     skipped: Counter[str] = Counter()
-    usable = repeats = contradictions = 0
+    usable = repeats = contradictions = duplicates = 0
+    home = Homecoming(store.database)
     with staging(store.database) as staged:
         for row, judgement in judgements:
             if isinstance(judgement, LeftOut):
@@ -217,6 +182,10 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
                 continue
             try:
                 settled = judgement.settled()
+                if home.holds(settled):
+                    usable += 1
+                    duplicates += 1
+                    continue
                 key, opposite = ("", "") if settled.annotator else plain_keys(judgement)
                 kept = staged.add(settled, key)
             except Unusable as reason:
@@ -231,13 +200,16 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
         if not usable:
             raise _nothing(path, skipped)
         with store.database.write():
-            duplicates = staged.prune()
-            people = staged.annotators()
+            duplicates += staged.answers()
+            staged.prune()
+            people, decisions = staged.annotators(), staged.decisions()
             added = staged.commit(path.name, {
                 **labelers_of(store, [name for name in people if name], path),
                 **({"": labeler_of_file(store, path).id} if "" in people else {})})
+            duplicates -= added
     return ImportReport(what, added, duplicates, dict(+skipped),
-                        len(people) if what == "comparisons" else 0, repeats, contradictions)
+                        len(people) if what == "comparisons" else 0, repeats, contradictions,
+                        decisions)
 
 
 def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:
@@ -253,7 +225,8 @@ def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:
 def _preferences(rows: Iterator[Row]) -> Found:
     for row, found in _pairs(rows):
         yield row, (found if isinstance(found, LeftOut) else Judgement(
-            found.messages, (found.chosen, found.rejected), ((0,), (1,)), found.strength))
+            found.messages, (found.chosen, found.rejected), ((0,), (1,)), found.strength,
+            origin=own_comparisons.origin_of(row.values)))
 
 
 def _each(rows: Iterator[Row],

@@ -33,6 +33,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where an answer stood in the workspace that exported it."""
+
+    task: str
+    """The task by one of its `names_of_task`."""
+    annotator: str
+
+
+@dataclass(frozen=True)
 class Judgement:
     """A ranking of responses to one prompt. Responses are named by their position."""
 
@@ -48,17 +57,24 @@ class Judgement:
     shown: tuple[int, ...] = ()
     """The order in which they were shown, where the file tells."""
     seconds: float = 0.0
+    active_seconds: float | None = None
     rationale: str = ""
     scores: Mapping[int, int] = field(default_factory=dict)
     flags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    decision: int = 0
+    """0 for an answer given blind; a lead's decision has a number, a later one a higher one."""
+    note: str = ""
+    """Of a decision."""
+    origin: Origin | None = None
+    """Where a workspace of ours exported it."""
 
     def settled(self) -> Judgement:
         """The same as it can be stored: checked, of the ranked responses only, sorted by text.
 
         Sorted, since files give the same responses in an order of their own each time, and their
-        answers belong to one task all the same. Of two responses with the same text only the
-        better ranked one stays.
+        answers belong to one task all the same. Of two responses with the same text (but for
+        blanks around it) only the better ranked one stays, as it was written.
 
         Raises:
             BadInput: a text, a message or the ranking is not as it should be.
@@ -73,38 +89,42 @@ class Judgement:
         ranked = [position for group in self.ranking for position in group]
         if len(set(ranked)) < len(ranked):
             raise BadInput("ranking: names a response twice")
-        texts = {position: checked_text(f"responses[{position + 1}]",
-                                        self.responses[position].strip()) for position in ranked}
         kept: dict[str, int] = {}
         for position in ranked:
-            if texts[position]:
-                kept.setdefault(texts[position], position)
+            text = checked_text(f"responses[{position + 1}]", self.responses[position]).strip()
+            if text:
+                kept.setdefault(text, position)
         if len(kept) < 2:
             raise Unusable("fewer than two different responses are ranked")
-        place = {position: i for i, (_, position) in enumerate(sorted(kept.items()))}
+        order = [position for _, position in sorted(kept.items())]
+        place = {position: i for i, position in enumerate(order)}
         groups = [tuple(sorted(place[p] for p in group if p in place)) for group in self.ranking]
         ranking = tuple(group for group in groups if group)
         tie = len(ranking) == 1
         shown = self.shown if sorted(self.shown) == sorted(place) else ()
         return replace(
-            self, messages=check_messages(self.messages), responses=tuple(sorted(kept)),
+            self, messages=check_messages(self.messages),
+            responses=tuple(self.responses[position] for position in order),
             ranking=ranking, strength=0 if tie else max(1, min(self.strength, 4)),
             verdict=self.verdict if tie else "ranked",
             shown=tuple(place[p] for p in shown),
-            seconds=_seconds(self.seconds), rationale=_rationale(self.rationale),
+            seconds=_seconds(self.seconds), active_seconds=None if self.active_seconds is None
+            else _seconds(self.active_seconds),
+            rationale=_rationale(self.rationale), note=_rationale(self.note),
             scores={place[p]: s for p, s in self.scores.items() if p in place and s in SCORES},
             flags={place[p]: flags for p, flags in self.flags.items() if p in place and flags})
 
     @property
     def record(self) -> str:
         """The same for all answers to the same responses to the same prompt (once settled)."""
-        return _hash([fingerprint(self.messages), list(self.responses)])
+        return _hash([fingerprint(self.messages), [text.strip() for text in self.responses]])
 
     @property
     def said(self) -> str:
         """The same for the same annotator's same answer."""
         return _hash([self.annotator, self.ranking, self.strength, self.verdict, self.rationale,
-                      sorted(self.scores.items()), sorted(self.flags.items())])[:32]
+                      sorted(self.scores.items()), sorted(self.flags.items()),
+                      *(["decision", self.note] if self.decision else [])])[:32]
 
 
 def plain_keys(judgement: Judgement) -> tuple[str, str]:

@@ -17,7 +17,14 @@ from data.errors import BadInput
 from data.exchange.dialogues import from_cell
 from data.exchange.foreign_choices import PREFERENCE, RATIONALE, choice_of, judgements_of
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked, names_response
-from data.exchange.judgements import Judgement, LeftOut, Ranking, ranking_by, ranking_of_best
+from data.exchange.judgements import (
+    Judgement,
+    LeftOut,
+    Origin,
+    Ranking,
+    ranking_by,
+    ranking_of_best,
+)
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 
@@ -80,7 +87,7 @@ def _of_task(task: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Le
             continue
         about = about or asked(data, fields)
         results = _results(annotation.get("result"), f"{where}.result")
-        ours = _labeler(results) if data.get("source") == OWN else None
+        ours = _origin(data, _labeler(results))
         yield from _said(about, results, _annotator(annotation.get("completed_by")),
                          annotation.get("lead_time"), ours)
 
@@ -107,7 +114,7 @@ def _of_flat(row: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Lef
                 results.append(_bare("textarea", name, {"text": [value]}))
             elif len(value) > 2 or PREFERENCE.search(name):
                 results.append(_bare("choices", name, {"choices": [value]}))
-    ours = signed_by(row.get("labeler")) if row.get("source") == OWN else None
+    ours = _origin(row, signed_by(row.get("labeler")))
     yield from _said(about, results, _annotator(row.get("annotator")), row.get("lead_time"), ours)
 
 
@@ -136,10 +143,10 @@ def _results(results: Any, where: str) -> list[dict[str, Any]]:
 
 
 def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: Any,
-          ours: str | None) -> Iterator[Judgement | LeftOut]:
+          ours: Origin | None) -> Iterator[Judgement | LeftOut]:
     """One annotation. The most direct result counts: a pair, an order, a choice, ratings.
 
-    `ours` is the labeler of an answer that we exported; nobody saw that on Label Studio's sides.
+    `ours` is where an answer that we exported comes from; nobody saw that on Label Studio's sides.
     """
     names = list(about.responses)
     by_type: dict[str, list[dict[str, Any]]] = {}
@@ -152,8 +159,9 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: 
     preferences = [choice for choice in choices if choice.is_preference]
     ratings = _ratings(by_type.get("rating", []), names)
     base = Judgement(
-        about.messages, tuple(about.responses.values()), (), annotator=ours or annotator,
-        seconds=_number(seconds), rationale=_rationale(by_type.get("textarea", [])),
+        about.messages, tuple(about.responses.values()), (), origin=ours,
+        annotator=ours.annotator if ours else annotator, seconds=_number(seconds),
+        rationale=_rationale(by_type.get("textarea", [])),
         scores={p: int(rating) for p, rating in ratings.items() if rating == int(rating)})
     if strength is not None:
         base = replace(base, strength=strength)
@@ -231,6 +239,12 @@ def _ratings(ratings: list[dict[str, Any]], names: list[str]) -> dict[int, float
 def _rationale(texts: list[dict[str, Any]]) -> str:
     return "\n".join(text for result in texts if RATIONALE.search(str(result.get("from_name")))
                      for text in _texts(result["value"].get("text")))
+
+
+def _origin(data: Mapping[str, Any], labeler: str | None) -> Origin | None:
+    """Where a labeler's answer comes from, in a file that we exported."""
+    return Origin(str(data.get("task_id")), labeler) if labeler and data.get("source") == OWN \
+        else None
 
 
 def _labeler(results: list[dict[str, Any]]) -> str | None:

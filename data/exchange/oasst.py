@@ -18,7 +18,7 @@ from typing import Any
 from data.database import Database
 from data.errors import BadInput
 from data.exchange.foreign_fields import as_number
-from data.exchange.judgements import Judgement, LeftOut, ranking_by
+from data.exchange.judgements import Judgement, LeftOut, Origin, ranking_by
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 from data.exchange.reading import Row
@@ -66,7 +66,9 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
         for row in rows:
             try:
                 if isinstance(row.values.get("prompt"), dict):
-                    for found in _of_tree(row.values["prompt"], row.values.get("origin") == OWN):
+                    ours = row.values.get("origin") == OWN
+                    tree = str(row.values.get("message_tree_id")) if ours else ""
+                    for found in _of_tree(row.values["prompt"], tree):
                         yield row, found
                 elif "message_id" in row.values:
                     _keep(database, row)
@@ -80,8 +82,11 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
             yield from _of_messages(database, last)
 
 
-def _of_tree(root: dict[str, Any], ours: bool) -> Iterator[Found]:
-    """Every ranking of a tree, from the top. By a stack: a hostile tree may be very deep."""
+def _of_tree(root: dict[str, Any], ours: str) -> Iterator[Found]:
+    """Every ranking of a tree, from the top. By a stack: a hostile tree may be very deep.
+
+    `ours` is the id of a tree that we exported, else empty.
+    """
     waiting: list[tuple[dict[str, Any], str, list[Message]]] = [(root, "prompt", [])]
     while waiting:
         values, where, before = waiting.pop()
@@ -128,7 +133,7 @@ def _rankings(events: Any, at: str) -> list[dict[str, Any]]:
 
 
 def _ranked(path: list[Message], parent: _Node, replies: list[_Node],
-            ours: bool = False) -> Iterator[Found]:
+            ours: str = "") -> Iterator[Found]:
     replies = [reply for reply in replies if reply.role == "assistant" and not reply.gone]
     texts = tuple(reply.text for reply in replies)
     tags = (parent.lang,) if parent.lang else ()
@@ -145,11 +150,12 @@ def _ranked(path: list[Message], parent: _Node, replies: list[_Node],
         if len(ranks) < 2:
             yield LeftOut("a ranking of fewer than two replies")
         else:
+            signed = signed_by(event.get("user_id")) if ours else None
             yield Judgement(
                 path, texts, ranking_by(dict.fromkeys(ranks, 0.0) if bad else ranks, True),
                 verdict="both_bad" if bad else "ranked", tags=tags,
-                annotator=(signed_by(event.get("user_id")) if ours else None)
-                or f"{NAME}/{event.get('user_id') or 'unknown'}")
+                annotator=signed or f"{NAME}/{event.get('user_id') or 'unknown'}",
+                origin=Origin(ours, signed) if signed else None)
     if not parent.rankings:
         found = {i: reply.rank for i, reply in enumerate(replies) if reply.rank is not None}
         if len(found) > 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from data.errors import BadInput
 from data.exchange.dialogues import (
@@ -19,7 +20,7 @@ from data.exchange.dialogues import (
     prompt_from,
 )
 from data.exchange.foreign_fields import as_number
-from data.exchange.judgements import Judgement, LeftOut
+from data.exchange.judgements import Judgement, LeftOut, Origin
 from data.plain_json import to_json
 from data.records import KINDS_OF_LABELER, Verdict
 
@@ -60,21 +61,48 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
     if unknown:
         raise BadInput(f"ranking: {unknown[0]!r} is the id of no response")
     shown = from_cell(values.get("shown"))
-    labeler, rationale = (_text(values.get(name), as_cell=isinstance(values["responses"], str))
-                          for name in ("labeler", "rationale"))
+    in_csv = isinstance(values["responses"], str)
+    rationale, note = (_text(values.get(name), in_csv) for name in ("rationale", "note"))
     flags = {i: _parted(str(r["flags"])) for i, r in enumerate(responses) if r.get("flags")}
     scores = {i: int(score) for i, r in enumerate(responses)
               if (score := as_number(r.get("score"))) is not None}
     verdict: Verdict = "both_bad" if values["verdict"] == "both_bad" else "ranked"
+    decided = str(values.get("decision")) in ("True", "true")
     yield Judgement(
         prompt_from(values), tuple(r["text"] for r in responses),
         tuple(tuple(places[one] for one in group) for group in ranking),
         strength=int(_cell(values.get("strength")) or STRENGTH), verdict=verdict,
-        annotator=annotator_of(labeler, str(values.get("labeler_kind") or "human")),
+        annotator=_annotator(values, in_csv),
         seconds=_cell(values.get("seconds")) or 0.0,
+        active_seconds=_cell(values.get("active_seconds")),
         shown=tuple(places[one] for one in shown if isinstance(one, int | str) and one in places)
         if isinstance(shown, list) else (),
-        rationale=rationale, scores=scores, flags=flags)
+        rationale=rationale, scores=scores, flags=flags, note=note,
+        decision=max(1, int(_cell(values.get("comparison_id")) or 0)) if decided else 0,
+        origin=origin_of(values))
+
+
+def origin_of(values: Mapping[str, Any]) -> Origin | None:
+    """Where a row of comparisons or preferences of ours comes from."""
+    task = _cell(values.get("task_id"))
+    in_csv = any(isinstance(values.get(name), str) for name in ("responses", "chosen"))
+    return None if task is None else Origin(str(int(task)), _annotator(values, in_csv))
+
+
+def names_of_task(task_id: int) -> tuple[str, ...]:
+    """What our exports call a task: by its number, in Argilla's records, in OpenAssistant's trees.
+    """
+    return str(task_id), f"{NAME}-task-{task_id}", stable_id("task", task_id)
+
+
+def stable_id(*what: object) -> str:
+    """A UUID that is the same for the same thing in every export."""
+    return str(uuid5(NAMESPACE_URL, "/".join(map(str, (NAME, *what)))))
+
+
+def _annotator(values: Mapping[str, Any], in_csv: bool) -> str:
+    return annotator_of(_text(values.get("labeler"), in_csv),
+                        str(values.get("labeler_kind") or "human"))
 
 
 def _text(value: Any, as_cell: bool) -> str:

@@ -10,18 +10,16 @@ readers never wait.
 from __future__ import annotations
 
 import hashlib
-import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from data.comparisons import pairs_of
 from data.database import Database, now
 from data.exchange.judgements import Judgement
+from data.exchange.storing import store_answer
 from data.plain_json import to_json
 from data.prompts import fingerprint, split_of
-from data.records import Answer, Message
+from data.records import Message
 
 #: `n` numbers the rows; new responses and tasks get their ids by it, so that none is looked up.
 _TABLES = {
@@ -37,10 +35,16 @@ _TABLES = {
 }
 _DROP = [f"DROP TABLE IF EXISTS temp.{table}" for table in _TABLES]
 
-# Answers that the workspace holds already, from whatever file, then what only they needed.
+# Answers that stand in the workspace already, from whatever file, then what only they needed. An
+# answer that was changed since does not stand: who comes back to it says it anew, and the keys of
+# later revisions have their number behind.
 _PRUNE = """
     DELETE FROM temp.staged_answers WHERE EXISTS (
-        SELECT 1 FROM comparisons c WHERE c.submission_key = staged_answers.key);
+        SELECT 1 FROM comparisons c WHERE (c.submission_key = staged_answers.key
+            OR (c.submission_key > staged_answers.key || '/'
+                AND c.submission_key < staged_answers.key || '0'))
+        AND NOT EXISTS (SELECT 1 FROM comparisons later WHERE later.task_id = c.task_id
+            AND later.labeler_id = c.labeler_id AND later.revision > c.revision));
     DELETE FROM temp.staged_tasks WHERE n NOT IN (SELECT task FROM temp.staged_answers);
     DELETE FROM temp.staged_prompts WHERE n NOT IN (SELECT prompt FROM temp.staged_tasks)"""
 _PROMPTS = """
@@ -83,7 +87,7 @@ _ANSWERS = """
             SELECT response_id FROM task_responses r WHERE r.task_id = k.task_id
             ORDER BY position)) AS responses
     FROM temp.staged_answers a JOIN temp.staged_tasks k ON k.n = a.task
-    JOIN tasks t ON t.id = k.task_id ORDER BY a.n"""
+    JOIN tasks t ON t.id = k.task_id ORDER BY json_extract(a.answer, '$.decision'), a.n"""
 # New tasks have counted all their answers, which is wrong where an annotator is set aside.
 _RECOUNT = """
     UPDATE tasks SET labels = (SELECT count(*) FROM counted_comparisons c
@@ -149,6 +153,15 @@ class Staging:
         """How many different ones are here."""
         return int(self._database.value("SELECT count(*) FROM temp.staged_prompts"))
 
+    def answers(self) -> int:
+        """How many are here."""
+        return int(self._database.value("SELECT count(*) FROM temp.staged_answers"))
+
+    def decisions(self) -> int:
+        """How many of them are leads' decisions."""
+        return int(self._database.value("SELECT count(*) FROM temp.staged_answers "
+                                        "WHERE json_extract(answer, '$.decision')"))
+
     def annotators(self) -> list[str]:
         """Everybody who has an answer here that the workspace does not hold yet."""
         return [row["annotator"] for row in self._database.rows(
@@ -159,14 +172,14 @@ class Staging:
         with self._database.write() as db:
             return int(db.conn.execute(_PROMPTS, {"source": source, "now": now()}).rowcount)
 
-    def prune(self) -> int:
-        """Forget the answers that the workspace holds; returns how many. In a transaction."""
+    def prune(self) -> None:
+        """Forget the answers that stand in the workspace. In the caller's transaction."""
         with self._database.write() as db:
-            counts = [db.conn.execute(statement).rowcount for statement in _PRUNE.split(";")]
-            return int(counts[0])
+            for statement in _PRUNE.split(";"):
+                db.conn.execute(statement)
 
     def commit(self, source: str, labelers: dict[str, int]) -> int:
-        """Copy prompts, responses, tasks and answers; returns how many answers.
+        """Copy prompts, responses, tasks and answers; returns how many answers were new.
 
         `labelers` gives each of `annotators` an id. In the caller's transaction, after `prune`.
         """
@@ -178,8 +191,7 @@ class Staging:
                 db.conn.execute(statement, {"last_response": last, "now": moment})
             count = 0
             for row in db.conn.execute(_ANSWERS):
-                _insert(db.conn, row, labelers[row["annotator"]], moment)
-                count += 1
+                count += store_answer(db.conn, row, labelers[row["annotator"]], moment)
             db.conn.execute(_RECOUNT)
         return count
 
@@ -207,38 +219,7 @@ def staging(database: Database) -> Iterator[Staging]:
 
 def _answer(judgement: Judgement) -> str:
     return to_json({name: getattr(judgement, name) for name in (
-        "ranking", "strength", "verdict", "rationale", "seconds", "shown")} | {
+        "ranking", "strength", "verdict", "rationale", "seconds", "active_seconds", "shown",
+        "decision", "note")} | {
         "scores": {str(p): score for p, score in judgement.scores.items()},
         "flags": {str(p): flags for p, flags in judgement.flags.items()}})
-
-
-def _insert(connection: sqlite3.Connection, row: sqlite3.Row, labeler_id: int,
-            moment: str) -> None:
-    """One answer with the preferences that follow from it.
-
-    Plain inserts instead of `Comparisons.submit`: nobody was shown these responses here, and tens
-    of thousands of answers share one transaction, which everybody's next answer waits for.
-    """
-    ids, said = json.loads(row["responses"]), json.loads(row["answer"])
-    answer = Answer(tuple(tuple(ids[p] for p in group) for group in said["ranking"]),
-                    said["strength"], said["verdict"])
-    shown = to_json([ids[p] for p in said["shown"]])
-    connection.execute(
-        "INSERT OR IGNORE INTO assignments (task_id, labeler_id, shown, leased_at) "
-        "VALUES (?, ?, ?, ?)", [row["task_id"], labeler_id, shown, moment])
-    comparison_id = connection.execute(
-        "INSERT INTO comparisons (task_id, labeler_id, revision, verdict, ranking, strength, "
-        "flags, rationale, seconds, scores, shown, submission_key, created_at) VALUES (?, ?, 1 + ("
-        "SELECT coalesce(max(revision), 0) FROM comparisons WHERE task_id = ? AND labeler_id = ?), "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [
-            row["task_id"], labeler_id, row["task_id"], labeler_id, answer.verdict,
-            to_json(answer.ranking), answer.strength,
-            to_json({str(ids[int(p)]): flags for p, flags in said["flags"].items()}),
-            said["rationale"], said["seconds"],
-            to_json({str(ids[int(p)]): score for p, score in said["scores"].items()}),
-            shown, row["key"], moment]).lastrowid
-    connection.executemany(
-        "INSERT INTO preferences (comparison_id, task_id, prompt_id, labeler_id, chosen_id, "
-        "rejected_id, strength) VALUES (?, ?, ?, ?, ?, ?, ?)", [
-            (comparison_id, row["task_id"], row["prompt_id"], labeler_id, *pair)
-            for pair in pairs_of(answer)])
