@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -9,8 +10,8 @@ import pytest
 from browser import Server
 from forging import Arrive, run
 
+from annotate.leads.addresses import id_of
 from annotate.leads.browse_filters import Offered, address, in_words, read
-from annotate.leads.page_browse import id_of
 from data.records import Answer
 from data.search import HEEDED, KINDS, Filters
 
@@ -49,6 +50,34 @@ def test_a_decision_is_called_so(server: Server, arrive: Arrive,
         async with await visitor.tab("people") as tab:
             row = tab.text().split(f"<td>{lead.name}</td>")[1].split("</tr>")[0]
             assert row.count(">1</td>") == 3, row  # in all, this round, today
+    run(main())
+
+
+def test_the_address_of_what_is_still_to_be_judged_has_no_id(
+        server: Server, arrive: Arrive, tasks: Callable[..., list[int]]) -> None:
+    async def main() -> None:
+        lead, visitor = arrive("lead")
+        task = server.store.tasks.get(tasks(1, texts=("text of one", "text of two"))[0])
+        one = task.response_ids[0]
+        async with await visitor.tab("browse", record=True) as tab:
+            for hidden in (True, False):
+                if not hidden:
+                    server.store.assignments.assign(task.id, lead.id)
+                    server.store.comparisons.submit(
+                        lead.id, task, Answer((task.response_ids,), 0), f"address-{lead.id}")
+                await tab.rerun(page="browse", query=f"task={task.id}")
+                tab.received.clear()
+                await tab.press(tab.labelled("text of one"))
+                address, = {found for data in tab.received
+                            for found in re.findall(rb"response=[0-9a-f-]+", data)}
+                assert (address == b"response=%d" % one) is not hidden, address
+                assert b"%d-" % task.prompt_id in address or not hidden
+                await tab.rerun(page="browse", query=address.decode())
+                assert "text of one" in tab.text() and "text of two" not in tab.text()
+                assert ("Who wrote this is hidden" in tab.text()) is hidden
+                assert (f"Response {one}" in tab.text()) is not hidden
+            await tab.rerun(page="browse", query=f"response={task.prompt_id}-0123")
+            assert not tab.all("exception")
     run(main())
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_world import World
@@ -209,6 +210,37 @@ def test_a_file_does_not_tell_who_wrote_what_is_still_to_be_judged(
     world.choose(lead, world.store.tasks.get(1), 0)
     for kind in ("answers", "tasks", "responses"):
         assert policies(kind) == {"better", "reference"}
+
+
+def test_a_file_names_what_is_still_to_be_judged_by_its_text_alone(
+        browsed: tuple[World, Labeler, str]) -> None:
+    """Ids, times and an order of storage would tell: one policy's samples come in a row."""
+    world, lead, token = browsed
+    task = world.task(("zebra", "ape", "mule"), wanted=3)  # the reference's comes first
+    zebra, ape, mule = task.response_ids
+    for ada in world.people(1):
+        world.answer(ada, task, Answer(((mule,), (zebra, ape)), 2, flags={mule: ("untrue",)},
+                                       scores={mule: 6}))
+
+    def files() -> list[list[dict[str, Any]]]:
+        return [[json.loads(line) for line in downloads.made(
+            world.store, kind, Filters(text="zebra"), token, "jsonl").decode().splitlines()]
+            for kind in ("answers", "tasks", "responses")]
+
+    (answer,), (asked,), (response,) = files()
+    for record in (answer, asked):
+        assert [(r["id"], r["text"]) for r in record["responses"]] == [
+            (0, "ape"), (1, "mule"), (2, "zebra")]
+    assert answer["ranking"] == [[1], [0, 2]] and sorted(answer["shown"]) == [0, 1, 2]
+    shown = world.store.assignments.order_for(task, ada.id)
+    assert answer["shown"] == [{zebra: 2, ape: 0, mule: 1}[i] for i in shown]
+    assert [(r["flags"], r["score"]) for r in answer["responses"]] == [
+        ("", None), ("untrue", 6), ("", None)]
+    assert {response[name] for name in ("response_id", "created_at", "token_ids", "seed")} == {None}
+    world.answer(lead, task, Answer((task.response_ids,), 0))
+    _, (asked,), (response,) = files()
+    assert [r["id"] for r in asked["responses"]] == [zebra, ape, mule]
+    assert response["response_id"] == zebra and response["created_at"]
 
 
 def test_a_file_is_made_for_who_is_signed_in_then(browsed: tuple[World, Labeler, str]) -> None:

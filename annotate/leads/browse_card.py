@@ -10,6 +10,7 @@ import streamlit as st
 from annotate.answer_form import in_letters, show_task, turns_html
 from annotate.choices import letter
 from annotate.figures import as_label, duration, facts_html, moment, name_of, table_html
+from annotate.leads import addresses
 from annotate.leads.browse_filters import back_to_search
 from annotate.leads.evidence import hidden_result
 from annotate.rendering import conversation_html, response_html
@@ -35,13 +36,13 @@ def show_card(kind: str, thing: int, labeler: Labeler) -> None:
     left, right = st.columns(2, gap="medium")
     with left, st.container(key="groups-from"):
         st.markdown("#### Comes from")
-        _groups("from", found.came_from)
+        _groups("from", found.came_from, labeler)
     with right, st.container(key="groups-to"):
         st.markdown("#### Led to")
-        _groups("to", found.led_to)
+        _groups("to", found.led_to, labeler)
 
 
-def _groups(side: str, groups: Sequence[Group]) -> None:
+def _groups(side: str, groups: Sequence[Group], labeler: Labeler) -> None:
     if not groups:
         st.write("Nothing that is stored.")
     for number, group in enumerate(groups):
@@ -49,12 +50,8 @@ def _groups(side: str, groups: Sequence[Group]) -> None:
         st.html(f'<div class="pf-role">{escape(group.title)}{more}</div>')
         for place, link in enumerate(group.links):
             st.button(as_label(link.label), type="tertiary", width="stretch",
-                      key=f"row-{side}-{number}-{place}", on_click=_open,
-                      args=(link.kind, link.id))
-
-
-def _open(kind: str, thing: int) -> None:
-    st.query_params.from_dict({kind: str(thing)})
+                      key=f"row-{side}-{number}-{place}", on_click=addresses.go_to,
+                      args=(link.kind, link.id, labeler))
 
 
 def _answer(thing: int, labeler: Labeler) -> None:

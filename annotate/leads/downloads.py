@@ -24,8 +24,10 @@ from data.store import Store
 #: A larger file is for `prefloop export`, which need not hold it in the server's memory.
 MOST_ROWS = 20_000
 _BATCH = 500
-#: What a response's record would tell of who wrote it.
-_TELLING = ("policy", "sampling", "seed", "sample_index", "logprob")
+#: What a response's record would tell of who wrote it; ids and times, since the samples of one
+#: policy version are stored one after the other.
+_TELLING = ("policy", "sampling", "seed", "sample_index", "logprob", "token_ids", "response_id",
+            "created_at")
 _TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 
@@ -64,7 +66,9 @@ def made(store: Store, kind: str, filters: Filters, token: str | None, form: str
 def records(store: Store, kind: str, ids: Sequence[int], viewer: int) -> Iterator[Record]:
     """Answers, tasks, responses or prompts as an export has them, in the order of their ids.
 
-    Who wrote a response is left out (None) where the viewer may still be asked about it.
+    Where the viewer may still be asked about a response, its record has None for what would tell
+    who wrote it. In a record of several, that holds of all of them: they stand in the order of
+    their texts, and their ids, wherever the record names them, are their places in it, from 0.
     """
     query, as_record = _SOURCES[kind]
     for start in range(0, len(ids), _BATCH):
@@ -76,12 +80,27 @@ def records(store: Store, kind: str, ids: Sequence[int], viewer: int) -> Iterato
 
 
 def _blinded(store: Store, records: Sequence[Record], viewer: int) -> Iterable[Record]:
-    responses = [response for record in records for response in _responses(record)]
-    hidden = hidden_from(store, viewer, {_id(response) for response in responses})
-    for response in responses:
-        if _id(response) in hidden:
-            response.update({name: None for name in _TELLING if name in response})
+    hidden = hidden_from(store, viewer, {
+        _id(response) for record in records for response in _responses(record)})
+    for record in records:
+        if not hidden.isdisjoint(map(_id, _responses(record))):
+            _number_by_text(record)
+            for response in _responses(record):
+                response.update({name: None for name in _TELLING if name in response})
     return records
+
+
+def _number_by_text(record: Record) -> None:
+    """Let a record of several responses name them by their places, in the order of their texts."""
+    if "responses" not in record:
+        return
+    record["responses"] = sorted(record["responses"], key=lambda response: str(response["text"]))
+    places = {_id(response): place for place, response in enumerate(record["responses"])}
+    for response in record["responses"]:
+        response["id"] = places[_id(response)]
+    if "ranking" in record:
+        record["ranking"] = [sorted(places[i] for i in group) for group in record["ranking"]]
+        record["shown"] = [places[i] for i in record["shown"]]
 
 
 def _responses(record: Record) -> list[Record]:

@@ -11,42 +11,26 @@ import streamlit as st
 
 from annotate.answer_form import in_letters
 from annotate.figures import as_label, short
-from annotate.leads import browse_filters, downloads
+from annotate.leads import addresses, browse_filters, downloads
 from annotate.leads.browse_card import show_card, who_said
 from annotate.leads.evidence import evidence_of
 from annotate.leads.leads_style import STYLE
 from annotate.session import guarded, store, token
-from data import lineage
 from data.records import Labeler
 from data.search import MOST_COUNTED, find
 
 PAGE_SIZE = 25
-_LONGEST_ID = 18
 
 
 @guarded("quality")
 def page(labeler: Labeler) -> None:
     """The thing that the address names, or the search."""
     st.html(STYLE)
-    thing = _named()
+    thing = addresses.named()
     if thing is not None:
         show_card(*thing, labeler)
     else:
         _search(labeler)
-
-
-def _named() -> tuple[str, int] | None:
-    """What the address asks for."""
-    for kind in lineage.KINDS:
-        thing = id_of(st.query_params.get(kind, ""))
-        if thing is not None:
-            return kind, thing
-    return None
-
-
-def id_of(text: str) -> int | None:
-    """The id that a part of an address is, as the database can hold it; None if it is none."""
-    return int(text[:_LONGEST_ID]) if text.isascii() and text.isdigit() else None
 
 
 def _search(labeler: Labeler) -> None:
@@ -79,11 +63,8 @@ def _row(kind: str, place: int, thing: int, labeler: Labeler) -> None:
     """One thing on one line; pressing it opens its card."""
     title, about = _ROWS[kind](thing)
     st.button(f"{as_label(title)}  :gray[{as_label(about)}]", type="tertiary",
-              key=f"row-{place}", on_click=_open, args=(kind[:-1], thing), width="stretch")
-
-
-def _open(kind: str, thing: int) -> None:
-    st.query_params.from_dict({kind: str(thing)})
+              key=f"row-{place}", on_click=addresses.go_to, args=(kind[:-1], thing, labeler),
+              width="stretch")
 
 
 def _answer_row(thing: int) -> tuple[str, str]:
