@@ -70,7 +70,7 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
                        f"checkpoint's context of {backbone.context_length} tokens")
     chosen = fitting[:config.prompts or None]
     evaluated = _evaluated(fitting, len(chosen), round_, config)
-    tasks = [_head_to_head(p, tokens[p.id], round_) for p in evaluated]
+    tasks = [_head_to_head(p, tokens[p.id], round_, seed) for p in evaluated]
     rest = [p for p in chosen if p not in evaluated][:len(chosen) - len(evaluated)]
     samples = tuple((round_.policy_version_id, i) for i in range(config.responses))
     tasks += [PlannedTask(p, tokens[p.id], samples, "train") for p in rest]
@@ -138,9 +138,11 @@ def _evaluated(prompts: Sequence[Prompt], tasks: int, round_: Round,
     return held_out[:round(tasks * config.evaluate_share)]
 
 
-def _head_to_head(prompt: Prompt, ids: list[int], round_: Round) -> PlannedTask:
-    return PlannedTask(prompt, ids, ((round_.policy_version_id, 0), (round_.reference_id, 0)),
-                       "evaluate")
+def _head_to_head(prompt: Prompt, ids: list[int], round_: Round, seed: int) -> PlannedTask:
+    """In a drawn order: a fixed one would tell whoever reads the stored tasks who wrote what."""
+    wanted = [(round_.policy_version_id, 0), (round_.reference_id, 0)]
+    random.Random(f"{seed}/{round_.number}/{prompt.id}").shuffle(wanted)
+    return PlannedTask(prompt, ids, tuple(wanted), "evaluate")
 
 
 def _missing(plan: Plan, have: Mapping[tuple[int, int | None, int], Response]

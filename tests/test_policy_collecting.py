@@ -1,5 +1,6 @@
 """Sampling for labelers: the right tasks, blind to when it was killed, nothing lost or doubled."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_later_rounds_set_the_policy_against_the_reference_on_held_out_prompts(
         assert {r.policy_version_id for r in store.responses.get(task.response_ids)} == {1, 2}
     for task in store.tasks.of_round(round_.id, "train"):
         assert {r.policy_version_id for r in store.responses.get(task.response_ids)} == {2}
+
+
+def test_head_to_head_the_order_of_storage_does_not_tell_who_wrote_what(
+        store: Store, backbone: Backbone) -> None:
+    round_, config = store.rounds.open(2, 1), replace(CONFIG, prompts=24, evaluate_share=1.0)
+    plan = plan_round(store, backbone, round_, config, 3)
+    assert {task.wanted for task in plan.tasks if task.purpose == "evaluate"} == {
+        ((1, 0), (2, 0)), ((2, 0), (1, 0))}
+    assert plan == plan_round(store, backbone, round_, config, 3)
 
 
 def test_prompts_that_were_asked_least_come_first(store: Store, backbone: Backbone) -> None:
