@@ -2,12 +2,14 @@
 
 A checkpoint is a folder `step-N` with tensors (weights and optimizer state) as safetensors and the
 rest as JSON. The newer one is whole on disk before the older goes, so a kill at any moment leaves
-one to go on from. Random numbers need no saving: every draw is made from (seed, step).
+one to go on from. Random numbers need no saving: every draw is made from (seed, step). Beside
+the steps can lie what the run began with, where that would come out differently later.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from backbone.storage import write_folder
 from data.errors import PrefloopError
 
 TENSORS, STATE = "training.safetensors", "state.json"
+BEGINNING = "beginning.json"
 WEIGHTS = "weights"
 
 
@@ -80,6 +83,27 @@ def forget_training(folder: Path) -> None:
     """Remove all checkpoints: the next run starts from the beginning."""
     for old in _steps(folder).values():
         shutil.rmtree(old)
+
+
+def keep_beginning(folder: Path, began_with: Any) -> None:
+    """Keep what a run begins with (JSON), in the place of what was kept before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{BEGINNING}.partial"
+    partial.write_text(json.dumps(began_with), "utf-8")
+    os.replace(partial, folder / BEGINNING)
+
+
+def beginning(folder: Path) -> Any:
+    """What the run that is under way began with; None if nothing is kept.
+
+    Raises:
+        PrefloopError: it cannot be read.
+    """
+    path = folder / BEGINNING
+    if not path.is_file():
+        return None
+    with _plain_errors(path):
+        return json.loads(path.read_text("utf-8"))
 
 
 def _steps(folder: Path) -> dict[int, Path]:

@@ -20,6 +20,14 @@ class Rounds:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def upcoming(self, policy_version_id: int, reference_id: int) -> Round:
+        """The round that `open` would open now; nothing is stored."""
+        row = self._database.row("SELECT coalesce(max(id) + 1, 1) AS id, "
+                                 "coalesce(max(number) + 1, 0) AS number FROM rounds")
+        assert row is not None  # an aggregate has a row
+        return Round(row["id"], row["number"], "sampling", policy_version_id, reference_id,
+                     now(), None)
+
     def open(self, policy_version_id: int, reference_id: int) -> Round:
         """Open the next round (numbers start at 0) and close the one before."""
         with self._database.write() as db:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from backbone.model import Backbone
+from backbone.resume import beginning, keep_beginning
 from data.errors import PrefloopError
 from data.progress import Progress
 from data.records import Message
 from policy.config import BestOfNConfig
 from policy.finetuning import Demonstration, finetune
 from policy.roles import POLICY
-from policy.rollout import PromptItem, Score
+from policy.rollout import PromptItem, Score, of_ids
 from policy.sampling import Sample, generate, uniform_draws
 
 #: Share of the job's time that sampling takes, about; only for the progress bar.
@@ -31,11 +32,18 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
           seed: int, progress: Progress, checkpoint: Path) -> dict[str, Any]:
     """Fine-tune the policy's adapter on the winners, in place; returns what there is to report.
 
-    Sampling is done anew after a kill (it gives the same responses); fine-tuning goes on where it
-    was.
+    Sampling is done anew after a kill (it gives the same responses), with the prompts that the run
+    began with; fine-tuning goes on where it was.
+
+    Args:
+        prompts: training prompts, of which the first `config.prompts` are taken.
+
+    Raises:
+        PrefloopError: there are no prompts, or one that a killed run had is gone.
     """
     if not prompts:
         raise PrefloopError("best-of-n needs training prompts, and the workspace has none")
+    prompts = _begun_with(prompts, config, checkpoint)
     winners, rewards = _winners(backbone, prompts, score, config, seed, progress)
     examples = [Demonstration(p.ids, w.ids) for p, w in zip(prompts, winners, strict=True)
                 if w.ids]
@@ -45,6 +53,16 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
             "kl_bound": math.log(config.n) - (config.n - 1) / config.n,
             "samples": [{"prompt": p.messages[-1]["content"], "text": w.text}
                         for p, w in list(zip(prompts, winners, strict=True))[:3]]}
+
+
+def _begun_with(prompts: Sequence[PromptItem], config: BestOfNConfig,
+                checkpoint: Path) -> list[PromptItem]:
+    """The run's own prompts, kept from its first run on."""
+    ids = beginning(checkpoint)
+    if ids is None:
+        ids = [prompt.id for prompt in prompts[:config.prompts or None]]
+        keep_beginning(checkpoint, ids)
+    return of_ids(ids, prompts)
 
 
 def _winners(backbone: Backbone, prompts: Sequence[PromptItem], score: Score,

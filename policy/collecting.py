@@ -1,7 +1,8 @@
 """Sampling for labelers: responses go into the store, and their tasks with them, as they come.
 
-The plan of a round follows from (seed, prompts, what is stored), so sampling that was killed goes
-on where it was. Some tasks set the round's policy against the reference, on held-out prompts.
+The plan of a round is kept while it is sampled, so sampling that was killed goes on where it was,
+also where prompts have been imported meanwhile. Some tasks set the round's policy against the
+reference, on held-out prompts.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from backbone.model import Backbone
+from backbone.resume import beginning, keep_beginning
 from backbone.text import prompt_ids
 from data.errors import BadInput
 from data.progress import Progress
@@ -76,6 +79,30 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
     tasks += [PlannedTask(p, tokens[p.id], samples, "train") for p in rest]
     random.Random(f"{seed}/{round_.number}").shuffle(tasks)
     return Plan(tasks, too_long)
+
+
+def keep_plan(folder: Path, plan: Plan) -> None:
+    """Keep a plan among what a run resumes from."""
+    keep_beginning(folder, {
+        "tasks": [[task.prompt.id, task.wanted, task.purpose] for task in plan.tasks],
+        "too_long": plan.too_long})
+
+
+def kept_plan(folder: Path, store: Store, backbone: Backbone) -> Plan | None:
+    """The plan that was kept there, if one was.
+
+    Raises:
+        PrefloopError: it cannot be read.
+    """
+    kept = beginning(folder)
+    if kept is None:
+        return None
+    tasks = []
+    for prompt_id, wanted, purpose in kept["tasks"]:
+        prompt = store.prompts.get(prompt_id)
+        tasks.append(PlannedTask(prompt, prompt_ids(backbone.tokenizer, prompt.messages),
+                                 tuple((version, index) for version, index in wanted), purpose))
+    return Plan(tasks, kept["too_long"])
 
 
 def collect(store: Store, sampler: Sampler, plan: Plan, round_: Round, config: SampleConfig,

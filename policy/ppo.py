@@ -28,7 +28,7 @@ from policy.metrics import Clock, UpdateFigures, step_metrics
 from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, evaluate
+from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, evaluate, of_ids
 from policy.sampling import Sample, generate, uniform_draws
 from policy.sharing import ALONE, Share
 from policy.update import update
@@ -85,7 +85,8 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
         kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
-    prompts = _begun_with(state, prompts)
+    # Those that were imported since it was killed wait for the next.
+    prompts = of_ids(state.prompts or [prompt.id for prompt in prompts], prompts)
     judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
                      reward_std=reward_std, judges=judges, share=share, spread=spread,
                      credit=credit)
@@ -149,16 +150,6 @@ def _offer(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed:
     offered = offer(roles.policy, checkpoint, config, [*state.history, _for_alarm(state, last)])
     share.wait()  # all have read it: now the first one may remove what was kept
     return offered
-
-
-def _begun_with(state: TrainingState, prompts: Sequence[PromptItem]) -> list[PromptItem]:
-    """The run's own prompts: those that were imported since it was killed wait for the next."""
-    by_id = {prompt.id: prompt for prompt in prompts}
-    gone = [number for number in state.prompts if number not in by_id]
-    if gone:
-        raise PrefloopError(f"{len(gone)} of the {len(state.prompts)} prompts that this run began "
-                            "with are no longer there; start a new one")
-    return [by_id[number] for number in state.prompts or by_id]
 
 
 def _verdict(state: TrainingState, metrics: dict[str, Any], config: PPOConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from data.errors import PrefloopError
 from data.records import Message
 from policy.config import PPOConfig
 from policy.logprobs import logprobs_of_states, response_logprobs, response_states
@@ -42,6 +43,20 @@ class PromptItem:
     messages: list[Message]
     ids: list[int]
     """Token ids through the chat template, up to where the response begins."""
+
+
+def of_ids(ids: Sequence[int], prompts: Sequence[PromptItem]) -> list[PromptItem]:
+    """The prompts that a run began with, in its order.
+
+    Raises:
+        PrefloopError: one of them is no longer there.
+    """
+    by_id = {prompt.id: prompt for prompt in prompts}
+    gone = [number for number in ids if number not in by_id]
+    if gone:
+        raise PrefloopError(f"{len(gone)} of the {len(ids)} prompts that this run began "
+                            "with are no longer there; start a new one")
+    return [by_id[number] for number in ids]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from models import one_thread, tiny_backbone  # noqa: F401
@@ -15,6 +18,7 @@ from data.store import Store
 from loop import cli, models
 from loop.jobs import JobProgress
 from loop.workspace import Plan, make_workspace
+from policy import endpoint
 
 
 @pytest.fixture
@@ -124,3 +128,75 @@ def test_who_was_refused_by_the_gate_is_asked_again(
     add_reward_model(store, "reward-2")
     assert cli.run(at) == 0
     assert store.versions.policies()[-1].reward_model_id == 2, "the newest by now"
+
+
+SAMPLE = {"prompts": 4, "max_new_tokens": 4, "batch_size": 2, "responses": 3}
+
+
+def sampled(workspace: Path) -> list[tuple[int, int | None, int, str]]:
+    """What a workspace's first round holds, as far as it follows from seed and prompts."""
+    return sorted((r.prompt_id, r.policy_version_id, r.sample_index, r.text)
+                  for r in Store.of_workspace(workspace).responses.of_round(1))
+
+
+def test_sampling_goes_on_with_the_prompts_it_began_with(
+        workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(workspace, tmp_path / "whole")
+    found = []
+    for folder, stop in ((tmp_path / "whole", False), (workspace, True)):
+        store = Store.of_workspace(folder)
+        job = store.jobs.add("sample", SAMPLE)
+        at = ["sample", "--workspace", str(folder), "--resume", str(job.id)]
+        if stop:
+            with monkeypatch.context() as patch:
+                stopped_at(patch, "sampling responses: 4 of")
+                assert cli.run(at) == 1
+            assert 0 < len(sampled(folder)) < 11
+            for number in range(6, 30):
+                add_prompt(store, number)
+        assert cli.run(at) == 0
+        assert not (folder / "checkpoints" / f"job-{job.id}").exists()
+        found.append((sampled(folder), {(t.prompt_id, t.purpose)
+                                        for t in store.tasks.of_round(1)}))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"max_new_tokens": 9000}, "leaves room for a response"),
+    ({"server": "http://127.0.0.1:1/v1"}, "server http://127.0.0.1:1"),
+    ({"policy": "ppo-1"}, "adapter_config.json")])
+def test_a_round_is_labeled_until_the_next_can_be_sampled(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any],
+        said: str) -> None:
+    monkeypatch.setattr(endpoint, "WAITS", ())
+    shutil.rmtree(workspace / "adapters" / "ppo-1")
+    store = Store.of_workspace(workspace)
+    turn = store.rounds.open(1, 1)
+    store.rounds.set_stage(turn.id, "labeling")
+    job = store.jobs.add("sample", {**SAMPLE, "policy": "base", **change})
+    assert cli.run(["sample", "--workspace", str(workspace), "--resume", str(job.id)]) == 1
+    assert said in (store.jobs.get(job.id).error or "")
+    assert [each.id for each in store.rounds.all()] == [turn.id]
+    assert store.rounds.current() == store.rounds.get(turn.id) and turn.closed_at is None
+
+
+def test_a_round_that_was_closed_meanwhile_is_not_filled(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("sample", SAMPLE)
+    at = ["sample", "--workspace", str(workspace), "--resume", str(job.id)]
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "sampling responses: 4 of")
+        assert cli.run(at) == 1
+    before = sampled(workspace)
+    store.rounds.open(1, 1)
+    assert cli.run(at) == 1
+    assert "round 0 was closed" in (store.jobs.get(job.id).error or "")
+    assert sampled(workspace) == before and store.rounds.get(1).stage == "done"
+
+
+def test_the_upcoming_round_is_the_one_that_opens(workspace: Path) -> None:
+    rounds = Store.of_workspace(workspace).rounds
+    for _ in range(2):
+        planned, opened = rounds.upcoming(2, 1), rounds.open(2, 1)
+        assert replace(planned, created_at=opened.created_at) == opened

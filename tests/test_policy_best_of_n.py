@@ -10,12 +10,14 @@ from models import one_thread, tiny_backbone  # noqa: F401
 from policy_world import Recorder, goodness, items
 
 from backbone.model import Backbone
+from data.errors import PrefloopError
 from data.progress import Stopped
 from policy.best_of_n import train
 from policy.config import BestOfNConfig
 from policy.logprobs import response_logprobs
 from policy.responses import join
 from policy.roles import POLICY
+from policy.rollout import PromptItem
 from policy.sampling import generate, uniform_draws
 
 CONFIG = BestOfNConfig(n=6, max_new_tokens=8, temperature=1.0, batch_size=16, epochs=6,
@@ -79,8 +81,18 @@ def test_a_stopped_run_ends_where_it_would_have_ended(tmp_path: Path, calls: int
     with pytest.raises(Stopped):
         train(_backbone(tmp_path), prompts, goodness, CONFIG, 4, StopAt(), tmp_path / "cut")
     again = _backbone(tmp_path)
-    train(again, prompts, goodness, CONFIG, 4, Recorder(), tmp_path / "cut")
+    later = [*prompts, PromptItem(99, prompts[0].messages, prompts[1].ids)]  # imported meanwhile
+    train(again, later, goodness, CONFIG, 4, Recorder(), tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(wanted, _weights(again), strict=True))
+
+
+def test_the_first_prompts_are_taken_and_one_that_is_gone_is_said(tmp_path: Path) -> None:
+    backbone, config = _backbone(tmp_path), replace(CONFIG, prompts=3, epochs=1)
+    prompts = items(backbone)
+    found = train(backbone, prompts, goodness, config, 0, Recorder(), tmp_path / "checkpoint")
+    assert found["prompts"] == 3
+    with pytest.raises(PrefloopError, match="1 of the 3 prompts that this run began with"):
+        train(backbone, prompts[1:], goodness, config, 0, Recorder(), tmp_path / "checkpoint")
 
 
 def test_fine_tuning_is_the_mean_negative_log_likelihood_a_token_as_sampled(tmp_path: Path) -> None:

@@ -11,33 +11,38 @@ from data.errors import BadInput
 from loop.context import JobContext
 
 if TYPE_CHECKING:
+    from backbone.model import Backbone
     from data.records import Round
+    from policy.collecting import Plan
     from policy.samplers import Sampler
     from policy.served import Published
 
 
 def sample(context: JobContext) -> dict[str, Any]:
-    """Open the next round: responses of a policy version, and tasks for labelers."""
-    from loop.models import policy_backbone
-    from policy.collecting import collect, plan_round
+    """Open the next round: responses of a policy version, and tasks for labelers.
 
-    versions = context.versions
+    The round before goes on being labeled until there is all that it takes to sample this one.
+    """
+    from loop.models import policy_backbone
+    from policy.collecting import collect
+
     config, seed = context.settings.sample, context.seed
-    current = versions.policy(context.options["policy"])
+    round_ = _round_to_sample(context)
     context.progress.update(0.0, "loading the policy")
     backbone = policy_backbone(context.settings.models)
-    round_ = _round_to_sample(context, current.id)
-    plan = plan_round(context.store, backbone, round_, config, seed)
+    plan = _plan_of(context, backbone, round_)
     adapters = _adapters_of(context, round_)
     with _sampler(context, adapters) as sampler:
+        round_ = _opened(context, round_, plan)
         collected = collect(context.store, sampler, plan, round_, config, seed, context.progress)
         figures = sampler.figures
     context.store.rounds.set_stage(round_.id, "labeling")
+    kl = _kl_of_round(context, round_, adapters)
+    context.forget_checkpoints()
     return {"round": round_.number, "responses": collected.responses,
             "tasks": len(context.store.tasks.of_round(round_.id)),
             "identical": collected.identical, "cut_off": collected.cut_off,
-            "too_long": len(plan.too_long),
-            "kl": _kl_of_round(context, round_, adapters), **figures}
+            "too_long": len(plan.too_long), "kl": kl, **figures}
 
 
 def simulate(context: JobContext) -> dict[str, Any]:
@@ -75,15 +80,46 @@ def _noise(context: JobContext) -> float:
     return noise
 
 
-def _round_to_sample(context: JobContext, policy_version_id: int) -> Round:
-    """The round this job works for; opened on its first run."""
-    if context.job.round_id is not None:
-        return context.store.rounds.get(context.job.round_id)
-    reference = context.versions.reference
-    with context.store.database.write():
-        round_ = context.store.rounds.open(policy_version_id, reference.id)
-        context.store.jobs.set_round(context.job.id, round_.id)
+def _round_to_sample(context: JobContext) -> Round:
+    """The round this job works for: the one it has opened, or the next, which is not open yet.
+
+    Raises:
+        BadInput: the round that it has opened was closed since.
+    """
+    rounds, versions = context.store.rounds, context.versions
+    if context.job.round_id is None:
+        policy = versions.policy(context.options["policy"])
+        context.keep_choices(policy=policy.name)
+        return rounds.upcoming(policy.id, versions.reference.id)
+    round_ = rounds.get(context.job.round_id)
+    if round_.closed_at is not None:
+        raise BadInput(f"round {round_.number} was closed before it was sampled to its end, and "
+                       "nobody would be handed its tasks: `prefloop sample` opens the next round")
     return round_
+
+
+def _plan_of(context: JobContext, backbone: Backbone, round_: Round) -> Plan:
+    """What the round asks for: what it was opened for, where it has been opened."""
+    from policy.collecting import kept_plan, plan_round
+
+    kept = None
+    if context.job.round_id is not None:
+        kept = kept_plan(context.checkpoints, context.store, backbone)
+    return kept or plan_round(context.store, backbone, round_, context.settings.sample,
+                              context.seed)
+
+
+def _opened(context: JobContext, round_: Round, plan: Plan) -> Round:
+    """The round, opened if it is not yet, with its plan kept for a resumed run."""
+    from policy.collecting import keep_plan
+
+    if context.job.round_id is not None:
+        return round_
+    keep_plan(context.checkpoints, plan)
+    with context.store.database.write():
+        opened = context.store.rounds.open(round_.policy_version_id, round_.reference_id)
+        context.store.jobs.set_round(context.job.id, opened.id)
+    return opened
 
 
 def _adapters_of(context: JobContext, round_: Round) -> dict[int, str | None]:

@@ -67,8 +67,8 @@ def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
     def learn(given: Improvement) -> dict[str, Any]:
         from policy.best_of_n import train
 
-        return train(given.backbone, given.prompts[:config.prompts or None], given.obeyed.score,
-                     config, context.seed, context.progress, context.checkpoints)
+        return train(given.backbone, given.prompts, given.obeyed.score, config, context.seed,
+                     context.progress, context.checkpoints)
 
     return _improve(context, "best-of-n", config, learn)
 
