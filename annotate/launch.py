@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from data.errors import BadInput
@@ -17,10 +19,11 @@ WORKSPACE_VARIABLE = "PREFLOOP_WORKSPACE"
 #: Where people reach the app, where that is not its own address: behind a reverse proxy.
 PUBLIC_URL_VARIABLE = "PREFLOOP_PUBLIC_URL"
 DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8501
 
 
 def command(workspace: Path, host: str = DEFAULT_HOST,
-            port: int = 8501) -> tuple[list[str], dict[str, str]]:
+            port: int = DEFAULT_PORT) -> tuple[list[str], dict[str, str]]:
     """The server's argument vector, and what to add to its environment."""
     return ([sys.executable, "-m", "annotate.server", "--host", host, "--port", str(port)],
             {WORKSPACE_VARIABLE: str(workspace.resolve()),
@@ -35,7 +38,28 @@ def health_url(host: str, port: int) -> str:
 
 def signin_url(host: str, port: int, code: str) -> str:
     """The link that signs a person in with a one-time code."""
-    return f"{app_url(host, port)}/signin?code={code}"
+    return signin_link(app_url(host, port), code)
+
+
+def signin_link(app: str, code: str) -> str:
+    """The same, to an app at this address."""
+    return f"{app}/signin?code={code}"
+
+
+def address_of(host: str, port: int) -> dict[str, Any]:
+    """Where an app that is about to start is to be reached, for the workspace to keep: another
+    shell's environment says nothing about it.
+
+    Raises:
+        BadInput: see `public_url`.
+    """
+    return {"host": host, "port": port, "public_url": public_url()}
+
+
+def url_of(address: Mapping[str, Any]) -> str:
+    """Where people reach the app of an `address_of`; of the default one where none was kept."""
+    public = address["public_url"] if "public_url" in address else public_url()
+    return public or _base(address.get("host", DEFAULT_HOST), address.get("port", DEFAULT_PORT))
 
 
 def app_url(host: str, port: int) -> str:

@@ -143,10 +143,13 @@ class Database:
             return int(cursor.lastrowid or 0)
 
     def backup(self, target: Path) -> None:
-        """Copy a consistent state of the live database into `target`."""
+        """Copy a consistent state of the live database into `target`, for its owner alone to read,
+        as the workspace's own is, from the first byte on."""
         with self._plain_errors():
             partial = target.with_name(target.name + ".partial")
             try:
+                partial.unlink(missing_ok=True)  # a killed one's may be open to others
+                partial.touch(mode=0o600, exist_ok=False)
                 copy = sqlite3.connect(partial)
                 with copy:
                     self.connection.conn.backup(copy)

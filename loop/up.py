@@ -20,6 +20,7 @@ from pathlib import Path
 from annotate import launch
 from data.errors import BadInput, PrefloopError
 from data.people import alike
+from data.records import Labeler
 from data.store import Store
 from loop.kinds import catalogue
 from loop.lock import InUse, WorkerLock
@@ -41,14 +42,14 @@ def make_ready(store: Store, workspace: Path, host: str, port: int) -> None:
 
     Raises:
         InUse: another worker has the workspace; it names the app that runs beside it, if one does.
-        BadInput: the address cannot be listened on.
+        BadInput: the address cannot be listened on, or the public one is none.
     """
     try:
         WorkerLock(workspace).release()
     except InUse as error:
         raise InUse(f"{error}{_where_it_runs(store)}") from None
     _check_port(host, port)
-    store.put_setting("address", {"host": host, "port": port, "pid": os.getpid()})
+    store.put_setting("address", {**launch.address_of(host, port), "pid": os.getpid()})
     store.put_setting("job_kinds", catalogue(read_settings(workspace)))
     _queue_first_samples(store)
 
@@ -57,9 +58,15 @@ def sign_in_link(store: Store, host: str, port: int) -> str:
     """A one-time link for the first lead, who is made if there is none."""
     leads = [p for p in store.people.all("human") if p.role == "lead" and not p.disabled]
     with store.database.write():
-        lead = leads[0] if leads else store.people.add(_free_name(store), "lead")
+        lead = leads[0] if leads else _new_lead(store)
         store.audit.record(None, "make sign-in link", lead.name)
         return launch.signin_url(host, port, store.people.create_code(lead.id))
+
+
+def _new_lead(store: Store) -> Labeler:
+    lead = store.people.add(_free_name(store), "lead")
+    store.audit.record(None, "add person", lead.name, role=lead.role)
+    return lead
 
 
 class Machine:
@@ -173,7 +180,7 @@ def _where_it_runs(store: Store) -> str:
         return ""
     except PermissionError:
         pass  # somebody else's, and there
-    return f"; its app is at {launch.app_url(address['host'], address['port'])}"
+    return f"; its app is at {launch.url_of(address)}"
 
 
 def _check_port(host: str, port: int) -> None:

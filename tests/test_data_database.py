@@ -1,7 +1,9 @@
 """Transactions: one thread after the other, and how much each is worth to the disk."""
 
+import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +56,19 @@ def test_threads_wait_for_their_turn_and_say_so_when_it_does_not_come(
     with database.write() as db:
         db.conn.execute("INSERT INTO settings VALUES ('key', '1')")
     assert database.value("SELECT count(*) FROM settings") == 1
+
+
+def test_a_backup_is_private_while_it_is_written(database: Database, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    partial, replace, modes = tmp_path / "copy.db.partial", Path.replace, []
+    partial.write_text("left by a killed one, for all to read")
+    partial.chmod(0o644)
+
+    def look(path: Path, target: Any) -> Path:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    database.backup(tmp_path / "copy.db")
+    assert modes == [0o600]
+    assert Database(tmp_path / "copy.db").value("SELECT count(*) FROM settings") == 0

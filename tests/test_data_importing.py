@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,24 @@ def test_importing_again_adds_nothing_and_shared_texts_are_shared(store: Store,
     copy.write_bytes(path.read_bytes())
     assert import_preferences(store, copy).added == 0
     assert counts(store)[2:] == before[2:]
+
+
+@pytest.mark.parametrize("row", [PREFERENCE, {"prompt": "Why?"}])
+def test_an_import_that_cannot_be_logged_is_not_done(store: Store, tmp_path: Path,
+                                                     row: dict[str, Any]) -> None:
+    path = lines(tmp_path / "p.jsonl", row)
+    with store.database.write() as db:
+        db.conn.execute("CREATE TRIGGER full BEFORE INSERT ON audit "
+                        "BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    before = counts(store)
+    with pytest.raises(sqlite3.IntegrityError, match="no room"):
+        import_file(store, path)
+    assert counts(store) == before
+    with store.database.write() as db:
+        db.conn.execute("DROP TRIGGER full")
+    assert import_file(store, path).added == 1
+    assert [(e.action, e.subject, e.details["added"]) for e in store.audit.entries()] == [
+        ("import", "p.jsonl", 1)]
 
 
 def test_a_person_is_never_taken_for_a_file(store: Store, tmp_path: Path) -> None:

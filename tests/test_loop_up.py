@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from annotate.launch import PUBLIC_URL_VARIABLE
+from data.errors import BadInput
 from data.store import Store
 from loop import up
+from loop.commands.labelers import link_for
 from loop.lock import InUse, WorkerLock
 from loop.workspace import Plan, make_workspace
 
@@ -154,11 +157,34 @@ def test_a_worker_alone_is_not_said_to_have_an_app(workspace: Path, port: int) -
     assert str(stale.value) == str(without.value)
 
 
+def test_links_lead_where_up_was_started_for_whatever_the_shell_says(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.of_workspace(workspace)
+    ann = store.people.add("Ann")
+    assert link_for(store, ann).startswith("http://127.0.0.1:8501/signin?code=")
+    monkeypatch.setenv(PUBLIC_URL_VARIABLE, "https://label.example.org/")
+    up.make_ready(store, workspace, "0.0.0.0", 0)
+    monkeypatch.delenv(PUBLIC_URL_VARIABLE)
+    assert link_for(store, ann).startswith("https://label.example.org/signin?code=")
+    with WorkerLock(workspace), pytest.raises(InUse, match=r"app is at https://label\.example\.org"):
+        up.make_ready(store, workspace, "0.0.0.0", 0)
+    up.make_ready(store, workspace, "0.0.0.0", 0)
+    monkeypatch.setenv(PUBLIC_URL_VARIABLE, "https://elsewhere.example.org")
+    assert link_for(store, ann).startswith("http://127.0.0.1:0/signin?code=")
+    monkeypatch.setenv(PUBLIC_URL_VARIABLE, "elsewhere")
+    with pytest.raises(BadInput, match="elsewhere"):
+        up.make_ready(store, workspace, "0.0.0.0", 0)
+
+
 def test_a_lead_is_not_named_like_somebody_in_other_letters(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
     store.people.add("Lead")
     up.sign_in_link(store, "127.0.0.1", 8501)
     assert [p.name for p in store.people.all()] == ["Lead", "lead 2"]
+    assert [(e.action, e.subject) for e in store.audit.entries()] == [
+        ("make sign-in link", "lead 2"), ("add person", "lead 2")]
+    up.sign_in_link(store, "127.0.0.1", 8501)
+    assert len(store.audit.entries()) == 3  # they are there already
 
 
 def test_a_new_workspace_gets_its_first_samples_queued_once(tmp_path: Path) -> None:

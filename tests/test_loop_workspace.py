@@ -52,7 +52,10 @@ def test_init_again_with_the_same_flags_is_fine(tmp_path: Path) -> None:
     command = ["init", "--workspace", str(tmp_path / "w"), "--no-starter-prompts", "--lora-rank",
                "4", "--seed", "3", "--prompts", str(tmp_path / "p.jsonl")]
     assert cli.run(command) == cli.run(command) == 0
-    assert Store.of_workspace(tmp_path / "w").prompts.count() == 1
+    store = Store.of_workspace(tmp_path / "w")
+    assert store.prompts.count() == 1
+    assert [(e.action, e.subject, e.details["added"]) for e in store.audit.entries()] == [
+        ("import", "p.jsonl", 0), ("import", "p.jsonl", 1)]
     assert cli.run([*command, "--lora-rank", "5"]) == cli.run([*command, "--seed", "4"]) == 2
 
 

@@ -116,7 +116,9 @@ def import_prompts(store: Store, path: Path, source: str | None = None,
                 raise row.error(error) from None
             count += 1
         different = staged.prompts()
-        added = staged.commit_prompts(source or path.name)
+        with store.database.write():
+            added = staged.commit_prompts(source or path.name)
+            _log(store, path, "prompts", added)
     return ImportReport("prompts", added, different - added, repeats=count - different)
 
 
@@ -207,9 +209,15 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
                 **labelers_of(store, [name for name in people if name], path),
                 **({"": labeler_of_file(store, path).id} if "" in people else {})})
             duplicates -= added
+            _log(store, path, what, added)
     return ImportReport(what, added, duplicates, dict(+skipped),
                         len(people) if what == "comparisons" else 0, repeats, contradictions,
                         decisions)
+
+
+def _log(store: Store, path: Path, what: str, added: int) -> None:
+    """Files are imported on the command line alone, so by nobody who is signed in."""
+    store.audit.record(None, "import", path.name, what=what, added=added)
 
 
 def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:

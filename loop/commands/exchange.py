@@ -46,12 +46,10 @@ class Import(Common):
         from data.exchange.importing import TOOLS, import_file
 
         tool = self.format if self.format in TOOLS else None
-        store = self.store()
         report = import_file(
-            store, self.file, None if tool or self.format == "auto" else self.format,
+            self.store(), self.file, None if tool or self.format == "auto" else self.format,
             tool=tool, what=None if self.what == "auto" else self.what,
             fields=Fields(self.prompt_field, self.response_fields))
-        store.audit.record(None, "import", self.file.name, what=report.what, added=report.added)
         self.show(report.as_dict(), str(report))
 
 
@@ -139,7 +137,6 @@ class Backup(Common):
         _refuse_existing(self.file, self.overwrite)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         store.database.backup(self.file)
-        self.file.chmod(0o600)  # it holds what the workspace's own database holds
         size = self.file.stat().st_size
         self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")
 

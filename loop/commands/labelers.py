@@ -125,13 +125,13 @@ class CountAgainLabeler(Common):
 
 def link_for(store: Store, labeler: Labeler) -> str:
     """A new link, to the address where the app was last started."""
-    from annotate.launch import DEFAULT_HOST, signin_url
+    from annotate.launch import signin_link, url_of
 
-    address = store.setting("address") or {"host": DEFAULT_HOST, "port": 8501}
+    app = url_of(store.setting("address") or {})
     with store.database.write():
         code = store.people.create_code(labeler.id)
         store.audit.record(None, "make sign-in link", labeler.name)
-    return signin_url(address["host"], address["port"], code)
+    return signin_link(app, code)
 
 
 def _set_disabled(command: Common, name: str, disabled: bool) -> None:
