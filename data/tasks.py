@@ -9,6 +9,10 @@ from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import PURPOSES, Task
 
+#: A labeler's page ranks so many responses: a key and a letter each. A file may hold more, but what
+#: is of a file alone is asked of nobody.
+MOST_RANKED = 9
+
 
 def _task(row: sqlite3.Row, response_ids: Sequence[int]) -> Task:
     return Task(row["id"], row["round_id"], row["prompt_id"], row["purpose"], row["wanted"],
@@ -28,11 +32,14 @@ class Tasks:
         """Add a task; returns its id.
 
         Raises:
-            BadInput: fewer than two responses, the same twice, one of another prompt, an unknown
-                purpose, or wanted < 1.
+            BadInput: fewer than two responses or more than can be ranked, the same twice, one of
+                another prompt, an unknown purpose, or wanted < 1.
         """
         if len(response_ids) < 2 or len(set(response_ids)) != len(response_ids):
             raise BadInput(f"responses: a task needs 2 or more different ones, not {response_ids}")
+        if len(response_ids) > MOST_RANKED:
+            raise BadInput(f"responses: labelers rank at most {MOST_RANKED}, "
+                           f"and this task would have {len(response_ids)}")
         if purpose not in PURPOSES:
             raise BadInput(f"purpose: {purpose!r} is none of {', '.join(PURPOSES)}")
         if wanted < 1:

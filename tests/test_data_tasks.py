@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from data_world import World
+from data_world import World, user
 
+from annotate.choices import LETTERS
 from data.database import now
 from data.errors import BadInput, NotFound
+from data.records import Answer, NewResponse
+from data.tasks import MOST_RANKED
 
 
 def age_leases(world: World, minutes: int) -> None:
@@ -100,6 +103,19 @@ def test_a_closed_round_hands_out_nothing(world: World) -> None:
     assert world.store.assignments.next_for(ann.id) is None  # not even the one she had open
     assert world.store.assignments.next_for(bob.id) is None
     assert world.store.tasks.labels_missing() == world.store.assignments.open_for(bob.id) == 0
+
+
+def test_a_task_holds_no_more_than_the_page_has_letters_for(world: World) -> None:
+    assert len(LETTERS) == MOST_RANKED
+    world.task(tuple(LETTERS))
+    with pytest.raises(BadInput, match=r"responses: labelers rank at most 9, and .* have 10"):
+        world.task((*LETTERS, "J"))
+    texts = [*LETTERS, "J"]  # as a file may bring them in
+    prompt, _ = world.store.prompts.add(user("Which of ten?"), "test")
+    ids = world.store.responses.add(NewResponse(prompt, text) for text in texts)
+    with pytest.raises(BadInput, match="at most 9"):
+        world.store.known.add(prompt, ids, Answer((tuple(ids),), 0))
+    assert world.store.known.all() == []
 
 
 def test_a_task_needs_two_different_responses_of_its_prompt(world: World) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from browser import Server, Tasks
 from forging import Arrive, run
 from streamlit_client import Tab
 
 from annotate.labelers.page_mine import PAGE_SIZE
+from data.exchange.importing import import_file
 from data.records import Answer, Labeler
 
 
@@ -68,6 +72,32 @@ def test_a_page_that_is_gone_is_the_first_one(server: Server, arrive: Arrive,
             server.store.comparisons.undo_last(me.id, task, "undo")  # in another tab
             await tab.rerun()
             assert len(folded(tab)) == PAGE_SIZE and not tab.all("exception")
+    run(main())
+
+
+def test_an_answer_of_more_than_nine_responses_can_be_read_and_changed(
+        server: Server, arrive: Arrive, tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(11)]
+    file = tmp_path / "eleven.jsonl"
+    file.write_text(json.dumps({"prompt": "Which?", "responses": [
+        {"text": text, "id": i} for i, text in enumerate(texts)],
+        "ranking": [[i] for i in range(11)], "verdict": "ranked", "labeler": "Ada",
+        "purpose": "train"}) + "\n")
+    assert import_file(server.store, file).added == 1
+
+    async def main() -> None:
+        me, mine = arrive()
+        task = server.store.tasks.get(server.store.database.value("SELECT max(id) FROM tasks"))
+        given = server.store.assignments.assign(task.id, me.id)
+        server.store.comparisons.submit(me.id, task, Answer(tuple((i,) for i in given.shown)), "11")
+        async with await mine.tab("answers") as tab:
+            answer, = folded(tab)
+            tab.set(answer, True)
+            await tab.rerun()
+            assert not tab.all("exception") and "Save the change" in tab.text()
+            assert tab.labelled("Rank of I") and tab.labelled("Rank of 11")
+            await tab.press(tab.labelled("Save the change"))
+            assert "Nothing was changed" in tab.text() and not tab.all("exception")
     run(main())
 
 

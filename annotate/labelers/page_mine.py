@@ -10,12 +10,12 @@ import streamlit as st
 from annotate import actions, notices
 from annotate.answer_form import show_task
 from annotate.choices import (
-    LETTERS,
     PLAIN_STRENGTH,
     Choice,
     choice_of,
     choices_for,
     in_words,
+    letter,
     ranking_of,
     ranking_of_tiers,
     tiers_of,
@@ -91,18 +91,19 @@ def _form(comparison: Comparison) -> None:
         ranks = {position: rank for rank, tier in enumerate(tiers_of(answer, shown), 1)
                  for position in tier}
         for position in range(len(shown)):
-            st.segmented_control(f"Rank of {LETTERS[position]}", range(1, len(shown) + 1),
+            st.segmented_control(f"Rank of {letter(position)}", range(1, len(shown) + 1),
                                  default=ranks[position], key=f"pick-{comparison.id}-{position}")
         if asked.both_bad:
             st.checkbox("All bad", answer.verdict == "both_bad", key=f"bad-{comparison.id}")
     for position, response in enumerate(shown):
-        letter, given = LETTERS[position], answer.flags.get(response, ())
+        given = answer.flags.get(response, ())
         if asked.scores:
-            st.segmented_control(f"Score of {letter}", SCORES, default=answer.scores.get(response),
+            st.segmented_control(f"Score of {letter(position)}", SCORES,
+                                 default=answer.scores.get(response),
                                  key=f"score-{comparison.id}-{position}")
         if offered := [*asked.flags, *(flag for flag in given if flag not in asked.flags)]:
-            st.pills(f"Flags of {letter}", offered, selection_mode="multi", default=given,
-                     format_func=as_label, key=f"flag-{comparison.id}-{position}")
+            st.pills(f"Flags of {letter(position)}", offered, selection_mode="multi",
+                     default=given, format_func=as_label, key=f"flag-{comparison.id}-{position}")
     if asked.reason or answer.rationale:
         st.text_area("Reason", answer.rationale, key=f"why-{comparison.id}",
                      max_chars=LONGEST_RATIONALE, height=80)
@@ -114,12 +115,16 @@ def _form(comparison: Comparison) -> None:
 
 def _rewrite_fields(comparison: Comparison) -> None:
     rewrite = store().comparisons.rewrite_of(comparison.id)
-    letters = LETTERS[:len(comparison.shown)]
+    letters = _letters(comparison)
     base = None if rewrite is None else comparison.shown.index(rewrite.response_id)
-    st.segmented_control("Rewritten response", list(letters), key=f"base-{comparison.id}",
+    st.segmented_control("Rewritten response", letters, key=f"base-{comparison.id}",
                          default=None if base is None else letters[base])
     st.text_area("Rewrite", "" if rewrite is None else rewrite.text, height=160,
                  key=f"rewrite-{comparison.id}", max_chars=LONGEST_REWRITE)
+
+
+def _letters(comparison: Comparison) -> list[str]:
+    return [letter(position) for position in range(len(comparison.shown))]
 
 
 def _choices(comparison: Comparison) -> tuple[Choice, ...]:
@@ -173,9 +178,9 @@ def _verdict(comparison: Comparison) -> tuple[tuple[tuple[int, ...], ...], int, 
 
 
 def _rewrite(comparison: Comparison) -> Rewrite | None:
-    letter = st.session_state.get(f"base-{comparison.id}")
+    base = st.session_state.get(f"base-{comparison.id}")
     text = str(st.session_state.get(f"rewrite-{comparison.id}") or "").strip()
-    if letter is None or not text:
+    if base is None or not text:
         return None
-    response = store().responses.get([comparison.shown[LETTERS.index(letter)]])[0]
+    response = store().responses.get([comparison.shown[_letters(comparison).index(base)]])[0]
     return None if text == response.text.strip() else Rewrite(response.id, text)
