@@ -88,6 +88,17 @@ def test_responses_keep_the_blanks_around_them(store: Store, tmp_path: Path) -> 
         import_file(store, path)
 
 
+def test_numbers_of_thousands_of_digits_say_nothing(store: Store, tmp_path: Path) -> None:
+    many = "9" * 5000
+    items = {"prompt": "Q", "items": [{"id": "a", "body": "A"}, {"id": "b", "body": "B"}]}
+    path = saved(tmp_path / "digits.json", [
+        task(PAIR, annotation(result("choices", {"choices": [f"Answer {many}"]}, "preference"))),
+        task(items, annotation(result("ranker", {"ranker": {f"rank {many}": ["a"], "1": ["b"]}}))),
+        task({**PAIR, "prompt": "Fine?"}, annotation(pairwise("left")))])
+    report = import_file(store, path)
+    assert (report.added, sum(report.skipped.values())) == (1, 2)
+
+
 def test_hostile_names_stay_apart_and_are_nobodys(store: Store, tmp_path: Path) -> None:
     person = store.people.add("label-studio/1")
     evil = "\u202e<script>alert(1)</script>" + "x" * 200

@@ -29,6 +29,7 @@ _FILLERS = {"is", "are", "a", "better", "preferred", "best", "wins", "one", "tha
 #: Names of questions and controls: one that asks which is better, one that asks why.
 PREFERENCE = re.compile(r"best|better|prefer|rank|cho[os]|winner|compar|which", re.IGNORECASE)
 RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
+_MOST_DIGITS = 4
 _SIDES = {"left": 0, "first": 0, "1st": 0, "right": 1, "second": 1, "2nd": 1}
 
 
@@ -110,7 +111,8 @@ def _place(word: str, names: Sequence[str]) -> int | None:
     if len(names) == 2 and word in _SIDES:
         return _SIDES[word]
     if word.isascii() and word.isdigit():
-        if _from_zero(names):
+        # No name has more digits, and Python refuses to read thousands of them.
+        if _from_zero(names) or len(word) > _MOST_DIGITS:
             return None
         letters = all(re.search(r"[a-zA-Z]$", name) for name in names)
         wanted = int(word) - 1 if letters else int(word)

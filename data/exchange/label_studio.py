@@ -212,7 +212,7 @@ def _ranker(value: Any, about: Asked) -> Ranking | None:
 def _level(bucket: str) -> float | None:
     """Which place a bucket is: "1", "rank-2", "best", "hard_negatives"; None: it does not say."""
     words = re.findall(r"[a-z]+|\d+", bucket.lower())
-    numbers = [int(word) for word in words if word.isdigit()]
+    numbers = [int(word) for word in words if word.isdigit() and len(word) < 10]
     if len(numbers) == 1 and set(words) - {str(numbers[0])} <= {"rank", "place", "tier", "th"}:
         return numbers[0]
     stems = {word.removesuffix("s") for word in words}
