@@ -17,6 +17,7 @@ from data.measures.statistics import clustered_mean
 from data.reward_reports import judge, latest_report
 from data.store import Store
 from loop import cli
+from loop.reports.reward import print_report
 from loop.stages import gate
 from loop.workspace import Plan, make_workspace
 
@@ -163,13 +164,21 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
             for n in range(6)]
     rows += [{"prompt": r["prompt"] + " again", "chosen": r["rejected"], "rejected": r["chosen"]}
              for r in rows]
-    (tmp_path / "other.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dropped = [{**rows[0], "set_aside": True}] * 2 + [{**rows[0], "rejected": rows[0]["chosen"]}]
+    (tmp_path / "other.jsonl").write_text("\n".join(map(json.dumps, [*rows, *dropped])))
     page = tmp_path / "file.html"
     capsys.readouterr()
     assert cli.run(["eval-reward", *at, "--data", str(tmp_path / "other.jsonl"), "--json",
                     "--html", str(page)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["drift"] is None and result["pairs"] == 12
+    assert result["left_out"] == {"an answer that was set aside": 2,
+                                  "chosen and rejected are the same": 1}
+    said = ("Left out of the file: 2 (an answer that was set aside), "
+            "1 (chosen and rejected are the same).")
+    assert said in page.read_text()
+    print_report(result)
+    assert said in " ".join(capsys.readouterr().out.split())
     assert result["mistakes"] and all(m["texts"]["chosen"] for m in result["mistakes"])
     body = page.read_text()
     body = body[body.index("The worst mistakes"):]

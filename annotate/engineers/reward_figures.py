@@ -209,6 +209,13 @@ def voters_words(metrics: Mapping[str, Any]) -> str:
         for kind, n in by.items()) + "." if by else ""
 
 
+def left_out_words(metrics: Mapping[str, Any]) -> str:
+    """What of a file the report is not over, and why; empty where nothing was left out."""
+    left_out = metrics.get("left_out") or {}
+    return "Left out of the file: " + ", ".join(
+        f"{count:,} ({reason})" for reason, count in left_out.items()) + "." if left_out else ""
+
+
 def drift_words(metrics: Mapping[str, Any]) -> str:
     """Whether the model still ranks what the newest policy writes."""
     drift = metrics.get("drift")

@@ -22,7 +22,8 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The report as tables on standard output."""
     found = judge(result)
     print(reveal_line(f"{result['reward_model']}: {found.reason}"))
-    for words in (figures.voters_words(result), figures.habits_words(result)):
+    for words in (figures.voters_words(result), figures.habits_words(result),
+                  figures.left_out_words(result)):
         if words:
             print(words)
     print_table("Figures", ["", "", ""], [list(fact) for fact in figures.facts(result)])
@@ -60,6 +61,7 @@ def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
                        "labeler's vote by itself. Intervals are 95 %, clustered by prompt. "
                        + figures.voters_words(result)),
         page.table(["", "", ""], figures.facts(result)),
+        *([page.paragraph(words)] if (words := figures.left_out_words(result)) else []),
         *_what_it_is(result), "<h2>Against its baselines</h2>", *_baselines(result),
         "<h2>Drift</h2>", page.paragraph(figures.drift_words(result)),
         "<h2>Where it is right</h2>", *_groups(result),

@@ -125,8 +125,9 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     version = context.versions.reward_model(context.options["reward_model"])
     context.keep_choices(reward_model=version.name)
     file = context.options["data"]
+    left_out: dict[str, int] = {}
     if file:
-        pairs, _ = read_pairs(Path(file))
+        pairs, left_out = read_pairs(Path(file))
         data = PreferenceData((), tuple(from_files(pairs)))
     else:
         data = from_store(context.store)
@@ -138,7 +139,7 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     scoring = Part(context.progress, 0.0, scored)
     found = evaluate(model, data, on_batch=lambda share: scoring.update(share, "scoring"))
     kept = {key: version.metrics[key] for key in ("selection",) if key in version.metrics}
-    return {"reward_model": version.name, **kept,
+    return {"reward_model": version.name, **kept, **({"left_out": left_out} if file else {}),
             **_with_what_the_store_knows(context, found, data.held_out, before,
                                          Part(context.progress, scored, 1.0), bool(file))}
 
