@@ -113,6 +113,21 @@ class Jobs:
         self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0,
                   **attempts)
 
+    def put_back(self, job_id: int, message: str, died: bool = False) -> bool:
+        """Queue a job again whose process is gone, or mark it stopped, if it was asked to stop.
+
+        Returns whether it was queued. One that has ended stays as it ended.
+        """
+        with self._database.write():
+            job = self.get(job_id)
+            if job.status != "running":
+                return False
+            if job.stop_requested:
+                self.stopped(job_id)
+                return False
+            self.requeue(job_id, message, died)
+            return True
+
     def resume(self, job_id: int) -> Job:
         """Queue a stopped or failed job again, to go on from its last checkpoint; one that is
         queued or runs is left as it is.

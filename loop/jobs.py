@@ -134,14 +134,11 @@ def recover_orphans(store: Store) -> list[Job]:
     """
     queued = []
     for job in store.jobs.all("running"):
-        if job.stop_requested:
-            store.jobs.stopped(job.id)
-        elif job.attempts >= MOST_ATTEMPTS:
+        if job.attempts >= MOST_ATTEMPTS and not job.stop_requested:
             store.jobs.fail(job.id, f"the process that ran it ended {job.attempts} times "
                                     "without a result; once the cause is gone, go on with "
                                     f"`prefloop {job.kind} --resume {job.id}`")
-        else:
-            store.jobs.requeue(job.id, "interrupted; goes on from its last checkpoint",
-                               died=True)
+        elif store.jobs.put_back(job.id, "interrupted; goes on from its last checkpoint",
+                                 died=True):
             queued.append(job)
     return queued

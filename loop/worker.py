@@ -109,8 +109,7 @@ class Worker:
             with suppress(PrefloopError):
                 self._heartbeat()
         end(child, _PATIENCE)
-        if self.store.jobs.get(job.id).status == "running":
-            self.store.jobs.requeue(job.id, "the worker was stopped; goes on from its checkpoint")
+        self.store.jobs.put_back(job.id, "the worker was stopped; goes on from its checkpoint")
 
     def _let_features_be_read(self) -> None:
         """Wait for a job; meanwhile the child may read features."""
@@ -122,6 +121,7 @@ class Worker:
         assert child.stdout  # it is a pipe
         if not self._reading and self._asking.features_due():
             self._reading = True
+            self._asking.features_ordered()
             self._tell(child, FEATURES)
         self._answered(child.stdout, _POLL)
 

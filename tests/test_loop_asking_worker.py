@@ -26,6 +26,7 @@ from data.records import Answer, NewResponse
 from data.store import Store
 from loop.asking.extracting import extract_features
 from loop.asking.instant import instant_beside, read_features
+from loop.asking.process import AskingProcess
 from loop.models import reward_backbone
 from loop.settings import read_settings
 from loop.workspace import Plan, make_workspace
@@ -66,6 +67,26 @@ def test_features_are_computed_once_and_give_way_to_a_job(workspace: Path) -> No
     table = kept.read({1, 2})
     assert set(table.rows) == {1, 2}
     assert all(np.isfinite(v).all() and len(v) == 2 for v in table.kinds.values())
+
+
+def test_a_response_that_comes_while_features_are_read_is_due_after_them(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loop.asking.process._LOOK_EVERY", 0.0)
+    monkeypatch.setattr(AskingProcess, "_start", lambda self: None)
+    store = Store.of_workspace(workspace)
+    asking = AskingProcess(store, workspace)
+    asking.keep()
+    assert asking.features_due()
+    asking.features_ordered()
+    store.responses.add([NewResponse(1, "imported meanwhile", source="import")])
+    asking.keep()
+    asking.features_read()
+    asking.keep()
+    assert asking.features_due()
+    asking.features_ordered()
+    asking.features_read()
+    asking.keep()
+    assert not asking.features_due()
 
 
 def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: Path) -> None:

@@ -149,6 +149,17 @@ def test_a_job_that_does_not_stop_is_killed_and_queued_again(
     assert store.jobs.get(job.id).status == "queued"
 
 
+def test_a_job_that_was_asked_to_stop_is_not_queued_again_with_the_worker_stopped(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    job = store.jobs.add("best-of-n")
+    worker = start()
+    wait_for((workspace / "stubborn").exists)
+    store.jobs.request_stop(job.id)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert store.jobs.get(job.id).status == "stopped"
+
+
 def test_a_killed_worker_takes_its_child_along_and_the_job_goes_on_later(
         workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
     job = store.jobs.add("ppo", {"steps": 30})

@@ -30,8 +30,9 @@ class AskingProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pause, self._again_at, self._looked = _FIRST_PAUSE, 0.0, 0.0
         self._due = False
-        self._features_of = 0
-        self._ordered = 0
+        self._newest = 0  # ids of responses: the newest at the last look,
+        self._ordered = 0  # the newest when features were last asked for,
+        self._features_of = 0  # and the newest when those were that have been read
 
     def keep(self) -> str | None:
         """See that it runs where there is work for it; a line for the log if it has died."""
@@ -40,7 +41,7 @@ class AskingProcess:
         self._looked = time.monotonic()
         newest, enabled = self._store.asking.newest_response(), self._enabled()
         self._due = enabled and newest > self._features_of
-        self._ordered = newest
+        self._newest = newest
         if self._process is not None and self._process.poll() is not None:
             died, self._process = self._process.returncode, None
             self._again_at = time.monotonic() + self._pause
@@ -55,6 +56,10 @@ class AskingProcess:
     def features_due(self) -> bool:
         """Whether responses have come whose features were not asked for yet."""
         return self._due
+
+    def features_ordered(self) -> None:
+        """Features are asked for now: whatever response comes from here on is not among them."""
+        self._ordered = self._newest
 
     def features_read(self) -> None:
         """All that there were when they were asked for have been read, or cannot be."""
