@@ -56,6 +56,26 @@ class KnownAnswers:
             "SELECT * FROM known_answers WHERE NOT retired AND (:practice IS NULL "
             "OR practice = :practice) ORDER BY task_id", {"practice": practice})]
 
+    def measures(self) -> dict[int, Answer]:
+        """Hidden task id -> the right answer that answers to it are held against; of retired ones
+        too, since what was answered stays.
+
+        Where the same responses have been given a known answer anew, that holds for the retired one
+        as well: what turned out wrong does not go on counting against whoever knew better.
+        """
+        rows = self._database.rows("""
+            SELECT k.*, (SELECT group_concat(response_id) FROM (
+                SELECT response_id FROM task_responses r WHERE r.task_id = k.task_id
+                ORDER BY response_id)) AS responses
+            FROM known_answers k ORDER BY k.task_id""")
+        newest = {row["responses"]: row for row in rows}
+        return {row["task_id"]: _known(newest[row["responses"]]).answer
+                for row in rows if not row["practice"]}
+
+    def count(self) -> int:
+        """How many known answers were ever added: what `measures` depends on."""
+        return int(self._database.value("SELECT count(*) FROM known_answers"))
+
     def retire(self, task_id: int) -> None:
         """Hand a task out no more; what was answered stays. Raises NotFound."""
         with self._database.write() as db:

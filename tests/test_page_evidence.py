@@ -56,6 +56,8 @@ def test_a_known_answer_says_whether_it_was_right(world: World) -> None:
     world.store.known.retire(pair.id)  # what was answered stays as right or wrong as it was
     mine, = world.store.comparisons.history(pair.id, ben.id)
     assert evidence_of(mine, pair) == "known answer: wrong"
+    world.store.known.add(pair.prompt_id, pair.response_ids, ranked(pair, 1, 0))
+    assert evidence_of(mine, pair) == "known answer: right"  # the first one was wrong itself
 
 
 def test_a_repeat_says_whether_it_was_the_same_again(world: World) -> None:

@@ -50,6 +50,32 @@ def test_answers_to_known_tasks_and_repeats_are_told_apart(leads: LeadsWorld) ->
     assert sum(report.moments.values()) == report.answers
 
 
+def test_what_a_known_answer_has_measured_outlives_its_retirement(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    people, task, store = world.people(3), world.task(), world.store
+    first, second = task.response_ids
+    better = Answer(((first,), (second,)))
+    known = store.tasks.get(store.known.add(task.prompt_id, task.response_ids, better))
+    for person, winner in zip(people, (0, 0, 1), strict=True):
+        world.choose(person, known, winner)
+    monkeypatch.setattr(quality_report, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(quality_report, "REST", 0)
+    reports = Reports()
+
+    def share() -> tuple[float, int]:
+        gold = reports.get(store, world.round.id, ("human",)).gold
+        assert gold is not None
+        return round(gold.value, 2), gold.n
+
+    assert share() == (0.67, 3)
+    store.known.retire(known.id)
+    assert share() == (0.67, 3) and make(store, None, ("human",)).gold is not None
+    store.known.add(task.prompt_id, (second, first), Answer(((second,), (first,))), practice=True,
+                    explanation="The first is wrong.")
+    assert share() == (0.33, 3)  # whoever was right about it after all
+
+
 def test_all_rounds_are_a_report_too_and_kinds_are_kept_apart(leads: LeadsWorld) -> None:
     one = make(leads.store, round_of(leads), ("human",))
     everything = make(leads.store, None, ("human",))

@@ -29,7 +29,8 @@ def hidden_result(comparison: Comparison, task: Task) -> tuple[str, str] | None:
         if known is None:
             return None
         name = "Practice" if known.practice else "Known answer"
-        return name, _in_words(right([(comparison, known.answer)]), "right", "wrong",
+        answer = store().known.measures().get(task.id, known.answer)
+        return name, _in_words(right([(comparison, answer)]), "right", "wrong",
                                "half right (one of the two is a tie)") or "nothing to be right in"
     if task.purpose == "repeat" and task.repeat_of is not None:
         first = store().comparisons.history(task.repeat_of, comparison.labeler_id)[-1:]

@@ -105,7 +105,7 @@ class _Entry:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     report: Report | None = None
-    version: int | None = None
+    version: tuple[int, int] | None = None
     made_at: float = 0.0
     took: float = 0.0
 
@@ -115,8 +115,9 @@ class _Entry:
             time.monotonic() - self.made_at >= max(LEAST_SECONDS, REST * self.took))
 
     def renew(self, store: Store, round_id: int | None, kinds: Collection[str]) -> None:
-        """Count again if anything was answered since; the lock must be held."""
-        version = latest_answer(store)
+        """Count again if anything was answered since, or a right answer was stated; the lock must
+        be held."""
+        version = latest_answer(store), store.known.count()
         if self.report is None or version != self.version:
             start = time.monotonic()
             self.report = _counted(store, round_id, kinds)
@@ -219,7 +220,7 @@ def _tags(store: Store, round_id: int | None) -> dict[int, tuple[str, ...]]:
 
 def _gold(store: Store, asked: Collection[int]) -> list[Gold]:
     """Every answer to a hidden task with a known answer, whatever the round: they have none."""
-    known = {one.task_id: one.answer for one in store.known.all(practice=False)}
+    known = store.known.measures()
     return [(c, known[c.task_id]) for c in store.comparisons.current(purpose="gold", set_aside=True)
             if c.labeler_id in asked and c.task_id in known]
 
