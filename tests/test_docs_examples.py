@@ -12,6 +12,7 @@ from docs_pages import ALL, Block
 from data.exchange import exporting
 from data.exchange.importing import import_file
 from data.exchange.reading import read_rows
+from data.measures.agreement import win_rate
 from data.questions import Question
 from data.records import Answer, Rewrite
 from data.store import Store
@@ -49,6 +50,27 @@ def test_lineage_leads_back_to_the_labelers(tmp_path: Path) -> None:
     assert {(row["labeler"], row["written_by"], row["comparisons"]) for row in behind} == {
         (ada.name, "reference", 1), (ada.name, "better", 1)}
     assert [tuple(row) for row in wins] == [(0, 1, 1.0)]
+
+
+def test_head_to_head_in_sql_is_the_apps_win_rate(tmp_path: Path) -> None:
+    """Blind answers of people who count, on pairs of the two policies; a lead decides one task."""
+    world = World.make(tmp_path / "prefloop.db")
+    ann, bob, careless = world.people(3)
+    (robot,) = world.people(1, kind="simulated")
+    lead = world.store.people.add("Lea", "lead")
+    for number in range(6):
+        task = world.task(purpose="evaluate", wanted=4)
+        for who, winner in ((ann, 1), (bob, number % 2), (careless, 0), (robot, 0)):
+            world.choose(who, task, None if number == 5 and who is bob else winner)
+        if number == 1:  # against both of them
+            world.store.decisions.decide(lead.id, task.id, Answer(
+                tuple((one,) for one in task.response_ids)), "decided")
+    world.store.people.set_aside(careless.id, True)
+    wanted = win_rate(world.store, world.round.id, ("human",))
+    assert wanted is not None
+    ((number, answers, value),) = world.store.database.rows(SQL[2].text)
+    assert (number, answers, value) == (0, wanted.n, pytest.approx(wanted.value))
+    assert (wanted.n, wanted.value) == (12, pytest.approx(8.5 / 12))
 
 
 def test_json_examples_parse() -> None:
