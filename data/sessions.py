@@ -32,14 +32,18 @@ def hashed(secret: str) -> str:
 
 @dataclass(frozen=True)
 class SessionRules:
-    """How long people stay signed in; a lead sets it per workspace, for open sessions too.
+    """How long people stay signed in; a lead sets it per workspace.
+
+    Open sessions take a shorter lifetime at once, and a longer one never: whoever signed in was
+    promised an end, and a stranger who holds a session should not gain by the change. The idle
+    time holds for all as it is.
 
     Raises:
         BadInput: a field is out of its bounds; the message names it.
     """
 
     lifetime_days: int = 14
-    """A session ends so long after signing in, whatever happens."""
+    """A session ends so long after signing in at the latest, whatever happens."""
     idle_hours: int = 120
     """A session ends when it was not used for so long."""
 
@@ -65,6 +69,8 @@ class Session:
 
     created_at: str
     seen_at: str
+    ends_at: str
+    """When it ends however much it is used."""
     is_this: bool = False
     """Whether it is the session of the token that was asked with."""
 
@@ -80,7 +86,7 @@ class Sessions:
         return _rules(self._database.value("SELECT value FROM settings WHERE key = ?", [_SETTING]))
 
     def set_rules(self, rules: SessionRules) -> None:
-        """Put rules in force, for every session there is."""
+        """Put rules in force; see `SessionRules` for the sessions that are open."""
         with self._database.write() as db:
             db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
                             "DO UPDATE SET value = excluded.value",
@@ -135,7 +141,8 @@ class Sessions:
             "SELECT created_at AS started_at, seen_at, expires_at, token_hash = ? AS is_this "
             "FROM sessions WHERE labeler_id = ? AND ended_at IS NULL ORDER BY created_at DESC",
             [hashed(token), labeler_id])
-        return [Session(row["started_at"], row["seen_at"], bool(row["is_this"]))
+        return [Session(row["started_at"], row["seen_at"], _end(row, rules).isoformat(),
+                        bool(row["is_this"]))
                 for row in rows if _lives(row, rules)]
 
 
@@ -143,9 +150,12 @@ def _rules(value: str | None) -> SessionRules:
     return SessionRules() if value is None else SessionRules(**json.loads(value))
 
 
+def _end(row: sqlite3.Row, rules: SessionRules) -> datetime:
+    """When a session ends however much it is used."""
+    return min(datetime.fromisoformat(row["expires_at"]),
+               datetime.fromisoformat(row["started_at"]) + rules.lifetime)
+
+
 def _lives(row: sqlite3.Row, rules: SessionRules) -> bool:
-    started = datetime.fromisoformat(row["started_at"])
-    seen = datetime.fromisoformat(row["seen_at"])
-    ends = min(datetime.fromisoformat(row["expires_at"]), started + rules.lifetime,
-               seen + rules.idle)
+    ends = min(_end(row, rules), datetime.fromisoformat(row["seen_at"]) + rules.idle)
     return ends > datetime.now(ends.tzinfo)

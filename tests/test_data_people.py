@@ -116,6 +116,13 @@ def test_sessions_end_after_their_time_and_without_use(store: Store) -> None:
     assert store.people.of_session(token) == ann
     store.people.sessions.set_rules(SessionRules(lifetime_days=12))
     assert store.people.of_session(token) is None  # also for sessions that were open before
+    store.people.sessions.set_rules(SessionRules(lifetime_days=365, idle_hours=500))
+    _age(store, expires_at=timedelta(hours=-2))
+    assert store.people.of_session(token) == ann
+    session, = store.people.sessions.of(ann.id)
+    assert session.ends_at == store.database.value("SELECT expires_at FROM sessions")
+    _age(store, expires_at=timedelta(seconds=1))
+    assert store.people.of_session(token) is None  # more days are for the next
     for wrong in ({"lifetime_days": 0}, {"idle_hours": 0}, {"lifetime_days": 1000}):
         with pytest.raises(BadInput, match=next(iter(wrong))):
             SessionRules(**wrong)

@@ -32,8 +32,9 @@ def _sessions(labeler: Labeler) -> None:
     open_sessions = store().people.sessions.of(labeler.id, token() or "")
     rules = store().people.sessions.rules()
     places = len(open_sessions)
+    here = next((session.ends_at for session in open_sessions if session.is_this), None)
     st.html(f"<p>You are signed in {'here only' if places < 2 else f'in {places} browsers'}. "
-            f"This ends after {rules.lifetime_days} days, or {_hours(rules.idle_hours)} without "
+            f"Here this ends on {moment(here)}, or after {_hours(rules.idle_hours)} without "
             "use.</p>")
     if places > 1:
         st.html(table_html(("Signed in", "Last used", ""), [

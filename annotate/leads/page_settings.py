@@ -106,8 +106,10 @@ def _save_rules() -> None:
 
 def _sign_in() -> None:
     rules, domains = store().people.sessions.rules(), store().people.domains()
-    st.caption("How long people stay signed in, for open sessions too, and who may join by "
-               "themselves where the organisation's single sign-on is set up.")
+    st.caption("How long people stay signed in, and who may join by themselves where the "
+               "organisation's single sign-on is set up. Sessions that are open end sooner where "
+               "the days become fewer; more days hold from the next sign-in on. The hours hold "
+               "for all at once.")
     with st.form("sign-in"):
         left, right = st.columns(2, gap="medium")
         left.number_input("A session ends after so many days", 1, 365, rules.lifetime_days,
