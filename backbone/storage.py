@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig
@@ -22,6 +24,15 @@ from data.errors import BadInput
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+#: Settings that say how strongly and where an adapter acts; kept when it is loaded and saved.
+_STRENGTHS = ("use_rslora", "rank_pattern", "alpha_pattern")
+_PLACES = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+#: Settings that change nothing once an adapter is trained (peft sees to `fan_in_fan_out` itself).
+_HARMLESS = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path",
+             "revision", "inference_mode", "lora_dropout", "fan_in_fan_out", "megatron_core",
+             "loftq_config", "eva_config", "corda_config", "qalora_group_size"}
+#: Of `init_lora_weights`, the ways that leave the checkpoint's own weights as they are.
+_PLAIN_BEGINNINGS = (True, False, "gaussian", "orthogonal", "eva")
 #: Where PEFT keeps the score head of a sequence classifier (`modules_to_save`).
 SCORE_KEY = "base_model.model.score.weight"
 
@@ -55,7 +66,7 @@ def save_adapter(backbone: Backbone, name: str, folder: Path,
     """
     config = LoraConfig(**{
         **{key: value for key, value in backbone.adapter_config(name).to_dict().items()
-           if key in ("r", "lora_alpha", "lora_dropout", "bias", "target_modules")},
+           if key in ("r", "lora_alpha", "lora_dropout", "bias", *_STRENGTHS, *_PLACES)},
         "task_type": "CAUSAL_LM" if score is None else "SEQ_CLS",
         "modules_to_save": None if score is None else ["score"],
         "base_model_name_or_path": backbone.folder, "inference_mode": True})
@@ -78,13 +89,14 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
     """Load an adapter under a name; returns the weight of its score head, if it has one.
 
     Raises:
-        BadInput: no adapter there, a broken one, or one that was trained on another checkpoint.
+        BadInput: no adapter there, a broken one, one that was trained on another checkpoint, or
+            one with a setting that we do not compute.
     """
     config, state = _read(folder)
     _check_base(backbone, config, folder)
     score = state.pop(SCORE_KEY, None)
     fresh = backbone.new_lora_config(config.r, config.lora_alpha)
-    fresh.target_modules = config.target_modules
+    _take_over(fresh, config, *_STRENGTHS, *_PLACES)
     backbone.add_adapter(name, fresh)
     expected = backbone.adapter_state(name)
     wrong = next((key for key in state.keys() | expected.keys()
@@ -99,9 +111,11 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
 
 
 def copy_adapter(backbone: Backbone, source: str, target: str) -> None:
-    """Make `target` an independent copy of `source`."""
+    """Make `target` an independent copy of `source`; where that does not act, it may learn to."""
     config = backbone.adapter_config(source)
-    backbone.add_adapter(target, backbone.new_lora_config(config.r, config.lora_alpha))
+    fresh = backbone.new_lora_config(config.r, config.lora_alpha)
+    _take_over(fresh, config, *_STRENGTHS)
+    backbone.add_adapter(target, fresh)
     backbone.load_adapter_state(
         target, {key: value.clone() for key, value in backbone.adapter_state(source).items()})
 
@@ -111,13 +125,35 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         raise BadInput(f"{folder}: no adapter there (wanted {CONFIG} and {WEIGHTS}; "
                        "pickled .bin weights are not read)")
     try:
+        given = json.loads((folder / CONFIG).read_text("utf-8"))
         config = PeftConfig.from_pretrained(str(folder))
         state = load_file(folder / WEIGHTS)
     except (SafetensorError, json.JSONDecodeError, TypeError, ValueError, KeyError) as error:
         raise BadInput(f"{folder}: the adapter cannot be read: {error}") from error
     if not isinstance(config, LoraConfig):
         raise BadInput(f"{folder}: only LoRA adapters are read, not {config.peft_type}")
+    _check_settings(given, folder)
     return config, {key: value.to(torch.float32) for key, value in state.items()}
+
+
+def _check_settings(given: Mapping[str, Any], folder: Path) -> None:
+    """Raise BadInput for a setting that makes an adapter compute something else than plain LoRA;
+    one that this version of peft does not know may."""
+    defaults = {field.name: field.default for field in fields(LoraConfig)}
+    fine = {*_HARMLESS, *_STRENGTHS, *_PLACES, "r", "lora_alpha"}
+    for name, value in given.items():
+        if not value or name in fine or value == defaults.get(name) \
+                or (name == "modules_to_save" and value == ["score"]) \
+                or (name == "init_lora_weights" and value in _PLAIN_BEGINNINGS):
+            continue
+        raise BadInput(f"{folder}: {CONFIG} has {name} = {json.dumps(value)[:60]}, and adapters "
+                       "are read as plain LoRA only: merge it into its checkpoint, or train one "
+                       "without")
+
+
+def _take_over(fresh: LoraConfig, config: LoraConfig, *names: str) -> None:
+    for name in names:
+        setattr(fresh, name, getattr(config, name))
 
 
 def _check_base(backbone: Backbone, config: LoraConfig, folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from models import ASK, LONG, one_thread, tiny_backbone  # noqa: F401
+from peft import LoraConfig
 from safetensors.torch import save_file
 
 from backbone.flat import flatten
@@ -170,6 +172,64 @@ def test_safetensors_of_wrong_shape_are_refused(tmp_path: Path) -> None:
     save_file({"base_model.model.model.norm.lora_A.weight": torch.zeros(2)},
               tmp_path / "saved" / WEIGHTS)
     with pytest.raises(BadInput, match="does not fit"):
+        load_adapter(backbone, "again", tmp_path / "saved")
+
+
+def _saved_by_peft(backbone: Backbone, folder: Path, **settings: Any) -> None:
+    """An adapter on the backbone's checkpoint, as peft alone makes and saves it."""
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    config = LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"],
+                           "init_lora_weights": False, "task_type": "CAUSAL_LM", **settings})
+    get_peft_model(AutoModelForCausalLM.from_pretrained(backbone.folder), config).save_pretrained(
+        folder)
+
+
+@pytest.mark.parametrize("settings", [
+    {"use_rslora": True}, {"alpha_pattern": {"q_proj": 32}},
+    {"rank_pattern": {"layers.1.self_attn.q_proj": 2}, "alpha_pattern": {"down_proj": 1}},
+    {"layers_to_transform": [1]}, {"exclude_modules": ["layers.0.mlp.down_proj"]}])
+def test_adapters_of_other_tools_act_as_strongly_here(tmp_path: Path,
+                                                      settings: dict[str, Any]) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    backbone = tiny_backbone(tmp_path)
+    _saved_by_peft(backbone, tmp_path / "theirs", **settings)
+    load_adapter(backbone, "reference", tmp_path / "theirs")
+    copy_adapter(backbone, "reference", "copy")
+    save_adapter(backbone, "copy", tmp_path / "saved")
+    load_adapter(backbone, "again", tmp_path / "saved")
+    batch = pad([prompt_ids(backbone.tokenizer, ASK)], backbone.pad_id, backbone.device)
+    theirs, back = (AutoPeftModelForCausalLM.from_pretrained(tmp_path / name).eval()(
+        input_ids=batch.ids).logits for name in ("theirs", "saved"))
+    torch.testing.assert_close(back, theirs, atol=1e-5, rtol=1e-5)
+    for name in ("reference", "copy", "again"):
+        ours = backbone.logits(backbone.hidden(batch, name))
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(theirs, backbone.logits(backbone.hidden(batch, None)), atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("use_dora", {"use_dora": True}), ("lora_bias", {"lora_bias": True}),
+    ("bias", {"bias": "all"}), ("modules_to_save", {"modules_to_save": ["lm_head"]}),
+    ("init_lora_weights", {"init_lora_weights": "pissa"})])
+def test_what_is_no_plain_lora_is_refused_by_the_name_of_its_setting(
+        tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+    backbone = tiny_backbone(tmp_path)
+    _saved_by_peft(backbone, tmp_path / "theirs", **settings)
+    with pytest.raises(BadInput, match=f"has {name} = .*plain LoRA only"):
+        load_adapter(backbone, "policy", tmp_path / "theirs")
+    assert backbone.adapters == []
+
+
+def test_a_setting_that_peft_does_not_know_yet_is_refused(tmp_path: Path) -> None:
+    backbone = _with_adapters(tmp_path, "policy")
+    save_adapter(backbone, "policy", tmp_path / "saved")
+    config = json.loads((tmp_path / "saved" / CONFIG).read_text())
+    (tmp_path / "saved" / CONFIG).write_text(json.dumps({**config, "use_newest": "trick"}))
+    with pytest.raises(BadInput, match='has use_newest = "trick"'):
         load_adapter(backbone, "again", tmp_path / "saved")
 
 
