@@ -14,6 +14,7 @@ from typing import Any
 
 from annotate.permissions import Permission, permits, roles_with
 from data.errors import BadInput, NotAllowed
+from data.limits import is_finite
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
 from data.sessions import SessionRules
 from data.store import Store
@@ -145,7 +146,7 @@ def start_job(store: Store, token: str | None, kind: str,
     """Queue a job for the worker.
 
     Raises:
-        BadInput: the kind or a field of its config is unknown.
+        BadInput: the kind or a field of its config is unknown, or a number is infinite or NaN.
     """
     me = require(store, token, "rounds")
     known = {entry["kind"]: entry for entry in store.setting("job_kinds", [])}
@@ -157,6 +158,9 @@ def start_job(store: Store, token: str | None, kind: str,
     strangers = set(config or {}) - {field["name"] for field in known[kind]["fields"]}
     if strangers:
         raise BadInput(f"job: {kind} has no field {sorted(strangers)[0]!r}")
+    for name, value in (config or {}).items():
+        if isinstance(value, float) and not is_finite(value):
+            raise BadInput(f"job: {name}: wanted a finite number, not {value}")
     with store.database.write():
         job = store.jobs.add(kind, config, me.id)
         store.audit.record(me.id, "start job", f"job {job.id}", kind=kind)

@@ -1,8 +1,13 @@
-"""Limits on the numbers of settings: each refusal names the flag and what it wants."""
+"""Limits on settings: each refusal names the flag and what it wants."""
 
 from __future__ import annotations
 
+import math
+
 from data.errors import BadInput
+
+#: What a column of the database and every generator of random numbers take.
+LARGEST_SEED = 2**63 - 1
 
 
 def at_least(config: object, least: float, *names: str) -> None:
@@ -27,3 +32,34 @@ def above_zero(config: object, *names: str) -> None:
         value = getattr(config, name)
         if not value > 0:
             raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
+
+
+def one_of(config: object, name: str, *choices: str) -> None:
+    """Refuse this field of settings where it is none of the choices.
+
+    Raises:
+        BadInput: it is none.
+    """
+    value = getattr(config, name)
+    if value not in choices:
+        raise BadInput(f"--{name.replace('_', '-')}: {value!r} is not "
+                       f"{', '.join(choices[:-1])} or {choices[-1]}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what cannot be a seed.
+
+    Raises:
+        BadInput: it is below 0 or above `LARGEST_SEED`.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise BadInput(f"--seed: must be 0 to {LARGEST_SEED}, not {seed}")
+
+
+def is_finite(number: int | float) -> bool:
+    """Whether it is a number that a float can hold: not infinite, no NaN, no whole number beyond
+    all floats."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

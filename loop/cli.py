@@ -122,6 +122,7 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
     if issubclass(command, StageCommand):
+        command.refuse_beside_resume(args)
         return tyro.cli(command, prog=prog, args=args,
                         default=command.with_settings(_settings(arguments)))
     return tyro.cli(command, prog=prog, args=args)
@@ -149,7 +150,7 @@ def overview(prefix: str = "") -> str:
         f"usage: prefloop {prefix}COMMAND [FLAGS]", "",
         "Close the loop of reinforcement learning from human feedback with the humans in it.", "",
         *lines, "", f"`prefloop {prefix}COMMAND --help` explains a command and its flags. Exit "
-        "code 0: done; 1: failed;\n2: wrong usage or bad input."])
+        "code 0: done; 1: failed;\n2: wrong usage or bad input; 130: interrupted with Ctrl-C."])
 
 
 def _summary(name: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.errors import BadInput
+from data.limits import is_finite
 
 Kind = Literal["int", "float", "bool", "str", "choice", "list"]
 
@@ -37,10 +38,12 @@ class Field:
         """The value as the field takes it (a whole number may stand for a float).
 
         Raises:
-            BadInput: it is of another type, or none of the choices. The message starts with
-                what was wanted; the caller puts the place before it.
+            BadInput: it is of another type, infinite or NaN, or none of the choices. The message
+                starts with what was wanted; the caller puts the place before it.
         """
-        if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        if self.kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+            if not is_finite(value):
+                raise BadInput(f"wanted a finite number, not {value}")
             return float(value)
         if self.kind == "choice" and value not in self.choices:
             raise BadInput(f"{value!r} is none of {', '.join(self.choices)}")

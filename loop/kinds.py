@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
+from data.limits import check_seed
 from loop.fields import Field, fields_of
 from loop.settings import SECTIONS, Settings
 
@@ -147,6 +148,7 @@ def resolve(kind: str, overrides: Mapping[str, Any], settings: Settings) -> Reso
         settings = settings.with_section(what.section, section)
     chosen = dataclasses.asdict(what.options(**{k: v for k, v in values.items() if k in options}))
     seed = int(values.get("seed", settings.workspace.seed))
+    check_seed(seed)
     document = {**(dataclasses.asdict(settings.section(what.section)) if what.section else {}),
                 **chosen, "seed": seed, "models": dataclasses.asdict(settings.models)}
     return Resolved(settings, chosen, seed, document)

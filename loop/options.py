@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from data.limits import check_seed
 from data.visible import reveal
 from loop.output import print_json
 
@@ -44,6 +45,10 @@ class Common:
 
     debug: Switch = False
     """Show the traceback of an error."""
+
+    def __post_init__(self) -> None:
+        if self.seed is not None:
+            check_seed(self.seed)
 
     def run(self) -> None:
         """Do what the command is for."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from backbone.config import ModelConfig
 from data.errors import BadInput
-from data.limits import at_least
+from data.limits import at_least, check_seed
 from loop.fields import Field, fields_of
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
 from reward.config import RewardConfig
@@ -33,6 +33,9 @@ class WorkspaceConfig:
 
     seed: int = 0
     """Seed of a job that is given none."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

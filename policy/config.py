@@ -7,7 +7,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from data.errors import BadInput
-from data.limits import above_zero, at_least
+from data.limits import above_zero, at_least, one_of
+
+ENSEMBLE_SCORES = ("mean", "worst", "variance-penalised")
 
 
 def _check_address(address: str) -> None:
@@ -26,9 +28,9 @@ def _check_address(address: str) -> None:
         raise BadInput("--server: the address must end with its path, without ? or #")
 
 
-def _check_ensemble_score(rule: str) -> None:
-    if rule not in ("mean", "worst", "variance-penalised"):
-        raise BadInput(f"--ensemble-score: {rule!r} is not mean, worst or variance-penalised")
+def _check_stop(texts: list[str]) -> None:
+    if "" in texts:
+        raise BadInput("--stop: an empty text would end every response at once; leave it out")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class SampleConfig:
                            f"not {self.responses}")
         at_least(self, 0, "prompts")
         at_least(self, 1, "wanted", "max_new_tokens", "batch_size")
+        _check_stop(self.stop)
         above_zero(self, "temperature", "server_timeout")
         if self.server:
             _check_address(self.server)
@@ -221,16 +224,12 @@ class PPOConfig:
         at_least(self, 0, "kl_coefficient", "kl_target", "kl_stop", "update_kl_stop",
                  "missing_eos_penalty", "reward_clip", "probe_every", "judges", "keep_every",
                  "kl_budget", "variance_penalty")
-        _check_ensemble_score(self.ensemble_score)
-        if self.learning_rate_decay not in ("none", "linear"):
-            raise BadInput(f"--learning-rate-decay: {self.learning_rate_decay!r} is not none or "
-                           "linear")
-        if self.kl_penalty not in ("k1", "exact"):
-            raise BadInput(f"--kl-penalty: {self.kl_penalty!r} is not k1 or exact")
-        if self.credit not in ("tokens", "end"):
-            raise BadInput(f"--credit: {self.credit!r} is not tokens or end")
-        if self.value_training not in ("adapter", "head"):
-            raise BadInput(f"--value-training: {self.value_training!r} is not adapter or head")
+        one_of(self, "ensemble_score", *ENSEMBLE_SCORES)
+        _check_stop(self.stop)
+        one_of(self, "learning_rate_decay", "none", "linear")
+        one_of(self, "kl_penalty", "k1", "exact")
+        one_of(self, "credit", "tokens", "end")
+        one_of(self, "value_training", "adapter", "head")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"--{name.replace('_', '-')}: must be 0 to 1, "
@@ -241,6 +240,12 @@ class PPOConfig:
         if self.minibatch_size % self.responses:
             raise BadInput(f"--responses: {self.responses} to a prompt do not divide "
                            f"--minibatch-size {self.minibatch_size}")
+        if self.kl_budget and not self.keep_every:
+            raise BadInput("--kl-budget: only kept policies can be chosen by it; set --keep-every "
+                           "to 1 or more")
+        if self.kl_target and not self.kl_coefficient:
+            raise BadInput("--kl-target: it is steered to by multiplying --kl-coefficient, which "
+                           "has to start above 0")
 
 
 @dataclass(frozen=True)
@@ -288,7 +293,7 @@ class BestOfNConfig:
         if self.n < 2:
             raise BadInput(f"--n: best of {self.n} is no choice; give at least 2")
         at_least(self, 0, "prompts", "variance_penalty")
-        _check_ensemble_score(self.ensemble_score)
+        one_of(self, "ensemble_score", *ENSEMBLE_SCORES)
         at_least(self, 1, "max_new_tokens", "batch_size", "epochs", "microbatch_size",
                  "checkpoint_every")
         above_zero(self, "temperature", "learning_rate", "max_grad_norm")

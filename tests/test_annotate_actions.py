@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,10 @@ def test_an_unknown_job_or_field_is_refused(store: Store) -> None:
         actions.start_job(store, token, "format-disk", {})
     with pytest.raises(BadInput, match="no field 'path'"):
         actions.start_job(store, token, "ppo", {"path": "/etc/passwd"})
+    store.put_setting("job_kinds", [{"kind": "ppo", "fields": [{"name": "kl_stop"}]}])
+    for number in (math.inf, math.nan):
+        with pytest.raises(BadInput, match="kl_stop: wanted a finite number"):
+            actions.start_job(store, token, "ppo", {"kl_stop": number})
     store.put_setting("job_kinds", [])
     with pytest.raises(BadInput, match="no worker has run"):
         actions.start_job(store, token, "ppo", {})

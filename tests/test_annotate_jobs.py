@@ -1,6 +1,13 @@
-"""The Jobs page's texts: the policy's answers beside the reference's, none of them trusted."""
+"""The Jobs page's texts: the policy's answers beside the reference's, none of them trusted; and
+what its forms make of what people type."""
 
+from typing import Any
+
+import pytest
 from streamlit.testing.v1 import AppTest
+
+from annotate.engineers.job_form import parse
+from data.errors import BadInput
 
 
 def _page() -> None:
@@ -35,3 +42,26 @@ def test_the_latest_probes_stand_side_by_side_as_text() -> None:
 def test_a_job_without_probes_shows_none() -> None:
     app = AppTest.from_function(_no_probes).run(timeout=60)
     assert not app.exception and not app.markdown and not app.get("html")
+
+
+@pytest.mark.parametrize(("kind", "typed", "found"), [
+    ("float", "0,125", 0.125), ("float", "1e-5", 1e-5), ("float", " 0,5 ", 0.5),
+    ("float", "1000", 1000.0), ("float", "", 3), ("int", "1,000", 1000), ("int", "20", 20)])
+def test_a_number_is_read_as_people_write_it(kind: str, typed: str, found: float) -> None:
+    assert parse({"name": "kl_stop", "type": kind, "default": 3}, typed) == found
+
+
+@pytest.mark.parametrize(("kind", "typed", "said"), [
+    ("float", "1,000", "KL stop: 1,000 can be read in two ways; write 1000, or a point"),
+    ("float", "inf", "KL stop: wanted a finite number, not 'inf'"),
+    ("float", "nan", "KL stop: wanted a finite number"),
+    ("float", "1e400", "KL stop: wanted a finite number"),
+    ("float", "1,000.5", "KL stop: wanted a number"),
+    ("int", "1,5", "KL stop: wanted a whole number, not '1,5'"),
+    ("int", "1e3", "KL stop: wanted a whole number")])
+def test_what_is_no_number_for_a_job_is_refused_by_its_fields_name(
+        kind: str, typed: str, said: str) -> None:
+    field: dict[str, Any] = {"name": "kl_stop", "type": kind, "default": 3}
+    with pytest.raises(BadInput) as caught:
+        parse(field, typed)
+    assert str(caught.value).startswith(said)

@@ -38,6 +38,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert "130: interrupted with Ctrl-C" in done.stdout
 
 
 def test_every_commands_help_works_and_imports_nothing_heavy() -> None:
@@ -70,12 +71,36 @@ def test_every_flag_of_a_command_is_explained(name: str) -> None:
     (["ppo", "--stepps", "3"], "--stepps"),
     (["import"], "Missing"),
     (["status", "--workspace", "/nowhere/at/all"], "holds no workspace"),
+    (["score", "x.jsonl", "--seed", "-1"], "--seed: must be 0 to 9223372036854775807, not -1"),
+    (["sample", "--stop", ""], "--stop: an empty text"),
+    (["ppo", "--kl-target", "6", "--kl-coefficient", "0"], "--kl-coefficient"),
+    (["ppo", "--resume", "3", "--steps", "4"], "--resume: the job goes on with the config that it "
+     "was started with: leave --steps out"),
+    (["eval-reward", "--html=x.html", "--resume=3", "--data=x", "--seed=1"],
+     "leave --data, --seed out"),
 ])
 def test_wrong_usage_is_2(arguments: list[str], said: str,
                           capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and said in shown.err and "Traceback" not in shown.err
+
+
+def test_a_number_that_is_none_is_refused_before_a_job_is_queued(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["ppo", "--kl-stop", "inf"], ["sample", "--temperature", "inf"],
+                  ["best-of-n", "--variance-penalty", "nan"]):
+        assert cli.run([*flags, "--workspace", str(workspace)]) == 2
+        assert f"{flags[1]}: " in capsys.readouterr().err
+    assert not Store.of_workspace(workspace).jobs.all()
+
+
+def test_a_job_to_resume_is_one_that_there_is(workspace: Path,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("0", "7"):
+        assert cli.run(["ppo", "--resume", number, "--workspace", str(workspace)]) == 2
+        assert f"there is no job {number}" in capsys.readouterr().err
+    assert not Store.of_workspace(workspace).jobs.all()
 
 
 def test_no_command_is_2_and_shows_the_list(capsys: pytest.CaptureFixture[str]) -> None:

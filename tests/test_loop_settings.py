@@ -59,6 +59,14 @@ def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
     ("[sample]\nstop = [1]\n", "[sample] stop: wanted a list of texts"),
     ('[models]\nprecision = "fp8"\n', "[models] precision: 'fp8' is none of auto, bf16, fp32"),
     ("[ppo\n", "line 1"),
+    ("[ppo]\nkl_stop = inf\n", "[ppo] kl_stop: wanted a finite number, not inf"),
+    ("[ppo]\nkl_stop = nan\n", "[ppo] kl_stop: wanted a finite number, not nan"),
+    (f"[ppo]\nkl_stop = 1{'0' * 400}\n", "[ppo] kl_stop: wanted a finite number"),
+    ('[sample]\nstop = ["x", ""]\n', "[sample] stop: an empty text would end every response"),
+    ('[ppo]\nstop = [""]\n', "[ppo] stop: an empty text would end every response"),
+    ("[workspace]\nseed = -1\n", "[workspace] seed: must be 0 to"),
+    ("[ppo]\nkl_budget = 3\nkeep_every = 0\n", "[ppo] kl_budget: only kept policies"),
+    ("[ppo]\nkl_target = 6\nkl_coefficient = 0\n", "[ppo] kl_target: it is steered to by"),
 ])
 def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)) as caught:
@@ -89,6 +97,9 @@ def test_default_then_file_then_job(tmp_path: Path) -> None:
     ({"steps": 0}, "--steps: must be at least 1"),
     ({"policy": 1}, "--policy: wanted a text"),
     ({"seed": "x"}, "--seed"),
+    ({"seed": -1}, "--seed: must be 0 to"),
+    ({"seed": 2**63}, "--seed: must be 0 to"),
+    ({"kl_stop": float("inf")}, "--kl-stop: wanted a finite number"),
 ])
 def test_a_jobs_config_is_checked(overrides: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ from annotate import actions
 from annotate.figures import as_label, title_of
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
+from data.limits import is_finite
 from data.reward_reports import Verdict, verdict
 
+#: Digits with a comma before every three.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 #: Fields of a job that stands or falls with its reward model; both are asked for together.
 _GATED = {"reward_model", "force"}
 
@@ -151,7 +155,7 @@ def parse(field: Mapping[str, Any], value: Any) -> Any:
     """A form's value as the field's type; empty gives the default.
 
     Raises:
-        BadInput: it is no such number.
+        BadInput: it is no such number, or none that a job can run with.
     """
     kind, name = field["type"], field["name"]
     if value is None or (value == "" and kind != "str"):
@@ -160,12 +164,27 @@ def parse(field: Mapping[str, Any], value: Any) -> Any:
         return [line.strip() for line in str(value).splitlines() if line.strip()]
     if kind not in ("int", "float"):
         return value
-    text = str(value).strip().replace(",", "" if kind == "int" else ".")
     try:
-        return int(text) if kind == "int" else float(text)
+        return _number(kind, str(value).strip())
+    except BadInput as error:
+        raise BadInput(f"{title_of(name)}: {error}") from None
+
+
+def _number(kind: str, text: str) -> int | float:
+    """A number as people type it. Raises BadInput, without the field's name."""
+    in_thousands = _THOUSANDS.fullmatch(text) is not None
+    if kind == "float" and in_thousands:
+        raise BadInput(f"{text} can be read in two ways; write {text.replace(',', '')}, or a point "
+                       "before decimals")
+    plain = text.replace(",", "") if in_thousands else text.replace(",", ".")
+    try:
+        number = int(plain) if kind == "int" else float(plain)
     except ValueError:
         wanted = "a whole number" if kind == "int" else "a number"
-        raise BadInput(f"{title_of(name)}: wanted {wanted}, not {value!r}") from None
+        raise BadInput(f"wanted {wanted}, not {text!r}") from None
+    if not is_finite(number):
+        raise BadInput(f"wanted a finite number, not {text!r}")
+    return number
 
 
 def _key(kind: str, field: Mapping[str, Any]) -> str:

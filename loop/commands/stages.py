@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -35,10 +36,26 @@ class StageCommand(Common):
     kind: ClassVar[str]
     is_shared: ClassVar[bool] = False
     """Whether several processes of a launcher can do the job together."""
+    beside_resume: ClassVar[frozenset[str]] = frozenset(
+        {"--resume", "--workspace", "--json", "--debug", "--help"})
+    """The flags that are not about the job itself."""
 
     resume: Annotated[int | None, arg(metavar="JOB")] = None
     """Go on with this job, which was stopped or killed, from its last checkpoint; its config is
-    the one it was started with."""
+    the one it was started with, so flags of the job's own are refused beside it."""
+
+    @classmethod
+    def refuse_beside_resume(cls, arguments: Sequence[str]) -> None:
+        """Refuse flags that a job which is taken up again would not hear of.
+
+        Raises:
+            BadInput: there are some.
+        """
+        flags = [a.partition("=")[0].replace("_", "-") for a in arguments if a.startswith("--")]
+        strangers = [flag for flag in flags if flag not in cls.beside_resume]
+        if "--resume" in flags and strangers:
+            raise BadInput(f"--resume: the job goes on with the config that it was started with: "
+                           f"leave {', '.join(strangers)} out, or start a new job")
 
     @classmethod
     def with_settings(cls, settings: Settings) -> StageCommand:
@@ -65,7 +82,7 @@ class StageCommand(Common):
         from loop.runs import result_of, run_or_follow
 
         store = self.store()
-        job = self._again(store) if self.resume else self._queued(store)
+        job = self._queued(store) if self.resume is None else self._again(store)
         result = result_of(run_or_follow(store, self.workspace, job, handlers))
         self.finish(store, result)
         self.show(result, lambda: self.present(result))
@@ -146,6 +163,7 @@ class EvalReward(StageCommand):
     """Report on a reward model: accuracy by what makes pairs hard, baselines, calibration."""
 
     kind: ClassVar[str] = "eval-reward"
+    beside_resume: ClassVar[frozenset[str]] = StageCommand.beside_resume | {"--html"}
     options: _Own[EvaluateOptions] = field(default_factory=EvaluateOptions)
 
     html: MaybeFile = None
