@@ -90,6 +90,16 @@ def replay(backbone: Backbone, stop: Sequence[str], ids: Sequence[int],
     return partial.sample()
 
 
+def stop_ids(backbone: Backbone, stop: Sequence[str]) -> set[int]:
+    """Ids of the stop texts that are special tokens: those are in no text that people read."""
+    found = {}
+    for text in stop:
+        ids = backbone.tokenizer.encode(text, add_special_tokens=False)
+        if len(ids) == 1 and backbone.tokenizer.decode(ids) == text:
+            found[ids[0]] = backbone.tokenizer.decode(ids, skip_special_tokens=True)
+    return {token for token, read in found.items() if not read}
+
+
 def draw(scores: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """[B] tokens by inverting the cumulative distribution of scores [B, V] at uniform numbers [B],
     and [B] their log-probabilities.
@@ -126,7 +136,7 @@ class _Partial:
     def __init__(self, backbone: Backbone, stop: Sequence[str]) -> None:
         self._tokenizer = backbone.tokenizer
         self._end_ids = backbone.end_ids
-        self._stop = list(stop)
+        self._stop, self._stop_ids = list(stop), stop_ids(backbone, stop)
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._reason: FinishReason = "length"
@@ -140,7 +150,8 @@ class _Partial:
         self._logprobs.append(logprob)
         if token in self._end_ids:
             self.finished, self._reason = True, "eos"
-        elif self._stop and any(text in self._decoded() for text in self._stop):
+        elif token in self._stop_ids or (
+                self._stop and any(text in self._decoded() for text in self._stop)):
             self.finished, self._reason = True, "stop"
 
     def sample(self) -> Sample:

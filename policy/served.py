@@ -31,7 +31,7 @@ from policy.endpoint import Endpoint, Refused, key_from_environment
 from policy.logprobs import logprobs_of_states, response_states
 from policy.responses import join
 from policy.samplers import Wanted
-from policy.sampling import Sample, replay
+from policy.sampling import Sample, replay, stop_ids
 
 #: Mean difference in log-probability a token, nats, above which it is another model that samples.
 #: Rounding in bf16 gives 0.02 to 0.04.
@@ -148,7 +148,8 @@ class ServedSampler:
     def _complete(self, model: str, wanted: Wanted) -> Completion:
         """Ask for one response."""
         config = self._config
-        body = request_for(wanted, model, self._backbone.end_ids, config)
+        ends = self._backbone.end_ids | stop_ids(self._backbone, config.stop)
+        body = request_for(wanted, model, ends, config)
         try:
             answer = self._endpoint.post("/completions", body)
         except Refused as error:

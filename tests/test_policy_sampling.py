@@ -12,7 +12,7 @@ from backbone.model import Backbone
 from policy.logprobs import response_logprobs
 from policy.responses import join
 from policy.roles import POLICY
-from policy.sampling import draw, generate, uniform_draws
+from policy.sampling import draw, generate, stop_ids, uniform_draws
 
 
 def _backbone(folder: Path, **options: bool) -> Backbone:
@@ -121,6 +121,24 @@ def test_responses_end_at_the_end_token_at_a_stop_text_or_at_the_limit(tmp_path:
             assert after.finish_reason == "stop"
             assert word not in after.text
             assert before.ids[:len(after.ids)] == after.ids
+        else:
+            assert after == before
+
+
+def test_a_special_token_as_stop_text_ends_a_response(tmp_path: Path) -> None:
+    """Though it is in no text that people read."""
+    backbone = _backbone(tmp_path)
+    start = backbone.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert stop_ids(backbone, ["<|im_start|>", "cat", "<|im_start|> cat", "nowhere"]) == {start}
+    prompts = [item.ids for item in items(backbone)] * 4
+    draws = uniform_draws([(4, r) for r in range(len(prompts))], 25)
+    plain = generate(backbone, POLICY, prompts, draws, 1.5)
+    stopped = generate(backbone, POLICY, prompts, draws, 1.5, ["<|im_start|>"])
+    assert any(start in sample.ids for sample in plain)
+    for before, after in zip(plain, stopped, strict=True):
+        if start in before.ids:
+            assert after.finish_reason == "stop" and after.ids.index(start) == len(after.ids) - 1
+            assert before.ids[:len(after.ids)] == after.ids and before.text.startswith(after.text)
         else:
             assert after == before
 

@@ -71,15 +71,16 @@ def _as_sampled_here(backbone: Backbone, adapter: str | None, found: list[Sample
 
 def test_a_request_leaves_nothing_to_the_servers_defaults(server: Running, folder: Path,
                                                           backbone: Backbone) -> None:
-    sampled(config(server, stop=["cat"]), backbone, folder)
+    sampled(config(server, stop=["cat", "<|im_start|>"]), backbone, folder)
+    start = backbone.tokenizer.convert_tokens_to_ids("<|im_start|>")
     asked = server.call("/seen")["asked"]
     assert len({a.pop("seed") for a in asked}) == len(asked), "each response has its own seed"
     assert sorted(a.pop("prompt") for a in asked) == sorted(w.prompt for w in wanted(backbone))
     assert all(a == {
         "model": versions(folder)[TRAINED].model(""), "max_tokens": 12, "temperature": 0.7, "n": 1,
-        "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "stop": ["cat"],
-        "stop_token_ids": [2], "logprobs": 1, "return_token_ids": True,
-        "return_tokens_as_token_ids": True} for a in asked)
+        "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0,
+        "stop": ["cat", "<|im_start|>"], "stop_token_ids": sorted([2, start]), "logprobs": 1,
+        "return_token_ids": True, "return_tokens_as_token_ids": True} for a in asked)
 
 
 def test_the_same_names_give_the_same_responses_and_no_more_at_a_time_than_allowed(
