@@ -9,6 +9,7 @@ from typing import Any
 
 from data.database import Database, now
 from data.errors import NotFound
+from data.plain_json import finite
 from data.records import PolicyVersion, RewardModel
 
 
@@ -36,11 +37,12 @@ class Versions:
                    round_id: int | None = None, job_id: int | None = None,
                    config: Mapping[str, Any] | None = None,
                    metrics: Mapping[str, Any] | None = None) -> PolicyVersion:
-        """Record a policy version. `path` is relative to the workspace."""
+        """Record a policy version. `path` is relative to the workspace; a metric that is no number
+        (NaN, infinity) is kept as None."""
         return self.policy(self._database.insert("policy_versions", {
             "name": name, "base": base, "path": path, "method": method, "parent_id": parent_id,
             "reward_model_id": reward_model_id, "round_id": round_id, "job_id": job_id,
-            "config": dict(config or {}), "metrics": dict(metrics or {}), "created_at": now()}))
+            "config": dict(config or {}), "metrics": finite(metrics or {}), "created_at": now()}))
 
     def policy(self, version_id: int) -> PolicyVersion:
         """One policy version. Raises NotFound."""
@@ -71,11 +73,12 @@ class Versions:
                          comparisons: Mapping[int, str], round_id: int | None = None,
                          job_id: int | None = None, config: Mapping[str, Any] | None = None,
                          metrics: Mapping[str, Any] | None = None) -> RewardModel:
-        """Record a reward model with the comparisons it learned from (id -> split), at once."""
+        """Record a reward model with the comparisons it learned from (id -> split), at once; metrics
+        as of a policy version."""
         with self._database.write() as db:
             new = self._database.insert("reward_models", {
                 "name": name, "base": base, "path": path, "round_id": round_id,
-                "job_id": job_id, "config": dict(config or {}), "metrics": dict(metrics or {}),
+                "job_id": job_id, "config": dict(config or {}), "metrics": finite(metrics or {}),
                 "created_at": now()})
             db.conn.executemany("INSERT INTO reward_model_comparisons VALUES (?, ?, ?)",
                                 [(new, i, split) for i, split in comparisons.items()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from loop.lock import is_locked
 from loop.output import duration, print_table
 from loop.runs import seconds_since
 
@@ -45,10 +46,16 @@ def worker_pid(store: Store) -> int | None:
 def next_step(store: Store, jobs: list[Job]) -> str:
     """The one thing that moves the loop on."""
     waiting = [job for job in jobs if job.status == "queued"]
-    if any(job.status == "running" for job in jobs):
+    running = [job for job in jobs if job.status == "running"]
+    if running and not is_locked(store.database.path.parent):  # whoever runs a job holds the lock
+        job = running[-1]
+        return (f"job {job.id} ({job.kind}) was interrupted: a worker goes on with it (`prefloop "
+                f"up`), or `prefloop {job.kind} --resume {job.id}`")
+    if running:
         return "a job is running: wait for it, or watch it in the browser (`prefloop up`)"
     if waiting and worker_pid(store) is None:
-        return f"{len(waiting)} jobs wait for a worker: `prefloop up` or `prefloop worker`"
+        wait = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
+        return f"{wait} for a worker: `prefloop up` or `prefloop worker`"
     if waiting:
         return "the worker is about to start the next job"
     if not store.prompts.count():

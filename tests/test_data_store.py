@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from hashlib import sha256
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_a_policy_version_leads_back_to_its_labelers_in_plain_sql(world: World) 
                     ("tuned", "rm", bob.name, "two", "better")]
     assert world.store.versions.labelers_behind(child.id) == {ann.name: 1, bob.name: 1}
     assert world.store.versions.labelers_behind(world.policy) == {}
+
+
+def test_a_version_whose_metrics_are_no_numbers_is_kept_all_the_same(tmp_path: Path) -> None:
+    versions = Store(tmp_path / "prefloop.db").versions
+    figures = {"kl": 1.5, "explained_variance": math.nan, "deep": [{"std": math.inf}]}
+    kept = {"kl": 1.5, "explained_variance": None, "deep": [{"std": None}]}
+    assert versions.add_policy(name="a", base="x", method="ppo", metrics=figures).metrics == kept
+    model = versions.add_reward_model(name="b", base="x", path="p", comparisons={},
+                                      metrics=figures)
+    assert model.metrics == kept
 
 
 def test_settings_and_unknown_names(world: World) -> None:

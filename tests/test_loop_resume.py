@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -54,17 +55,16 @@ def add_reward_model(store: Store, name: str) -> None:
                                     metrics={"score_mean": 0.1, "score_std": 1.5})
 
 
-def stopped_at(monkeypatch: pytest.MonkeyPatch, message: str) -> pytest.MonkeyPatch:
-    """Jobs stop as soon as they report a message that begins so; `undo` lets them run again."""
+def stopped_at(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """Jobs stop as soon as they report a message that begins as the pattern says."""
     update = JobProgress.update
 
     def stop(self: JobProgress, fraction: float, said: str) -> None:
-        if said.startswith(message):
+        if re.match(pattern, said):
             raise Stopped
         update(self, fraction, said)
 
     monkeypatch.setattr(JobProgress, "update", stop)
-    return monkeypatch
 
 
 PPO = ("--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4", "--steps", "2",
@@ -149,7 +149,7 @@ def test_sampling_goes_on_with_the_prompts_it_began_with(
         at = ["sample", "--workspace", str(folder), "--resume", str(job.id)]
         if stop:
             with monkeypatch.context() as patch:
-                stopped_at(patch, "sampling responses: 4 of")
+                stopped_at(patch, "sampling responses: [3-6] of")
                 assert cli.run(at) == 1
             assert 0 < len(sampled(folder)) < 11
             for number in range(6, 30):
@@ -186,7 +186,7 @@ def test_a_round_that_was_closed_meanwhile_is_not_filled(
     job = store.jobs.add("sample", SAMPLE)
     at = ["sample", "--workspace", str(workspace), "--resume", str(job.id)]
     with monkeypatch.context() as patch:
-        stopped_at(patch, "sampling responses: 4 of")
+        stopped_at(patch, "sampling responses: [3-6] of")
         assert cli.run(at) == 1
     before = sampled(workspace)
     store.rounds.open(1, 1)
@@ -200,3 +200,16 @@ def test_the_upcoming_round_is_the_one_that_opens(workspace: Path) -> None:
     for _ in range(2):
         planned, opened = rounds.upcoming(2, 1), rounds.open(2, 1)
         assert replace(planned, created_at=opened.created_at) == opened
+
+
+@pytest.mark.parametrize("flags", [
+    ("--batch-size", "1", "--minibatch-size", "1"), ("--kl-coefficient", "0", "--gae-lambda", "1")])
+def test_a_run_whose_last_figures_are_no_numbers_is_recorded(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
+    from reward.model import RewardModel
+
+    monkeypatch.setattr(RewardModel, "score", lambda self, asked, **_: [1.0] * len(asked))
+    assert cli.run(["ppo", "--workspace", str(workspace), *PPO, *flags]) == 0
+    made = Store.of_workspace(workspace).versions.policies()[-1]
+    assert made.method == "ppo" and None in (made.metrics["explained_variance"],
+                                             made.metrics["reward_std"])

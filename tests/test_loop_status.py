@@ -13,6 +13,7 @@ from data.lineage import card
 from data.records import NewResponse
 from data.store import Store
 from loop import cli
+from loop.lock import WorkerLock
 from loop.status import next_step
 
 assert workspace  # a fixture
@@ -67,6 +68,20 @@ def test_a_round_that_was_not_sampled_to_its_end_is_said_and_how_to_go_on(
                                     f"`prefloop sample --resume {job.id}`")
     assert store.jobs.resume(job.id).status == "queued"
     assert store.rounds.stage_now(turn) == "sampling"
+
+
+def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("ppo")
+    assert next_step(store, store.jobs.all()).startswith("1 job waits for a worker: ")
+    store.jobs.add("sample")
+    assert next_step(store, store.jobs.all()).startswith("2 jobs wait for a worker: ")
+    store.jobs.claim(job.id)
+    said = next_step(store, store.jobs.all())
+    assert said.startswith(f"job {job.id} (ppo) was interrupted: a worker goes on with it")
+    assert f"`prefloop ppo --resume {job.id}`" in said
+    with WorkerLock(workspace):
+        assert next_step(store, store.jobs.all()).startswith("a job is running")
 
 
 def test_a_stage_that_is_over_is_not_said_to_go_on(workspace: Path) -> None:
