@@ -20,6 +20,7 @@ from data.progress import Progress
 from data.records import NewResponse, Prompt, Response, Round
 from data.store import Store
 from policy.config import SampleConfig
+from policy.fitting import those_that_fit
 from policy.samplers import Sampler, Wanted
 from policy.sampling import Sample
 
@@ -42,6 +43,8 @@ class Plan:
     tasks: list[PlannedTask]
     too_long: list[int] = field(default_factory=list)
     """Ids of prompts that do not fit the checkpoint's context."""
+    refused: list[int] = field(default_factory=list)
+    """Ids of prompts that the checkpoint's chat template refuses."""
 
 
 @dataclass
@@ -61,16 +64,14 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
     """Choose prompts and purposes: those asked least often so far first, in random order.
 
     Raises:
-        BadInput: the workspace has no prompts, or none that fits the checkpoint's context.
+        BadInput: the workspace has no prompts, or none that the checkpoint can be asked.
     """
     prompts = _least_used(store, round_, seed)
     if not prompts:
         raise BadInput("the workspace has no prompts: `prefloop import FILE` brings some in")
-    tokens, too_long = _that_fit(backbone, prompts, config.max_new_tokens)
+    found = those_that_fit(backbone, prompts, config.max_new_tokens)
+    tokens = found.tokens
     fitting = [p for p in prompts if p.id in tokens]
-    if not fitting:
-        raise BadInput(f"none of the {len(prompts)} prompts leaves room for a response in the "
-                       f"checkpoint's context of {backbone.context_length} tokens")
     chosen = fitting[:config.prompts or None]
     evaluated = _evaluated(fitting, len(chosen), round_, config)
     tasks = [_head_to_head(p, tokens[p.id], round_, seed) for p in evaluated]
@@ -78,14 +79,14 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
     samples = tuple((round_.policy_version_id, i) for i in range(config.responses))
     tasks += [PlannedTask(p, tokens[p.id], samples, "train") for p in rest]
     random.Random(f"{seed}/{round_.number}").shuffle(tasks)
-    return Plan(tasks, too_long)
+    return Plan(tasks, found.too_long, found.refused)
 
 
 def keep_plan(folder: Path, plan: Plan) -> None:
     """Keep a plan among what a run resumes from."""
     keep_beginning(folder, {
         "tasks": [[task.prompt.id, task.wanted, task.purpose] for task in plan.tasks],
-        "too_long": plan.too_long})
+        "too_long": plan.too_long, "refused": plan.refused})
 
 
 def kept_plan(folder: Path, store: Store, backbone: Backbone) -> Plan | None:
@@ -102,7 +103,7 @@ def kept_plan(folder: Path, store: Store, backbone: Backbone) -> Plan | None:
         prompt = store.prompts.get(prompt_id)
         tasks.append(PlannedTask(prompt, prompt_ids(backbone.tokenizer, prompt.messages),
                                  tuple((version, index) for version, index in wanted), purpose))
-    return Plan(tasks, kept["too_long"])
+    return Plan(tasks, kept["too_long"], kept.get("refused", []))
 
 
 def collect(store: Store, sampler: Sampler, plan: Plan, round_: Round, config: SampleConfig,
@@ -142,18 +143,6 @@ def _least_used(store: Store, round_: Round, seed: int) -> list[Prompt]:
     random.Random(f"{seed}/{round_.number}/prompts").shuffle(prompts)
     uses = store.tasks.uses_of_prompts(before_round=round_.id)
     return sorted(prompts, key=lambda prompt: uses.get(prompt.id, 0))
-
-
-def _that_fit(backbone: Backbone, prompts: Sequence[Prompt],
-              room: int) -> tuple[dict[int, list[int]], list[int]]:
-    tokens, too_long = {}, []
-    for prompt in prompts:
-        ids = prompt_ids(backbone.tokenizer, prompt.messages)
-        if len(ids) + room <= backbone.context_length:
-            tokens[prompt.id] = ids
-        else:
-            too_long.append(prompt.id)
-    return tokens, too_long
 
 
 def _evaluated(prompts: Sequence[Prompt], tasks: int, round_: Round,

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from models import one_thread, tiny_backbone  # noqa: F401
@@ -12,7 +14,9 @@ from data.errors import BadInput
 from data.progress import Silent, Stopped
 from data.records import Message, NewResponse, Response, Round
 from data.store import DATABASE_NAME, Store
-from policy.collecting import Collected, collect, plan_round
+from loop.context import JobContext
+from loop.stages.improving import _training_prompts
+from policy.collecting import Collected, collect, keep_plan, kept_plan, plan_round
 from policy.config import SampleConfig
 from policy.divergence import sampled_kl
 from policy.roles import POLICY
@@ -143,6 +147,27 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(store: Store, tmp_path
     assert plan.too_long and all(len(t.ids) + 8 <= 32 for t in plan.tasks)
     with pytest.raises(BadInput, match="none of the 25 prompts leaves room"):
         plan_round(store, small, round_, SampleConfig(max_new_tokens=30), 0)
+
+
+def test_a_prompt_that_the_template_refuses_keeps_no_other_from_being_asked(
+        store: Store, backbone: Backbone, tmp_path: Path) -> None:
+    backbone.tokenizer.chat_template = (
+        "{% if 'sea' in messages[-1].content %}{{ raise_exception('no seas') }}{% endif %}"
+        + backbone.tokenizer.chat_template)
+    refused, _ = store.prompts.add([Message(role="user", content="the sea")], "test", split="train")
+    round_ = store.rounds.open(1, 1)
+    plan = plan_round(store, backbone, round_, SampleConfig(prompts=0, max_new_tokens=8), 0)
+    assert (len(plan.tasks), plan.refused, plan.too_long) == (24, [refused], [])
+    keep_plan(tmp_path / "kept", plan)
+    assert kept_plan(tmp_path / "kept", store, backbone) == plan
+    context = cast(JobContext, SimpleNamespace(store=store))
+    items, left_out = _training_prompts(context, backbone, 8)
+    assert left_out == {"prompts_refused": 1}
+    assert {item.id for item in items} == {
+        p.id for p in store.prompts.all(split="train")} - {refused}
+    backbone.tokenizer.chat_template = "{{ raise_exception('no prompts at all') }}"
+    with pytest.raises(BadInput, match=r"25 are refused: .*no prompts at all"):
+        plan_round(store, backbone, round_, SampleConfig(), 0)
 
 
 def test_the_kl_of_sampled_responses(backbone: Backbone, store: Store) -> None:

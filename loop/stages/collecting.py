@@ -42,7 +42,7 @@ def sample(context: JobContext) -> dict[str, Any]:
     return {"round": round_.number, "responses": collected.responses,
             "tasks": len(context.store.tasks.of_round(round_.id)),
             "identical": collected.identical, "cut_off": collected.cut_off,
-            "too_long": len(plan.too_long), "kl": kl, **figures}
+            "too_long": len(plan.too_long), "refused": len(plan.refused), "kl": kl, **figures}
 
 
 def simulate(context: JobContext) -> dict[str, Any]:

@@ -99,8 +99,9 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
     model = load_reward_model(context.settings, context.workspace, judge)
     if records:
         context.enter_stage("improving")
-    figures = learn(Improvement(backbone, reference, judge, Obeyed(model, config),
-                                _training_prompts(context, backbone, config.max_new_tokens)))
+    prompts, left_out = _training_prompts(context, backbone, config.max_new_tokens)
+    figures = {**learn(Improvement(backbone, reference, judge, Obeyed(model, config), prompts)),
+               **left_out}
     if not records:
         return figures
     return _keep_policy(context, method, parent.id, judge,
@@ -121,15 +122,17 @@ def _word_of_the_gate(context: JobContext, judge: RewardModel) -> str:
 
 
 def _training_prompts(context: JobContext, backbone: Backbone,
-                      room: int) -> list[PromptItem]:
-    """Training prompts as PPO takes them; those that do not leave `room` tokens for a response in
-    the context are left out."""
-    from backbone.text import prompt_ids
+                      room: int) -> tuple[list[PromptItem], dict[str, int]]:
+    """Training prompts as PPO takes them, and how many were left out, if any: those that do not
+    leave `room` tokens for a response in the context, and those that the chat template refuses."""
+    from policy.fitting import those_that_fit
     from policy.rollout import PromptItem
 
-    items = [PromptItem(p.id, p.messages, prompt_ids(backbone.tokenizer, p.messages))
-             for p in context.store.prompts.all(split="train")]
-    return [item for item in items if len(item.ids) + room <= backbone.context_length]
+    prompts = context.store.prompts.all(split="train")
+    found = those_that_fit(backbone, prompts, room)
+    left_out = {"prompts_too_long": len(found.too_long), "prompts_refused": len(found.refused)}
+    return ([PromptItem(p.id, p.messages, found.tokens[p.id]) for p in prompts
+             if p.id in found.tokens], {name: n for name, n in left_out.items() if n})
 
 
 def _keep_policy(context: JobContext, method: str, parent_id: int, judge: RewardModel,
