@@ -27,6 +27,14 @@ from data.visible import reveal
 
 #: Longer text is shown as it is: Markdown of that size is a file, and takes seconds to parse.
 LONGEST_MARKDOWN = 60_000
+#: So is text of more marks than this. Parsing costs 15 to 60 µs a mark, whatever it turns out to
+#: mean: 60,000 of them would take seconds, these some tenths of one. Prose, code and lists of the
+#: greatest length have a few thousand.
+MOST_MARKS = 10_000
+_MARKS = "\n[]*_`<&\\$~!|"
+#: And so is text whose tables have more cells than this: short rows are filled up with empty
+#: ones, so that the cells can be many more than the marks.
+MOST_CELLS = 10_000
 #: So many characters above the last message are shown; what is older starts folded.
 LONGEST_OPEN_CONTEXT = 600
 #: Said below a response that did not end by itself: it is not its writer who broke off.
@@ -78,7 +86,7 @@ class _Inert(RendererHTML):
 
 def _opening(tokens: Sequence[Token], closing: int) -> int:
     """Where the link that ends at `closing` begins; links do not nest."""
-    return max(i for i in range(closing) if tokens[i].type == "link_open")
+    return next(i for i in reversed(range(closing)) if tokens[i].type == "link_open")
 
 
 def _address(address: str) -> str:
@@ -106,7 +114,7 @@ def to_html(text: str) -> str:
     if not text.strip():
         return '<p class="pf-empty">(empty response)</p>'
     text = reveal(text)
-    if len(text) > LONGEST_MARKDOWN:
+    if _is_costly(text):
         return f"<pre>{html.escape(text)}</pre>"
     try:
         rendered = _MARKDOWN.render(text)
@@ -115,6 +123,23 @@ def to_html(text: str) -> str:
     return str(nh3.clean(rendered, tags=_TAGS, attributes={"ol": {"start"}, **ATTRIBUTES},
                          attribute_filter=attribute, allowed_classes={"span": {"pf-address"}},
                          url_schemes=set()))
+
+
+def _is_costly(text: str) -> bool:
+    return (len(text) > LONGEST_MARKDOWN or sum(map(text.count, _MARKS)) > MOST_MARKS
+            or _most_cells(text) > MOST_CELLS)
+
+
+def _most_cells(text: str) -> int:
+    """The cells of a text's tables or more: each line below a delimiter row has as many as that."""
+    cells = columns = 0
+    for line in text.split("\n"):
+        if not line.strip():
+            columns = 0
+        elif "-" in line and not line.strip("|-: \t>"):
+            columns = max(columns, line.count("|") + 1)
+        cells += columns
+    return cells
 
 
 def response_html(text: str) -> str:

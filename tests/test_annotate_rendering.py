@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from time import process_time
 
 import pytest
 
 from annotate.figures import as_label, facts_html, table_html
 from annotate.formulas import ATTRIBUTES, TAGS, attribute
-from annotate.rendering import LONGEST_MARKDOWN, conversation_html, response_html, to_html
+from annotate.rendering import (
+    LONGEST_MARKDOWN,
+    MOST_MARKS,
+    conversation_html,
+    response_html,
+    to_html,
+)
 from data.records import Message
 
 PAYLOADS = {
@@ -140,6 +147,26 @@ def test_odd_sizes_are_no_trouble() -> None:
     assert to_html(huge).startswith("<pre>")
     for nested in ("[" * 5000, ">" * 5000, "*" * 5000, "![" * 3000, "- " * 3000):
         to_html(nested)
+
+
+@pytest.mark.parametrize("unit", ["[", "![", "*[", "![a\n", "*_", "a*", "&", "\\(", "\n#", "|a|\n",
+                                  "[](", "[a](b)", "[]()", "<a", "`"])
+def test_no_text_costs_much_whatever_it_is_made_of(unit: str) -> None:
+    """As many marks as are parsed; those of a few seconds are shown as they are."""
+    most = min(LONGEST_MARKDOWN // len(unit), MOST_MARKS // sum(c in "\n[]*_`<&\\|!" for c in unit))
+    began = process_time()
+    to_html(unit * most)
+    assert process_time() - began < 1.5  # a few tenths, on a machine that has nothing else to do
+    assert to_html(unit * 25_000).startswith("<pre>")
+
+
+def test_a_table_that_would_be_filled_up_with_cells_is_shown_as_it_is() -> None:
+    def table(rows: int) -> str:
+        return f"{'|a' * 90}|\n{'|-' * 90}|\n" + "|b\n" * rows
+
+    assert "<table>" in to_html(table(100))
+    assert to_html(table(120)).startswith("<pre>")
+    assert "<table>" in to_html("|a|b|\n|-|-|\n|1|2|\n\n" + "A line of prose.\n" * 3000)
 
 
 def test_a_long_history_is_folded_and_a_short_one_is_open() -> None:
