@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 from streamlit_client import Reply, Visitor
 
 from annotate.door.oidc import SECRETS_NAME, cookie_secret, provider_of
+from annotate.door.signin import _EACH, _EVERYBODY
 from data.errors import BadInput
 from data.people import CODE_LIFETIME
 from data.sessions import SessionRules
@@ -104,11 +105,22 @@ def test_a_name_that_is_an_address_is_enough(
     assert server.store.people.of_session(token_of(visitor) or "") == bob
 
 
+def test_a_provider_that_can_only_send_texts_vouches_too(
+        server: Server, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    """As Microsoft Entra's claims mapping does."""
+    tea = server.store.people.add("tea@example.org")
+    visitor, _ = arrive(email="tea@example.org", email_verified="true")
+    assert server.store.people.of_session(token_of(visitor) or "") == tea
+
+
 @pytest.mark.parametrize(("claims", "why"), [
     ({"email": "eve@example.org", "email_verified": True}, "Nobody here has the address"),
     ({"email": "lea2@example.org", "email_verified": False}, "does not vouch"),
+    ({"email": "lea2@example.org", "email_verified": False}, "an email_verified that is not true"),
+    ({"email": "lea2@example.org", "email_verified": 1}, "does not vouch"),
     ({"email": "lea2@example.org", "email_verified": "false"}, "does not vouch"),
     ({"email": "lea2@example.org"}, "does not vouch"),
+    ({"email": "lea2@example.org"}, "it sends no email_verified"),
     ({"email_verified": True}, "did not tell your e-mail"),
     ({"email": "gone@example.org", "email_verified": True}, "disabled"),
     ({"email": "<script>alert(1)</script>@example.org", "email_verified": True}, "&lt;script&gt;"),
@@ -229,6 +241,10 @@ def test_the_documented_settings_are_accepted(tmp_path: Path) -> None:
     rules = SessionRules()
     assert f"{rules.lifetime_days} days after signing in" in page
     assert f"{rules.idle_hours}\n  hours" in page
+    words = " ".join(page.split())
+    assert f"After {_EACH.burst} failed tries from one address" in words
+    assert f"after {_EVERYBODY.burst} failed tries from all addresses together" in words
+    assert f"{1 / _EVERYBODY.seconds:g} a second" in words
     assert f"within {CODE_LIFETIME.days} days" in page and f"{len(ALL) + len(LARGE)} ways" in page
 
 

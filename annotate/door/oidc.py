@@ -160,8 +160,12 @@ def proven_email(request: Request) -> tuple[str | None, str]:
     email = claims.get("email")
     if not isinstance(email, str) or not email.strip():
         return None, "The other page did not tell your e-mail address."
-    if claims.get("email_verified") is not True:
-        return None, f"The other page does not vouch that {email} is your address."
+    # Entra's claims mapping can send nothing but texts.
+    if (verified := claims.get("email_verified")) is not True and verified != "true":
+        said = "no email_verified" if verified is None else "an email_verified that is not true"
+        return None, (f"The other page does not vouch that {email} is your address: it sends "
+                      f"{said}. Show this to your lead, or to whoever set up single sign-on: the "
+                      "provider's settings have to change.")
     return email.strip().lower(), ""
 
 
