@@ -28,7 +28,7 @@ def require(store: Store, token: str | None, permission: Permission) -> Labeler:
     """
     labeler = store.people.of_session(token) if token else None
     if labeler is None:
-        raise NotAllowed("your session has ended: ask for a new sign-in link")
+        raise NotAllowed("your session has ended: sign in again, by single sign-on or a new link")
     if not permits(labeler, permission):
         allowed = " or ".join(_one(role) for role in roles_with(permission))
         raise NotAllowed(f"{_one(labeler.role)} may not do this: it is for {allowed}")

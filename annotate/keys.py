@@ -9,12 +9,13 @@ from data.questions import Question
 def keys_of(question: Question) -> list[tuple[str, str]]:
     """Every key that the question in force gives something to do, and what it does."""
     keys = [(choice.key, f"Two responses: {choice.label}") for choice in choices_for(question)]
-    keys += [("1 to 9", "Three responses or more: this one is the next best"),
+    keys += [("1 to 9", "Three responses or more: rank that response next"),
              ("Enter", "Three responses or more: save the ranking"),
              ("X", "Three responses or more: clear the ranking")]
     keys += [("=", "Three responses or more: tie the last two")] if question.tie else []
     keys += [("0", "Three responses or more: all bad")] if question.both_bad else []
-    keys += [("F", "Flags of A, then of B, …, each by its number")] if question.flags else []
+    numbers = "each by its number" if len(question.flags) < 10 else "the first nine by number"
+    keys += [("F", f"Flags of A, then of B, …, {numbers}")] if question.flags else []
     keys += [("P", "Scores of A, then of B, …, each by its number")] if question.scores else []
     keys += [("R", "Type a reason")] if question.reason else []
     keys += [("W", "Rewrite the best one")] if question.rewrite else []

@@ -142,7 +142,7 @@ def test_an_action_needs_a_living_session(store: Store, name: str, end: str) -> 
     else:
         store.people.set_disabled(me.id, True)
     before = everything(store)
-    with pytest.raises(NotAllowed, match="session has ended"):
+    with pytest.raises(NotAllowed, match="session has ended: sign in again"):
         ACTIONS[name][1](store, given)
     assert everything(store) == before
     assert not store.people.get(other.id).disabled
@@ -272,6 +272,10 @@ def test_the_account_page_names_the_keys_of_the_labeling_page() -> None:
     assert set("=0FPRWSUGDHX") <= set(full) and full["5"] == "Two responses: Tie"
     bare = dict(keys_of(Question(scale="plain", tie=False, both_bad=False, flags=(), reason=False)))
     assert not set("=0FPRW") & set(bare)
+    assert full["1 to 9"] == "Three responses or more: rank that response next"
+    assert full["F"] == "Flags of A, then of B, …, each by its number"
+    many = dict(keys_of(Question(flags=tuple(f"flag {i}" for i in range(12)))))
+    assert many["F"] == "Flags of A, then of B, …, the first nine by number"
     static = Path(__file__).parents[1] / "annotate" / "labelers" / "static"
     script = (static / "keys.js").read_text("utf-8")
     for key in ("g", "d", "u", "h", "s", "f", "p", "r", "w", "x"):

@@ -138,6 +138,26 @@ def test_digits_are_found_on_a_french_keyboard(server: Server, newcomer: Newcome
     assert [c.answer.strength for c in stored(server, me)] == [4, 4]
 
 
+def test_flags_beyond_the_ninth_promise_no_key(server: Server, newcomer: Newcomer,
+                                               tasks: Tasks) -> None:
+    tasks(1)
+    server.store.questions.change(Question(flags=tuple(f"flag {chr(97 + i)}" for i in range(12))))
+    try:
+        page = newcomer()[1].page
+        sides(page)
+        key(page, "f")
+        expect(status(page)).to_contain_text("Flags of A: press a number 1 to 9, F for the next")
+        chips = page.locator(".pf-response").first.locator(".pf-flag")
+        expect(chips.nth(8)).to_have_text("flag i9")
+        expect(chips.nth(9)).to_have_text("flag j")
+        page.keyboard.press("9")
+        chips.nth(9).click()
+        for number in (8, 9):
+            expect(chips.nth(number)).to_have_attribute("aria-pressed", "true")
+    finally:
+        server.store.questions.change(Question())
+
+
 def test_undo_and_skip(server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(3)
     me, one = newcomer()

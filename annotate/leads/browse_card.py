@@ -44,7 +44,7 @@ def show_card(kind: str, thing: int, labeler: Labeler) -> None:
 
 def _groups(side: str, groups: Sequence[Group], labeler: Labeler) -> None:
     if not groups:
-        st.write("Nothing that is stored.")
+        st.write("Nothing is recorded.")
     for number, group in enumerate(groups):
         more = f" ({group.total:,})" if group.total > len(group.links) else ""
         st.html(f'<div class="pf-role">{escape(group.title)}{more}</div>')

@@ -31,7 +31,7 @@ export class Mode {
     const group = desk.responses.activate(kind, at);
     const [what, key] = kind === "flags" ? ["Flags", "F"] : ["Score", "P"];
     desk.drawAnswers();
-    desk.say(`${what} of ${desk.ask.letters[at]}: press a number 1 to ${group.children.length}, `
+    desk.say(`${what} of ${desk.ask.letters[at]}: press a number 1 to ${Math.min(9, group.children.length)}, `
       + `${key} for the next, Esc to go back.`);
   }
 

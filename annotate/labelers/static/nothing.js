@@ -5,7 +5,7 @@ import { make } from "./inert.js";
 /** Why there is none: what keeps the page from going on, else what the server says. */
 export function whyNothing(notices, said) {
   if (notices.trouble) {
-    return { title: "You cannot go on just now", text: "Why, stands below." };
+    return { title: "You cannot go on just now", text: "The reason is shown below." };
   }
   if (notices.late) {
     return { title: "No connection to the server", text: "What you did is kept in this browser "

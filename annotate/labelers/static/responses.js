@@ -57,7 +57,7 @@ export class Responses {
     const group = make("div", { class: "pf-flags", role: "group", "aria-label": `Flags of ${letter}` });
     const chosen = () => this.draft.flags[position] ?? [];
     this.ask.flags.forEach((flag, index) => {
-      const chip = button(flag, `${index + 1}`, () => {
+      const chip = button(flag, index < 9 ? `${index + 1}` : "", () => {
         this.draft.flags[position] = chosen().includes(flag)
           ? chosen().filter((each) => each !== flag) : [...chosen(), flag];
         chip.setAttribute("aria-pressed", chosen().includes(flag));
