@@ -167,8 +167,8 @@ def _where(kind: str, filters: Filters) -> tuple[str, dict[str, Any]]:
     values: dict[str, Any] = {name: value for name, value in asdict(filters).items()
                               if name in _CONDITIONS[kind] and value is not None}
     where = [_CONDITIONS[kind][name] for name in values]
-    if filters.text.strip():
-        words = words_of(filters.text)
+    words = words_of(filters.text)
+    if words.match is not None or words.patterns:  # a text of blanks and the like has none
         values |= {f"pattern{i}": pattern for i, pattern in enumerate(words.patterns)}
         if words.match is not None:
             values["match"] = words.match

@@ -17,8 +17,8 @@ def found(world: World, kind: str, **filters: object) -> list[int]:
 
 
 HOSTILE = ['"', '""', '"""', "AND", "OR NOT", "NEAR(a b)", "text:a", "a*", "^a", "(", ")",
-           "'; DROP", "a\0b", "-a", "+", "{}", "%", "_", "!", "\\", "日本", "🦆", " ", "a" * 5000,
-           " ".join("abcdefghijklmnopqrstuvwxyz")]
+           "'; DROP", "a\0b", "\0", "-a", "+", "{}", "%", "_", "!", "\\", "日本", "🦆", " ",
+           "a" * 5000, " ".join("abcdefghijklmnopqrstuvwxyz")]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
