@@ -73,8 +73,8 @@ class Versions:
                          comparisons: Mapping[int, str], round_id: int | None = None,
                          job_id: int | None = None, config: Mapping[str, Any] | None = None,
                          metrics: Mapping[str, Any] | None = None) -> RewardModel:
-        """Record a reward model with the comparisons it learned from (id -> split), at once; metrics
-        as of a policy version."""
+        """Record a reward model with the comparisons it learned from (id -> split), at once; its
+        metrics are kept as a policy version's are."""
         with self._database.write() as db:
             new = self._database.insert("reward_models", {
                 "name": name, "base": base, "path": path, "round_id": round_id,
