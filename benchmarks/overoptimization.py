@@ -40,7 +40,7 @@ SMOOTH = 7
 FALLEN = 0.95
 #: Standard errors by which a fall must be sure, for a run to count as over-optimising.
 SURE = 3.0
-FIRST_SEED = 40_000
+FIRST_SEED = 50_000
 #: What a run without further reward models does not report.
 OF_JUDGES = ("judge_reward", "judge_std", "ensemble_mean", "ensemble_spread", "ensemble_worst")
 
