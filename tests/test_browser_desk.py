@@ -138,6 +138,26 @@ def test_digits_are_found_on_a_french_keyboard(server: Server, newcomer: Newcome
     assert [c.answer.strength for c in stored(server, me)] == [4, 4]
 
 
+def test_a_numeric_keypad_answers_only_where_it_types_digits(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(2)
+    me, one = newcomer()
+    page = one.page
+    sides(page)
+
+    def keypad(code: str, name: str) -> None:
+        page.wait_for_timeout(PAUSE_MS)
+        page.evaluate("""([code, key]) => document.dispatchEvent(
+            new KeyboardEvent("keydown", {code, key}))""", [code, name])
+
+    for code, name in (("Numpad3", "PageDown"), ("Numpad0", "Insert"), ("Numpad7", "Home"),
+                       ("Numpad8", "ArrowUp"), ("Numpad5", "Clear")):  # Num Lock is off
+        keypad(code, name)
+    keypad("Numpad2", "2")
+    expect(status(page)).to_have_text("Saved: A better.")
+    assert [c.answer.strength for c in stored(server, me)] == [3]
+
+
 def test_flags_beyond_the_ninth_promise_no_key(server: Server, newcomer: Newcomer,
                                                tasks: Tasks) -> None:
     tasks(1)

@@ -1,10 +1,11 @@
 // Which key was meant, wherever it lies on the keyboard, whether it was meant for us, and what it
 // does.
 
-/** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case. */
+/** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case.
+ *  A numeric keypad is taken by its word: without Num Lock its keys are arrows and the like. */
 export function keyOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
-  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code);
+  const digit = /^Digit([0-9])$/.exec(event.code);
   if (digit && !event.shiftKey) return digit[1];
   if (event.key === "?") return "?";
   if (event.key === "-" || event.key === "−") return "-";
