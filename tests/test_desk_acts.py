@@ -162,6 +162,48 @@ def test_two_tabs_store_one_answer(world: World, me: Person) -> None:
     assert view["question"]["key"].split("-")[0] != mine["key"].split("-")[0]
 
 
+@pytest.mark.parametrize("wrong", [{"choice": None, "tiers": [[0, 1], [2]]},
+                                   {"do": "skip", "reason": "bored"}])
+def test_what_was_refused_can_be_put_right(world: World, me: Person,
+                                           wrong: dict[str, Any]) -> None:
+    world.task(("a", "b", "c"), wanted=3)
+    world.store.questions.change(Question(tie=False))
+    mine = me.desk()
+    question = mine.view()["question"]
+    refused = entry(question, question_version=1, **wrong)
+    for _ in range(2):  # the acknowledgement was lost, and the act comes again
+        view = send(mine, refused)
+        told = ack(view, question["key"])
+        assert not told["ok"] and told["final"]
+    again = view["question"]
+    assert again["key"] != question["key"]
+    assert {**again, "key": ""} == {**question, "key": ""}  # the same question, as it was read
+    assert mine.view()["question"] == again
+    view = send(mine, entry(again, question_version=1, choice=None, tiers=[[0], [1], [2]]))
+    assert ack(view, again["key"])["words"] == "Saved: A > B > C." and len(me.stands()) == 1
+
+
+@pytest.mark.parametrize("act", ["skip", "undo"])
+def test_an_act_on_what_is_lent_no_more_does_not_hold_back_the_others(world: World, me: Person,
+                                                                      act: str) -> None:
+    """A power cut, or a restored backup, may have undone the lease."""
+    pairs(world, 2)
+    mine = me.desk()
+    view = mine.view()
+    gone, next_one = view["question"], view["ahead"]
+    with world.store.database.write() as db:
+        db.conn.execute("DELETE FROM assignments WHERE task_id = ?", [mine.handed[0].task_id])
+    late = undo(gone) if act == "undo" else {"key": gone["key"], "do": "skip",
+                                             "reason": "cannot judge"}
+    mine.receive({"entries": [late, entry(next_one)]})
+    lost, saved = mine.acks[late["key"]], mine.acks[next_one["key"]]
+    assert lost["final"] and lost["words"] == "this question was not given to you"
+    assert saved["ok"] and len(me.stands()) == 1
+    back = mine.view()["question"]
+    assert {**back, "key": ""} == {**gone, "key": ""}  # lent anew, with the same sides
+    assert ack(send(mine, entry(back)), back["key"])["ok"] and len(me.stands()) == 2
+
+
 @pytest.mark.parametrize("trouble", ["full disk", "defect", "signed out", "disabled"])
 def test_what_cannot_be_kept_now_is_said_and_comes_again(
         world: World, me: Person, trouble: str, monkeypatch: pytest.MonkeyPatch,

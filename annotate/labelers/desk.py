@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -123,6 +123,7 @@ class Desk:
                 raise BadInput("this question was not given to you")
             return {"key": key, "ok": True, "final": True, **act(me, task_id, key, entry)}
         except (BadInput, AlreadyAnswered, Conflict) as error:
+            self._rename(key)
             return {"key": key, "ok": False, "final": True, "words": str(error)}
         except PrefloopError as error:
             return {"key": key, "ok": False, "final": False, "words": str(error)}
@@ -152,6 +153,7 @@ class Desk:
 
     def _skip(self, me: Labeler, task_id: int, key: str,
               entry: Mapping[str, Any]) -> dict[str, Any]:
+        self._assignment(me, task_id)
         reason = entry.get("reason")
         if reason not in SKIP_REASONS:
             raise BadInput(f"reason: must be one of {', '.join(SKIP_REASONS)}")
@@ -163,6 +165,7 @@ class Desk:
 
     def _undo(self, me: Labeler, task_id: int, key: str,
               entry: Mapping[str, Any]) -> dict[str, Any]:
+        self._assignment(me, task_id)
         if self._is_practice(task_id):
             raise BadInput("practice cannot be taken back")
         actions.take_back(self.store, self.token(), task_id, key,
@@ -178,8 +181,10 @@ class Desk:
         return {"words": "Taken back: answer it again.", "show": self.handed[0].key}
 
     def _assignment(self, me: Labeler, task_id: int) -> Assignment:
+        """What they were given. Raises NotFound, which is final: it holds back no later act."""
         assignment = self.store.assignments.get(task_id, me.id)
         if assignment is None:
+            self._put_away(task_id)  # where it is handed out again, then with a lease
             raise NotFound("this question was not given to you")
         return assignment
 
@@ -199,11 +204,21 @@ class Desk:
 
     def _hand(self, assignment: Assignment, first: bool = False) -> None:
         task_id = assignment.task.id
-        key = f"{seal(self._secret, task_id)}-{uuid4().hex}"
+        key = self._new_key(task_id)
         payload = {"key": key, "practice": self._is_practice(task_id),
                    **showing.question(self.store, assignment)}
         first_handed.note(str(self.store.database.path), assignment.labeler_id, task_id)
         self.handed.insert(0 if first else len(self.handed), Handed(task_id, key, payload))
+
+    def _rename(self, key: str) -> None:
+        """What was refused under a key is never looked at again: the next try needs another."""
+        for place, each in enumerate(self.handed):
+            if each.key == key:
+                new = self._new_key(each.task_id)
+                self.handed[place] = replace(each, key=new, payload={**each.payload, "key": new})
+
+    def _new_key(self, task_id: int) -> str:
+        return f"{seal(self._secret, task_id)}-{uuid4().hex}"
 
     def _put_away(self, task_id: int) -> None:
         self.handed = [each for each in self.handed if each.task_id != task_id]
