@@ -24,11 +24,11 @@ from data.errors import PrefloopError
 from data.progress import Silent, Stopped
 from data.records import Answer, NewResponse
 from data.store import Store
-from loop.asking.extracting import extract_features
+from loop.asking.extracting import extract_features, known_features
 from loop.asking.instant import instant_beside, read_features
 from loop.asking.process import AskingProcess
 from loop.models import reward_backbone
-from loop.settings import read_settings
+from loop.settings import SETTINGS_NAME, read_settings
 from loop.workspace import Plan, make_workspace
 from reward import kinds
 from reward.examples import PreferenceData, from_store
@@ -54,6 +54,15 @@ def workspace(tmp_path: Path) -> Path:
                                   for n, word in enumerate(("the cat", "a dog by the sea")))
         store.tasks.add(prompt, ids, round_id=turn.id)
     return folder
+
+
+def answer_all(store: Store) -> None:
+    """One labeler prefers the first response of every open task."""
+    me = store.people.add("Ann")
+    while (given := store.assignments.next_for(me.id)) is not None:
+        first, second = given.task.response_ids
+        store.comparisons.submit(me.id, given.task, Answer(((first,), (second,))),
+                                 f"k{given.task.id}")
 
 
 def test_features_are_computed_once_and_give_way_to_a_job(workspace: Path) -> None:
@@ -87,6 +96,64 @@ def test_a_response_that_comes_while_features_are_read_is_due_after_them(
     asking.features_read()
     asking.keep()
     assert not asking.features_due()
+
+
+def change(workspace: Path, section: str, line: str) -> None:
+    """Change one setting of a workspace whose file leaves that one to its default."""
+    file = workspace / SETTINGS_NAME
+    text = file.read_text("utf-8")
+    assert text.count(f"[{section}]\n") == 1
+    file.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{line}\n"), "utf-8")
+
+
+@pytest.mark.parametrize(("section", "line"), [
+    ("reward", 'question = "Is it true?"'), ("reward", "max_length = 64"),
+    ("models", 'pretrained_checkpoint = "elsewhere"')])
+def test_features_are_due_again_where_they_are_to_be_read_otherwise(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch, section: str, line: str) -> None:
+    monkeypatch.setattr("loop.asking.process._LOOK_EVERY", 0.0)
+    monkeypatch.setattr(AskingProcess, "_start", lambda self: None)
+    asking = AskingProcess(Store.of_workspace(workspace), workspace)
+    asking.keep()
+    asking.features_ordered()
+    change(workspace, section, line)
+    asking.keep()  # the settings change while features are read
+    asking.features_read()
+    asking.keep()
+    assert asking.features_due()
+    asking.features_ordered()
+    asking.features_read()
+    asking.keep()
+    assert not asking.features_due()
+
+
+def test_what_is_to_be_read_anew_is_kept_until_something_takes_its_place(workspace: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    assert extract_features(store, workspace, found)
+    kept = ResponseFeatures(workspace)
+    files, (first, *_) = kept.files(), kept.ids()
+    other = found.with_section("reward", replace(found.reward, max_length=4))
+    assert not extract_features(store, workspace, other, most=0)
+    assert kept.files() == files
+    assert set(known_features(store, workspace, found, [first]).rows) == {first}
+    assert not known_features(store, workspace, other).rows, "those read otherwise are none of it"
+    assert extract_features(store, workspace, other)
+    assert set(known_features(store, workspace, other).rows) == kept.ids()
+
+
+def test_a_job_that_reads_nothing_leaves_features_where_they_are(workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    answer_all(store)
+    extract_features(store, workspace, read_settings(workspace))
+    files = ResponseFeatures(workspace).files()
+    change(workspace, "reward", "max_length = 4")
+    data, settings = from_store(store), read_settings(workspace)
+    context: Any = SimpleNamespace(store=store, workspace=workspace, settings=settings)
+    backbone: Any = None  # of no use to a job that reads nothing
+    known = read_features(context, backbone, data, lambda _: None, only_known=True)
+    assert known is not None and not known.rows
+    assert instant_beside(context, backbone, data, Silent(), only_known=True) == {}
+    assert ResponseFeatures(workspace).files() == files
 
 
 def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: Path) -> None:
@@ -142,11 +209,7 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
 
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
-    me = store.people.add("Ann")
-    while (given := store.assignments.next_for(me.id)) is not None:
-        first, second = given.task.response_ids
-        store.comparisons.submit(me.id, given.task, Answer(((first,), (second,))),
-                                 f"k{given.task.id}")
+    answer_all(store)
     data = from_store(store)
     context: Any = SimpleNamespace(store=store, workspace=workspace,
                                    settings=read_settings(workspace))

@@ -6,7 +6,7 @@ computed is kept. Everything heavy is imported inside: where nothing is lacking,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from data.records import Response
     from data.store import Store
     from loop.settings import Settings
-    from reward.instant.response_features import Array
+    from reward.instant.response_features import Array, FeatureTable
     from reward.kinds import FeatureKind
 
 #: Responses whose features are kept together; a part that has to give way is computed again.
@@ -31,6 +31,15 @@ class _GivesWay(Exception):
     """Something else is to be done first."""
 
 
+def as_asked(settings: Settings) -> str:
+    """How the settings ask for features to be read, and of which checkpoint, in one line: where it
+    changes, those that are kept no longer hold."""
+    from reward.kinds import DEPTHS
+
+    return (f"{settings.models.reward_checkpoint} at {DEPTHS}, asked "
+            f"{settings.reward.question!r}, of up to {settings.reward.max_length} tokens")
+
+
 def extract_features(store: Store, workspace: Path, settings: Settings,
                      give_way: Callable[[], bool] = lambda: False, most: int = MOST,
                      on_part: Callable[[float], None] = lambda share: None,
@@ -39,36 +48,31 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
     `give_way` is asked often; once it says so, the work ends at the next safe point. No more than
     `most` responses are computed, of those `wanted` where they are given. `on_part` hears the share
-    that is done; what it raises ends the work as well. A `backbone` that is at hand is used.
+    that is done; what it raises ends the work as well. A `backbone` that is at hand is used. What
+    was read otherwise than the settings ask is forgotten once something takes its place.
 
     Raises:
         PrefloopError: the checkpoint cannot be loaded, or a file cannot be read or written.
     """
     from reward.instant.response_features import ResponseFeatures
-    from reward.kinds import DEPTHS, kinds_of
 
-    question, longest = settings.reward.question, settings.reward.max_length
-    kept = ResponseFeatures(workspace)
-    name = (f"{settings.models.reward_checkpoint} at {DEPTHS}, asked {question!r}, "
-            f"of up to {longest} tokens")
+    kept, name = ResponseFeatures(workspace), as_asked(settings)
     if wanted is None:
         wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
         return True
-    from backbone.layouts import layer_count
-    from reward.instant.feature_cache import fingerprint
-
     if backbone is None:
         from loop.models import reward_backbone
 
         backbone = reward_backbone(settings.models)
-    kinds = kinds_of(layer_count(backbone), question, DEPTHS)
-    of = " ".join((fingerprint(backbone), *map(str, kinds), f"of up to {longest} tokens"))
+    kinds, of = _read_by(backbone, settings)
     have = kept.ids(of)
+    lacking = [i for i in wanted if i not in have][:most]
+    if not have and not lacking:
+        return False  # nothing would take the place of what is there
     if not have:
         kept.forget()  # those of another checkpoint, or read otherwise
     store.put_setting(_OF, name)
-    lacking = [i for i in wanted if i not in have][:most]
 
     def check(_: float = 0.0) -> None:
         if give_way():
@@ -79,11 +83,37 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
             check()
             part = store.responses.get(lacking[start:start + PART])
             kept.add([r.id for r in part], [r.prompt_id for r in part],
-                     _features(store, backbone, part, kinds, longest, check), of)
+                     _features(store, backbone, part, kinds, settings.reward.max_length, check), of)
             on_part((start + len(part)) / len(lacking))
     except _GivesWay:
         return False
     return have.union(lacking).issuperset(wanted)
+
+
+def known_features(store: Store, workspace: Path, settings: Settings,
+                   wanted: Collection[int] | None = None) -> FeatureTable:
+    """The features that are kept, of those `wanted` where they are given; none where they were read
+    otherwise than the settings ask.
+
+    Raises:
+        PrefloopError: a file cannot be read.
+    """
+    from reward.instant.response_features import ResponseFeatures
+
+    hold = store.setting(_OF) == as_asked(settings)
+    return ResponseFeatures(workspace).read(
+        set() if not hold else None if wanted is None else set(wanted))
+
+
+def _read_by(backbone: Backbone, settings: Settings) -> tuple[Sequence[FeatureKind], str]:
+    """What is read of each response, and the stamp of files that hold just that."""
+    from backbone.layouts import layer_count
+    from reward.instant.feature_cache import fingerprint
+    from reward.kinds import DEPTHS, kinds_of
+
+    kinds = kinds_of(layer_count(backbone), settings.reward.question, DEPTHS)
+    return kinds, " ".join((fingerprint(backbone), *map(str, kinds),
+                            f"of up to {settings.reward.max_length} tokens"))
 
 
 def _features(store: Store, backbone: Backbone, responses: Sequence[Response],

@@ -34,18 +34,17 @@ def read_features(context: JobContext, backbone: Backbone, data: PreferenceData,
 
     `only_known`: of those texts that a worker has read already, and nothing is computed.
     """
-    from loop.asking.extracting import extract_features
-    from reward.instant.response_features import ResponseFeatures
+    from loop.asking.extracting import extract_features, known_features
 
     kept, here = _as_kept(context), context.settings.reward
     if (kept.reward.question, kept.reward.max_length) != (here.question, here.max_length):
         return None
     wanted = [i for example in data.train for i in example.texts]
     try:
-        extract_features(context.store, context.workspace, kept,
-                         most=0 if only_known else len(wanted), on_part=on_part,
-                         backbone=backbone, wanted=wanted)
-        return ResponseFeatures(context.workspace).read(set(wanted))
+        if not only_known:
+            extract_features(context.store, context.workspace, kept, most=len(wanted),
+                             on_part=on_part, backbone=backbone, wanted=wanted)
+        return known_features(context.store, context.workspace, kept, wanted)
     except PrefloopError:
         return None
 
@@ -58,9 +57,8 @@ def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData
     decided ones; where features cannot be had, `instant_missing` says why, and the training is
     none the worse.
     """
-    from loop.asking.extracting import extract_features
+    from loop.asking.extracting import extract_features, known_features
     from reward.instant.model import InstantModel
-    from reward.instant.response_features import ResponseFeatures
 
     pairs = _pairs(data)
     held_out = [p for p in pairs if p.held_out and not p.tie]
@@ -71,10 +69,12 @@ def instant_beside(context: JobContext, backbone: Backbone, data: PreferenceData
         progress.update(share, "the instant model, to compare")
 
     read(0.0)
+    kept = _as_kept(context)
     try:
-        extract_features(context.store, context.workspace, _as_kept(context),
-                         most=0 if only_known else MOST_READ, on_part=read, backbone=backbone)
-        features = ResponseFeatures(context.workspace).read()
+        if not only_known:
+            extract_features(context.store, context.workspace, kept, most=MOST_READ, on_part=read,
+                             backbone=backbone)
+        features = known_features(context.store, context.workspace, kept)
         if not features.rows:
             return {}
         model = InstantModel(features)

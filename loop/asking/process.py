@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data.errors import PrefloopError
 from data.store import Store
+from loop.asking.extracting import as_asked
 from loop.processes import dies_with_parent, end, how_it_ended
 from loop.settings import read_settings
 
@@ -30,18 +31,19 @@ class AskingProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pause, self._again_at, self._looked = _FIRST_PAUSE, 0.0, 0.0
         self._due = False
-        self._newest = 0  # ids of responses: the newest at the last look,
-        self._ordered = 0  # the newest when features were last asked for,
-        self._features_of = 0  # and the newest when those were that have been read
+        # The newest response's id and how features are to be read: at the last look, when features
+        # were last asked for, and when those were that have been read.
+        self._wanted = self._ordered = self._features_of = (0, "")
 
     def keep(self) -> str | None:
         """See that it runs where there is work for it; a line for the log if it has died."""
         if time.monotonic() - self._looked < _LOOK_EVERY:
             return None
         self._looked = time.monotonic()
-        newest, enabled = self._store.asking.newest_response(), self._enabled()
-        self._due = enabled and newest > self._features_of
-        self._newest = newest
+        newest, asked = self._store.asking.newest_response(), self._asked()
+        if asked is not None:
+            self._wanted = newest, asked
+        self._due = asked is not None and newest > 0 and self._wanted != self._features_of
         if self._process is not None and self._process.poll() is not None:
             died, self._process = self._process.returncode, None
             self._again_at = time.monotonic() + self._pause
@@ -54,12 +56,13 @@ class AskingProcess:
         return None
 
     def features_due(self) -> bool:
-        """Whether responses have come whose features were not asked for yet."""
+        """Whether responses have come whose features were not asked for yet, or all are to be read
+        otherwise."""
         return self._due
 
     def features_ordered(self) -> None:
         """Features are asked for now: whatever response comes from here on is not among them."""
-        self._ordered = self._newest
+        self._ordered = self._wanted
 
     def features_read(self) -> None:
         """All that there were when they were asked for have been read, or cannot be."""
@@ -70,11 +73,13 @@ class AskingProcess:
         if self._process is not None:
             end(self._process, _PATIENCE)
 
-    def _enabled(self) -> bool:
+    def _asked(self) -> str | None:
+        """How features are to be read; None: not at all."""
         try:
-            return read_settings(self._workspace).asking.enabled
+            settings = read_settings(self._workspace)
         except PrefloopError:  # whoever needs the settings says what is wrong with them
-            return False
+            return None
+        return as_asked(settings) if settings.asking.enabled else None
 
     def _start(self) -> None:
         # Its sums are small: one thread, so that it never takes a core from a job.
