@@ -2,9 +2,10 @@
 
 A task's priority is its place in the order, a number from 0 to below 1, minus the labels it has. So
 every task gets its first label before any gets its second, as without an order; among tasks with as
-many labels the order decides. `chosen_by` says what put a task where it is: a rule's name,
-`random`, or `arrival` for what was handed out before there was an order. It stays what it was once
-the task has been handed out, so that what chance chose remains a sample of all.
+many labels the order decides, and a task that is in no order has the place 0. `chosen_by` says what
+put a task where it is: a rule's name, `random`, or `arrival` for what was handed out before there
+was an order. It stays what it was once the task has been handed out, so that what chance chose
+remains a sample of all.
 
 Beside the order stands how uncertain the instant model is of each open task, for leads to see.
 """

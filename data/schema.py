@@ -390,6 +390,20 @@ END;
 CREATE INDEX repeats_by_round ON tasks(round_id) WHERE purpose = 'repeat';
 """
 
+# A label moves its task behind all that have fewer, also where nobody has put it in order: else
+# those whose features are not read yet would come before those in order, once these have a label.
+# A task that was made with a priority of its own keeps it.
+_STEP_BACK = """
+UPDATE tasks SET priority = -labels
+    WHERE chosen_by IS NULL AND round_id IS NOT NULL AND priority = 0 AND labels > 0;
+DROP TRIGGER asked_tasks_step_back;
+CREATE TRIGGER asked_tasks_step_back AFTER UPDATE OF labels ON tasks
+WHEN new.round_id IS NOT NULL AND new.labels <> old.labels
+AND (new.chosen_by IS NOT NULL OR new.priority = -old.labels) BEGIN
+    UPDATE tasks SET priority = priority + old.labels - new.labels WHERE id = new.id;
+END;
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -451,6 +465,13 @@ def m008_variances(db: Database) -> None:
 def m009_set_aside(db: Database) -> None:
     """Labelers whose answers do not count."""
     for statement in _split(_SET_ASIDE):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m010_step_back(db: Database) -> None:
+    """Tasks that nobody has put in order step back with their labels too."""
+    for statement in _split(_STEP_BACK):
         db.conn.execute(statement)
 
 

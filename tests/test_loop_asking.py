@@ -153,6 +153,28 @@ def test_tasks_without_features_come_last_but_come(tmp_path: Path) -> None:
     assert {world.store.tasks.get(i).chosen_by for i in late} <= set(BLIND)
 
 
+@pytest.mark.parametrize("turns", [True, False])
+def test_tasks_without_features_come_after_the_others_at_every_label(tmp_path: Path,
+                                                                     turns: bool) -> None:
+    world = asked_world(tmp_path, tasks=4, wanted=3)
+    late = {world.task((f"a {i}", f"b {i}"), wanted=3).id for i in range(3)}
+    asker = Asker(world.store, tmp_path)
+    asker.turn()
+    for labels in range(3):
+        me, = world.people(1)
+        seen = []
+        for _ in range(7):
+            given = world.store.assignments.next_for(me.id)
+            assert given is not None
+            seen.append(given.task.id)
+            world.choose(me, given.task, 0)
+            if turns:
+                asker.turn()
+        assert set(seen[4:]) == late, f"label {labels + 1}"
+    world.store.comparisons.undo_last(me.id, world.store.tasks.get(seen[-1]), "undone")
+    assert world.store.tasks.get(seen[-1]).priority == -2
+
+
 def test_unreadable_features_are_said_once_and_labeling_goes_on(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = asked_world(tmp_path, tasks=5)
