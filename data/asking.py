@@ -3,8 +3,9 @@
 A task's priority is its place in the order, a number from 0 to below 1, minus the labels it has. So
 every task gets its first label before any gets its second, as without an order; among tasks with as
 many labels the order decides, and a task that is in no order has the place 0. `chosen_by` says what
-put a task where it is: a rule's name, `random`, or `arrival` for what was handed out before there
-was an order. It stays what it was once the task has been handed out, so that what chance chose
+put a task where it is: a rule's name, `random`, `arrival` for what was handed out before there was
+an order, or `rest` for what a rule has passed over before the settings left all to chance or to the
+order of making. It stays what it was once the task has been handed out, so that what chance chose
 remains a sample of all.
 
 Beside the order stands how uncertain the instant model is of each open task, for leads to see.
@@ -21,6 +22,9 @@ from data.database import Database
 RANDOM = "random"
 #: What chose a task that was handed out before there was an order: the order of its making.
 ARRIVAL = "arrival"
+#: What chose a task that a rule has passed over before it was switched off: by now chance or the
+#: order of making, but what a rule leaves is no sample of all.
+REST = "rest"
 #: Choosers that know nothing of the task, so that figures over what they chose are of the whole.
 BLIND = (None, ARRIVAL, RANDOM)
 #: Settings that the process which orders tasks keeps: the state of it, and the learning curve.
@@ -119,6 +123,15 @@ class Asking:
         """The greatest id of a response; 0 where there is none."""
         return int(self._database.value("SELECT coalesce(max(id), 0) FROM responses"))
 
+    def rule_has_chosen(self) -> bool:
+        """Whether a rule has chosen any task of the open rounds that was handed out: what it passed
+        over is no sample of all any more."""
+        return bool(self._database.value(f"""
+            SELECT EXISTS (SELECT 1 FROM tasks t JOIN rounds r ON r.id = t.round_id
+                WHERE t.chosen_by NOT IN (?, ?) AND {_IN_OPEN_ROUND}
+                AND EXISTS (SELECT 1 FROM assignments a WHERE a.task_id = t.id))""",
+            [RANDOM, ARRIVAL]))
+
     def put_order(self, order: Mapping[int, tuple[float, str]]) -> None:
         """Put tasks in order: task id -> its place (0 to 1, the greater the sooner) and chooser.
 
@@ -159,10 +172,12 @@ class Asking:
 
     def forget_order(self) -> None:
         """Back to the order in which tasks were made, fewest labels first; nothing is known of
-        how uncertain they are."""
+        how uncertain they are. What a rule has passed over is marked as the rest."""
         with self._database.write(durable=False) as db:
             db.conn.execute("DELETE FROM task_variances")
             db.conn.execute(
                 "UPDATE tasks SET priority = -labels, chosen_by = CASE WHEN EXISTS ("
-                "SELECT 1 FROM assignments a WHERE a.task_id = tasks.id) "
-                "THEN chosen_by END WHERE chosen_by IS NOT NULL AND labels < wanted")
+                "SELECT 1 FROM assignments a WHERE a.task_id = tasks.id) THEN chosen_by "
+                "WHEN ? AND chosen_by <> ? THEN ? END "
+                "WHERE chosen_by IS NOT NULL AND labels < wanted",
+                [self.rule_has_chosen(), RANDOM, REST])

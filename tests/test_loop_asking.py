@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from asking_world import answer_all, asked_world, order_of, settings
+from data_world import World
 from models import one_thread
 
-from data.asking import ARRIVAL, BLIND, RANDOM
+from data.asking import ARRIVAL, BLIND, RANDOM, REST
 from data.errors import PrefloopError
 from loop.asking.live import RULES, Asker
 from loop.asking.order import by_chance
@@ -196,3 +197,56 @@ def test_an_unknown_rule_is_refused_with_its_line(tmp_path: Path) -> None:
     settings(tmp_path, "random_share = 1.5")
     with pytest.raises(PrefloopError, match=r"\[asking\] random_share: must be 0 to 1"):
         read_settings(tmp_path)
+
+
+def test_a_task_that_everybody_skips_holds_up_no_order(tmp_path: Path) -> None:
+    world = asked_world(tmp_path, tasks=20, wanted=2)
+    asker, (ann, ben) = Asker(world.store, tmp_path), world.people(2)
+    first = world.store.assignments.next_for(ann.id)
+    assert first is not None
+    world.store.assignments.skip(first.task.id, ann.id, "upsetting")
+    while (given := world.store.assignments.next_for(ann.id)) is not None:
+        world.choose(ann, given.task, 0)
+    asker.turn()
+    places = {t.id: t.priority + t.labels for t in world.store.asking.tasks()}
+    assert len(set(places.values())) == 20 and all(place > 0 for place in places.values())
+    asked = [t for t in order_of(world.store) if t != first.task.id]
+    assert asked != sorted(asked)
+    given = world.store.assignments.next_for(ben.id)
+    assert given is not None and given.task.id == first.task.id, "fewest labels come first"
+
+
+def chosen_by(world: World) -> dict[int, str | None]:
+    return {row["id"]: row["chosen_by"]
+            for row in world.store.database.rows("SELECT id, chosen_by FROM tasks")}
+
+
+@pytest.mark.parametrize("change", ['rule = "random"', "random_share = 1.0", "enabled = false"])
+def test_what_a_rule_has_passed_over_is_no_sample_of_all(tmp_path: Path, change: str) -> None:
+    world = asked_world(tmp_path)
+    answer_all(world, tmp_path, 20)
+    before = chosen_by(world)
+    left = {i for i, chooser in before.items() if chooser == "variance"}
+    settings(tmp_path, change)
+    answer_all(world, tmp_path, 20)
+    answered = {pair.chosen_by for pair in world.store.asking.pairs()}
+    after = chosen_by(world)
+    assert not {after[i] for i in left} & set(BLIND)
+    if "share" not in change:
+        assert answered & {REST} and {after[i] for i in left} == {"variance", REST}
+    assert {i for i, chooser in after.items() if chooser in BLIND} == before.keys() - left
+    settings(tmp_path, 'rule = "margin"')
+    Asker(world.store, tmp_path).turn()
+    assert {i for i, chooser in chosen_by(world).items() if chooser in BLIND} \
+        == before.keys() - left
+
+
+@pytest.mark.parametrize("change", ['rule = "random"', "enabled = false"])
+def test_a_rule_that_has_chosen_nothing_has_passed_over_nothing(tmp_path: Path,
+                                                                change: str) -> None:
+    world = asked_world(tmp_path, tasks=30)
+    asker = Asker(world.store, tmp_path)
+    asker.turn()
+    settings(tmp_path, change)
+    asker.turn()
+    assert set(chosen_by(world).values()) <= set(BLIND)

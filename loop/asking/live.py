@@ -120,7 +120,8 @@ class Asker:
         def favourites(candidates: Sequence[AskedTask], count: int) -> list[AskedTask]:
             return favourite_tasks(self.model, candidates, asking.rule, count, seed)
 
-        wanted = changed(order(tasks, asking.rule, asking.random_share, seed, favourites), tasks)
+        wanted = changed(order(tasks, asking.rule, asking.random_share, seed, favourites,
+                               self.store.asking.rule_has_chosen()), tasks)
         if wanted:
             self.store.asking.put_order(wanted)
         self._tell_variances([task for task in tasks if task.open])

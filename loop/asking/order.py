@@ -1,10 +1,11 @@
 """The order of open tasks: a rule's favourites, and among them the share that chance chooses.
 
 Which tasks are chance's is drawn once for each task, from the workspace's seed and the task's id,
-so that it is the same after a restart and nothing that becomes known later can change it. Tasks
-that measure rather than teach (head to head, held-out prompts) are always chance's. One place in
-so many is chance's, as many as its share of all tasks, counting those that were handed out
-already: so its share holds at any moment, and both kinds come to their end together.
+so that it is the same after a restart and nothing that becomes known later can change it; nor does
+what a rule has passed over become chance's where the settings change. Tasks that measure rather
+than teach (head to head, held-out prompts) are always chance's. One place in so many is chance's,
+as many as its share of all tasks, counting those that were handed out already: so its share holds
+at any moment, and both kinds come to their end together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from data.asking import BLIND, RANDOM, AskedTask
+from data.asking import BLIND, RANDOM, REST, AskedTask
 
 #: So many tasks are put in order at a time; the others wait behind them, as they were made.
 MOST_ORDERED = 64
@@ -26,26 +27,37 @@ def by_chance(task: AskedTask, share: float, seed: int) -> bool:
     return task.measures or _draw(task, seed, "lane") < share
 
 
-def order(tasks: Sequence[AskedTask], rule: str, share: float, seed: int,
-          favourites: Favourites) -> dict[int, tuple[float, str]]:
+def order(tasks: Sequence[AskedTask], rule: str, share: float, seed: int, favourites: Favourites,
+          passed_over: bool = False) -> dict[int, tuple[float, str]]:
     """Task id -> (place, from 0 to below 1, the greater the sooner; who chose) of every open task.
 
     Args:
         tasks: open ones, and those that were put in order before.
-        rule: recorded with the tasks that it chooses; `random` leaves every task to chance.
-        favourites: asked once, for the tasks with the fewest labels among the rule's own.
+        rule: recorded with the tasks that it chooses; `random` leaves every task to chance, and
+            what a rule has passed over is recorded as the rest.
+        favourites: asked for the rule's own among the tasks with the fewest labels, and so on
+            upwards until all places are taken: a task that everybody skips holds up no other.
+        passed_over: whether a rule has chosen before, so that what was its own is no sample of all
+            any more, whatever is to choose now.
     """
     share = 1.0 if rule == RANDOM else share
-    lanes = {t.id: t.chosen_by in BLIND if t.handed_out and t.chosen_by
-             else by_chance(t, share, seed) for t in tasks}
+    lanes = {t.id: _is_chances(t, share, seed, passed_over) for t in tasks}
     waiting = [t for t in tasks if t.open]
-    fewest = min((t.labels for t in waiting), default=0)
-    first = [t for t in waiting if t.labels == fewest]
-    chance = sorted((t for t in first if lanes[t.id]), key=lambda t: _draw(t, seed, "place"))
-    ruled = favourites([t for t in first if not lanes[t.id]], MOST_ORDERED)
-    merged = _merged(ruled, chance, tasks, lanes)[:MOST_ORDERED]
-    found = {t.id: (0.0, RANDOM if lanes[t.id] else rule) for t in waiting}
-    found |= {t.id: (1 - (place + 1) / (len(merged) + 1), RANDOM if lanes[t.id] else rule)
+    placed = [t for t in tasks if t.open or t.chosen_by is not None]
+    of_chance = sum(lanes[t.id] for t in placed) / max(len(placed), 1)
+    merged: list[AskedTask] = []
+    handed_out = [t for t in placed if t.handed_out]
+    for labels in sorted({t.labels for t in waiting}):
+        room = MOST_ORDERED - len(merged)
+        if not room:
+            break
+        level = [t for t in waiting if t.labels == labels]
+        chance = sorted((t for t in level if lanes[t.id]), key=lambda t: _draw(t, seed, "place"))
+        ruled = favourites([t for t in level if not lanes[t.id]], room)
+        merged += _merged(ruled, chance, of_chance, [*handed_out, *merged], lanes)[:room]
+    choosers = {True: RANDOM, False: REST if rule == RANDOM else rule}
+    found = {t.id: (0.0, choosers[lanes[t.id]]) for t in waiting}
+    found |= {t.id: (1 - (place + 1) / (len(merged) + 1), choosers[lanes[t.id]])
               for place, t in enumerate(merged)}
     return found
 
@@ -60,13 +72,20 @@ def changed(order: Mapping[int, tuple[float, str]], tasks: Sequence[AskedTask]
             or (not known[i].handed_out and known[i].chosen_by != chooser)}
 
 
-def _merged(ruled: Sequence[AskedTask], chance: Sequence[AskedTask], tasks: Sequence[AskedTask],
-            lanes: Mapping[int, bool]) -> list[AskedTask]:
-    """Both lanes as one, such that chance keeps its share of all that was ever handed out."""
-    placed = [t for t in tasks if t.open or t.chosen_by is not None]
-    share = sum(lanes[t.id] for t in placed) / max(len(placed), 1)
-    out = [t for t in placed if t.handed_out]
-    given, of_chance = len(out), sum(lanes[t.id] for t in out)
+def _is_chances(task: AskedTask, share: float, seed: int, passed_over: bool) -> bool:
+    """Whether a task is one of chance's: who chose it stays, once it was handed out, and what a
+    rule has passed over does not become chance's by a change of the settings."""
+    if task.chosen_by not in BLIND and (task.handed_out or passed_over):
+        return False
+    settled = task.handed_out and task.chosen_by is not None
+    return settled or by_chance(task, share, seed)
+
+
+def _merged(ruled: Sequence[AskedTask], chance: Sequence[AskedTask], share: float,
+            before: Sequence[AskedTask], lanes: Mapping[int, bool]) -> list[AskedTask]:
+    """Both lanes as one, such that chance keeps its share of all that was ever handed out, and of
+    what is to be handed out `before`."""
+    given, of_chance = len(before), sum(lanes[t.id] for t in before)
     found: list[AskedTask] = []
     left, right = list(ruled), list(chance)
     while left or right:
