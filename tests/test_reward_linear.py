@@ -1,5 +1,7 @@
 """The linear reward model: its posterior, its updates and its predictions, against other ways."""
 
+import tracemalloc
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,22 @@ def test_margins_widen_the_gap_and_match_another_optimizer() -> None:
     outcomes = np.tile([1.0, 0.0, 0.0], (len(rows), 1))
     expected, _ = by_torch(rows, outcomes, prior_precision(3, 2.0), False, -margins)
     assert model.posterior.coefficients == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("margin", [None, 0.5])
+def test_a_fit_to_many_responses_makes_no_table_of_all_by_all(margin: float | None) -> None:
+    prompts, rng = 500, np.random.default_rng(4)
+    ranked = np.array(list(combinations(range(4), 2)))  # all pairs of four responses a prompt
+    rows = (4 * np.arange(prompts)[:, None, None] + ranked).reshape(-1, 2)
+    margins = None if margin is None else np.full(len(rows), margin)
+    comparisons = Comparisons(rows[:, 0], rows[:, 1], np.tile([1.0, 0.0, 0.0], (len(rows), 1)),
+                              rows[:, 0] // 4, margins)
+    features = rng.normal(size=(4 * prompts, 20))
+    tracemalloc.start()
+    fit_linear(features, comparisons, spread=1.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.3 * 8 * len(features)**2
 
 
 def test_examples_become_comparisons() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reward.examples import Example, Pair
-from reward.instant.davidson import Design, halved
+from reward.instant.davidson import Design, halved, rows_are_fewer
 
 Array = np.ndarray[Any, Any]
 Ties = Literal["model", "halve", "drop"]
@@ -54,7 +54,8 @@ class Comparisons:
     def design(self, features: Array) -> tuple[Design, Array]:
         """Design and outcomes for `davidson.fit`; margins become offsets of each side."""
         if self.margins is None:
-            return Design(features, self.first, self.second, offset=self.offsets), self.outcomes
+            return (Design(features, self.first, self.second, offset=self.offsets,
+                           by_rows=rows_are_fewer(features, len(self.first))), self.outcomes)
         # A first response that is better by a margin m has log σ(Δ − m), a second log σ(−Δ − m).
         sides = [(FIRST, -self.margins), (TIE, np.zeros_like(self.margins)),
                  (SECOND, self.margins)]
@@ -68,8 +69,9 @@ class Comparisons:
             weights = np.zeros((int(used.sum()), 3))
             weights[:, side] = self.outcomes[used, side]
             outcomes.append(weights)
-        return (Design(features, np.concatenate(first), np.concatenate(second),
-                       offset=np.concatenate(offsets)), np.concatenate(outcomes))
+        firsts = np.concatenate(first)
+        return (Design(features, firsts, np.concatenate(second), offset=np.concatenate(offsets),
+                       by_rows=rows_are_fewer(features, len(firsts))), np.concatenate(outcomes))
 
 
 def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
