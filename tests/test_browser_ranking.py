@@ -160,6 +160,30 @@ def test_a_ranking_under_way_survives_a_reload(server: Server, newcomer: Newcome
     assert tiers(page) == ["D", "B"]
 
 
+def test_a_tie_that_is_asked_for_no_more_is_ranked_again(server: Server, newcomer: Newcomer,
+                                                         tasks: Tasks) -> None:
+    tasks(1, FOUR)
+    me, one = newcomer()
+    page = one.page
+    sides(page)
+    for press in "3=12=4":
+        page.keyboard.press(press)
+    assert tiers(page) == ["C", "A B", "D"]
+    server.store.questions.change(Question(tie=False))
+    try:
+        page.reload()
+        sides(page)
+        assert tiers(page) == ["C"]
+        expect(button(page, "Save ranking (3 to go)")).to_be_disabled()
+        for press in "214":
+            page.keyboard.press(press)
+        key(page, "Enter")
+        expect(done(page)).to_be_visible()
+        assert [len(group) for group in stored(server, me)[0].answer.ranking] == [1, 1, 1, 1]
+    finally:
+        server.store.questions.change(Question())
+
+
 def test_scores_flags_and_a_rewrite_by_keys_alone(server: Server, newcomer: Newcomer,
                                                   tasks: Tasks) -> None:
     tasks(2, ("the first text", "the second text"))

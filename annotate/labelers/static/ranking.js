@@ -15,12 +15,14 @@ export class Ranking {
     root.addEventListener("keydown", (event) => this.arrow(event));
   }
 
-  /** Begin with so many responses, of which some are placed already. */
+  /** Begin with so many responses, of which some are placed already. Where ties are asked for no
+   *  more, those of the first tie and all below it are to be placed again: no order is made up. */
   reset(count, tiers, ties, letters = "") {
     this.count = count;
     this.ties = ties;
     this.letters = letters;
-    this.tiers = tiers.map((tier) => [...tier]);
+    const tied = ties ? -1 : tiers.findIndex((tier) => tier.length > 1);
+    this.tiers = tiers.slice(0, tied < 0 ? tiers.length : tied).map((tier) => [...tier]);
     this.draw();
   }
 
