@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from browser import Newcomer, Server, Tasks, sign_in
 from desk_page import button, key, sides, status, stored, type_reason
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
+
+from data.questions import Question
 
 pytestmark = pytest.mark.browser
 
@@ -57,6 +59,60 @@ def test_two_tabs_do_not_conflict(server: Server, newcomer: Newcomer, tasks: Tas
     expect(second.get_by_text("you 3")).to_be_visible()
     second.keyboard.press("Escape")
     expect(second.locator(".pf-alert")).to_have_count(0)
+
+
+def test_a_tab_that_is_left_takes_nothing_from_what_another_has_written(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(1)
+    _, one = newcomer()
+    writing = one.page
+    idle = one.context.new_page()
+
+    def reason(page: Page) -> Locator:
+        return page.get_by_role("textbox", name="Reason")
+
+    def leave(page: Page) -> None:
+        page.goto("about:blank")
+
+    def come_back(page: Page) -> None:
+        page.goto(server.url)
+        sides(page)
+
+    come_back(idle)
+    type_reason(writing, "half a sentence")
+    leave(writing)
+    leave(idle)  # where nothing was begun
+    come_back(writing)
+    expect(reason(writing)).to_have_value("half a sentence")
+    come_back(idle)
+    reason(writing).fill("the whole sentence")
+    leave(writing)
+    leave(idle)  # where half of it stood
+    come_back(writing)
+    expect(reason(writing)).to_have_value("the whole sentence")
+    reason(writing).fill("")
+    leave(writing)
+    come_back(writing)
+    expect(reason(writing)).to_have_value("")
+
+
+def test_what_full_storage_cannot_keep_is_not_replaced_by_what_it_has(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(1)
+    _, one = newcomer()
+    page = one.page
+    sides(page)
+    reason = page.get_by_role("textbox", name="Reason")
+    reason.fill("at first")
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error(); }; }")
+    reason.fill("at first, and then")
+    server.store.questions.change(Question(flags=("rude",)))  # the question is drawn anew
+    try:
+        page.evaluate("window.dispatchEvent(new Event('online'))")
+        expect(page.get_by_role("group", name="Flags of A")).to_contain_text("rude")
+        expect(reason).to_have_value("at first, and then")
+    finally:
+        server.store.questions.change(Question())
 
 
 def test_idle_time_is_taken_out(server: Server, newcomer: Newcomer, tasks: Tasks) -> None:

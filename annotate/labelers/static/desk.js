@@ -12,11 +12,12 @@ import { lookAfterNextPage } from "./leaving.js";
 import { Mode } from "./modes.js";
 import { drawNothing, whyNothing } from "./nothing.js";
 import { Notices } from "./notices.js";
-import { Corner, draftOf, Drafts, Outbox, RETRY_MS, taskOf } from "./outbox.js";
+import { Corner, Drafts, Outbox, RETRY_MS, taskOf } from "./outbox.js";
 import { Ranking } from "./ranking.js";
 import { Reading } from "./reading.js";
 import { prepare, Responses } from "./responses.js";
 import { Rewriting } from "./rewriting.js";
+import { isTyping, Typing } from "./typing.js";
 
 const TOO_SOON = "A press came too soon after the last one and was ignored.";
 const LOOK_MS = 2000;
@@ -47,6 +48,7 @@ class Desk {
     });
     this.clock = new Clock();
     this.echoes = new Echoes();
+    this.typing = new Typing();
     this.keyList = new KeyList();
     this.notices = new Notices(this.parts);
     this.row = new AnswerRow(this);
@@ -134,6 +136,7 @@ class Desk {
     this.changed = this.askLook !== undefined && look !== this.askLook;
     this.askLook = look;
     this.ask = ask;
+    if (this.changed) this.typing.interrupt(); // before a field goes that is asked for no more
   }
 
   settle(acks) {
@@ -178,13 +181,18 @@ class Desk {
     this.wanted = null;
     if (wanted) this.show(wanted);
     else if (same && !this.outbox.settled().has(taskOf(same.key))) {
-      if (this.changed) {
-        this.keep();
-        this.show(same);
-      }
+      if (this.changed) this.redraw(same);
       this.item = { ...this.item, key: same.key };
       this.drawAnswers();
     } else this.next();
+  }
+
+  /** The same question under another ask; whoever types into what is left of it goes on typing. */
+  redraw(same) {
+    const field = document.activeElement;
+    this.keep();
+    this.show(same);
+    if (isTyping(field) && this.parts.root.contains(field)) field.focus({ preventScroll: true });
   }
 
   next() {
@@ -197,13 +205,14 @@ class Desk {
   // --- showing ---
 
   show(item) {
+    this.typing.interrupt();
     const prepared = this.prepared.get(item.key) ?? prepare(item);
     const task = taskOf(item.key);
     this.prepared.delete(item.key);
     this.timed();
     this.item = item;
     this.mode.reset();
-    this.draft = this.drafts.get(task) ?? draftOf(item.before);
+    this.draft = this.drafts.begin(task, item.before);
     const { parts } = this;
     parts.note.hidden = true;
     parts.root.classList.remove("pf-empty-desk");
@@ -262,6 +271,7 @@ class Desk {
 
   showNothing() {
     const nothing = this.nothing();
+    this.typing.interrupt();
     this.item = null;
     this.mode.reset();
     this.nothingLook = JSON.stringify(nothing);
@@ -407,6 +417,7 @@ class Desk {
 
   showFeedback(feedback) {
     this.feedback = true;
+    this.typing.interrupt();
     drawFeedback(this.parts, feedback, () => this.goOn());
     this.echoes.shown();
     this.drawAnswers();

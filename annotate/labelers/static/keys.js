@@ -1,6 +1,8 @@
 // Which key was meant, wherever it lies on the keyboard, whether it was meant for us, and what it
 // does.
 
+import { isTyping } from "./typing.js";
+
 /** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case.
  *  A numeric keypad is taken by its word: without Num Lock its keys are arrows and the like. */
 export function keyOf(event) {
@@ -12,14 +14,6 @@ export function keyOf(event) {
   if (event.key === "+" || event.key === "=") return event.key;
   if (event.shiftKey && event.key.length === 1) return "";
   return event.key.length === 1 ? event.key.toLowerCase() : event.key;
-}
-
-/** Whether a key would be typed into what has the focus. */
-export function isTyping(target) {
-  if (!(target instanceof Element)) return false;
-  if (target.isContentEditable || target.closest("textarea, select")) return true;
-  return target.localName === "input"
-    && !["button", "checkbox", "radio", "submit", "range"].includes(target.type);
 }
 
 /** Whether the key belongs to the browser, an input method or a dialog. */
@@ -35,6 +29,11 @@ export function pressKey(desk, event) {
   if (desk.keyList.isOpen) { // over all else
     if (event.key !== "Escape" && event.key !== "?") return;
     desk.keyList.toggle();
+    claim(event);
+    return;
+  }
+  if (desk.typing.takes(event, target)) {
+    desk.early(true);
     claim(event);
     return;
   }

@@ -15,11 +15,12 @@ export class Corner {
   }
 
   get(name) {
+    if (this.memory.has(name)) return this.memory.get(name); // newer than what is stored: see `set`
     try {
       const text = localStorage.getItem(this.prefix + name);
       if (text !== null) return JSON.parse(text);
     } catch { /* what is unreadable is not there */ }
-    return this.memory.get(name) ?? null;
+    return null;
   }
 
   set(name, value) {
@@ -115,23 +116,35 @@ export class Outbox {
   }
 }
 
-/** What was typed and marked on a question that is not answered yet, by task. */
+/** What was typed and marked on a question that is not answered yet, by task. Tabs of
+ *  the same person share it: each writes what was changed in it, and not over what another has. */
 export class Drafts {
   constructor(corner) {
     this.corner = corner;
+    this.known = new Map(); // by task, what this tab has read or written last
   }
 
-  get(task) {
-    return this.corner.get(`draft/${task}`);
+  /** What is there of a question that is shown now: a draft, or the answer that stands. */
+  begin(task, before) {
+    const draft = this.corner.get(`draft/${task}`) ?? draftOf(before);
+    this.known.set(task, lookOf(draft));
+    return draft;
   }
 
-  /** Kept where something was begun; on `leaving` the page always, for the time it took. */
+  /** Kept where something was begun; on `leaving` the page also the time it took. */
   keep(task, draft, leaving) {
-    const { flags, scores, reason, rewrite, tiers } = draft;
-    const begun = reason || rewrite || tiers.length || Object.keys(scores).length
-      || Object.values(flags).some((each) => each.length);
-    if (begun || leaving) this.corner.set(`draft/${task}`, { ...draft, at: Date.now() });
-    else this.drop(task);
+    const look = lookOf(draft);
+    if (look !== this.known.get(task)) {
+      this.known.set(task, look);
+      if (isBegun(draft)) this.put(task, draft);
+      else this.drop(task);
+    }
+    if (!leaving) return;
+    this.put(task, { ...draft, ...this.corner.get(`draft/${task}`), spent: draft.spent });
+  }
+
+  put(task, draft) {
+    this.corner.set(`draft/${task}`, { ...draft, at: Date.now() });
   }
 
   drop(task) {
@@ -147,8 +160,14 @@ export class Drafts {
   }
 }
 
+const lookOf = ({ flags, scores, reason, rewrite, tiers }) =>
+  JSON.stringify([flags, scores, reason, rewrite, tiers]);
+
+const isBegun = ({ flags, scores, reason, rewrite, tiers }) => reason || rewrite || tiers.length
+  || Object.keys(scores).length || Object.values(flags).some((each) => each.length);
+
 /** A draft to begin with: empty, or the answer that stands. */
-export function draftOf(before) {
+function draftOf(before) {
   return { flags: { ...before?.flags }, scores: { ...before?.scores }, reason: before?.reason ?? "",
     rewrite: before?.rewrite ?? null, tiers: before?.tiers ?? [], spent: null };
 }
