@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from loop.asking.live import RULES, Asker
 from loop.asking.order import by_chance
 from loop.fields import fields_of
 from loop.settings import AskingConfig, read_settings
+from reward.instant import selection
 from reward.instant.selection import RULES as KNOWN_RULES
+from reward.instant.selection import Chosen, Pool, select
 
 assert one_thread  # a fixture, used by every test here
 
@@ -101,6 +104,24 @@ def test_first_labels_come_before_second_ones_without_a_turn_between(tmp_path: P
     assert task.priority < 0
     world.store.comparisons.undo_last(ann.id, task, "undone")
     assert 0 <= world.store.tasks.get(task.id).priority <= 1, "a label taken back counts no more"
+
+
+def test_bal_pm_knows_where_answered_prompts_lie(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pair a prompt and a label each, none of them has an open task left."""
+    world, pools = asked_world(tmp_path, tasks=20), []
+
+    def look(pool: Pool, *rest: Any) -> list[Chosen]:
+        pools.append(pool)
+        return select(pool, *rest)
+
+    monkeypatch.setattr(selection, "select", look)
+    settings(tmp_path, 'rule = "bal-pm"')
+    answer_all(world, tmp_path, 6)
+    asked, centers = pools[-1].asked, pools[-1].centers
+    assert asked is not None and centers is not None and len(asked) > 0
+    assert not set(asked.tolist()) & set(pools[-1].prompts.tolist())
+    assert np.isfinite(centers).all()
 
 
 def test_what_was_handed_out_keeps_what_chose_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from data.errors import BadInput
 from reward.instant.davidson import information
-from reward.instant.selection import RULES, Pool, priorities, select
+from reward.instant.selection import RULES, Pool, priorities, prompt_centers, select
 
 Array = np.ndarray[Any, Any]
 
@@ -96,6 +96,21 @@ def test_bal_pm_turns_to_prompts_that_were_not_asked_about() -> None:
     assert far.prompts[found[0]] == 7
     counts = np.bincount(far.prompts[chosen(far, 16, "bal_pm")], minlength=8)
     assert counts.min() >= 1
+
+
+def test_bal_pm_counts_what_was_asked_of_prompts_without_a_candidate() -> None:
+    """All prompts but four that lie apart have a twin that was asked about, and is no more."""
+    p = pool(prompts=40)
+    far = replace(p, features=p.features * 0.01 + np.repeat(np.arange(40) >= 36, 4)[:, None] * 100)
+    centers = prompt_centers(far.features, np.repeat(np.arange(40), 4), 40)
+    twins = replace(far, asked=np.repeat(np.arange(40, 76), 50),
+                    centers=np.concatenate([centers, centers[:36]]))
+    assert min(far.prompts[chosen(twins, 8, "bal_pm")]) >= 36
+
+
+def test_a_prompt_lies_where_the_mean_of_its_responses_does() -> None:
+    found = prompt_centers(np.array([[1.0, 2], [3, 4], [5, 6]]), np.array([2, 0, 2]), 3)
+    assert found[[0, 2]].tolist() == [[3, 4], [3, 4]] and np.isnan(found[1]).all()
 
 
 @pytest.mark.parametrize("rule", RULES)

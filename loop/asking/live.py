@@ -175,7 +175,7 @@ def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule
     """
     import numpy as np
 
-    from reward.instant.selection import Pool, select
+    from reward.instant.selection import Pool, prompt_centers, select
 
     assert model is not None
     rng = np.random.default_rng([seed, len(model.learned)])
@@ -190,10 +190,14 @@ def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule
         [t.prompt_id for t in tasks]
         + [m[0].prompt_id for m in model.learned.values()]))}
     place = place.reshape(-1, 2)
+    # An answered prompt mostly has no open task left, yet what was asked of it counts nearby.
+    of_prompt = np.array([prompts.get(p, -1) for p in model.features.prompts.tolist()], int)
+    centers = prompt_centers(model.table[of_prompt >= 0], of_prompt[of_prompt >= 0], len(prompts))
     pool = Pool(model.table[used], model.posterior.coefficients, model.posterior.covariance,
                 place[:, 0], place[:, 1], np.array([prompts[t.prompt_id] for t in tasks]),
                 model.posterior.log_tie,
-                asked=np.array([prompts[m[0].prompt_id] for m in model.learned.values()], int))
+                asked=np.array([prompts[m[0].prompt_id] for m in model.learned.values()], int),
+                centers=centers)
     return [tasks[c.pair] for c in select(pool, min(count, len(tasks)), RULES[rule], rng, 0.0)]
 
 

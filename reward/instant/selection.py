@@ -65,6 +65,9 @@ class Pool:
     candidates themselves."""
     asked: Array | None = None
     """[A] prompts of the pairs that were asked about before, for `bal_pm`."""
+    centers: Array | None = None
+    """[P, d] where each prompt lies, of candidates and asked ones alike, for `bal_pm`; None takes
+    the mean of its candidates' features, by which a prompt without a candidate lies nowhere."""
 
     def __post_init__(self) -> None:
         if not len(self.first) == len(self.second) == len(self.prompts):
@@ -103,6 +106,15 @@ def select(pool: Pool, count: int, rule: Rule, rng: np.random.Generator,
         found.append(Chosen(pair, bool(chance) or rule == "random"))
         batch.take(pair)
     return found
+
+
+def prompt_centers(features: Array, prompts: Array, count: int) -> Array:
+    """[count, d] the mean of the features ([N, d]) of each prompt's responses, of which `prompts`
+    ([N]) has the number; not a number for a prompt without any."""
+    centers = np.zeros((count, features.shape[1]))
+    np.add.at(centers, prompts, features)
+    known = np.bincount(prompts, minlength=count)
+    return np.asarray(centers / np.where(known, known, np.nan)[:, None])
 
 
 def priorities(chosen: list[Chosen], size: int) -> Array:
@@ -168,20 +180,14 @@ class _Batch:
 
     @cached_property
     def close(self) -> Array:
-        """[P, P] whether one prompt (2nd axis) lies near another: among its nearest, or itself.
-
-        A prompt lies where the mean of its candidates' features does.
-        """
+        """[P, P] whether one prompt (2nd axis) lies near another: among its nearest, or itself."""
         pool, count = self.pool, len(self.asked)
         rows = np.concatenate([pool.first, pool.second])
-        prompts = np.concatenate([pool.prompts, pool.prompts])
-        known = np.bincount(prompts, minlength=count)
-        centers = np.zeros((count, pool.features.shape[1]))
-        np.add.at(centers, prompts, pool.features[rows])
-        centers /= np.maximum(known, 1)[:, None]
+        centers = pool.centers if pool.centers is not None else prompt_centers(
+            pool.features[rows], np.concatenate([pool.prompts, pool.prompts]), count)
         squares = (centers**2).sum(axis=1)
         distances = squares[:, None] + squares[None, :] - 2 * centers @ centers.T
-        distances[:, known == 0] = np.inf
+        distances[:, np.isnan(squares)] = np.inf
         np.fill_diagonal(distances, -np.inf)
         nearest = min(NEIGHBOURS, count // 10)
         radius = np.partition(distances, nearest, axis=1)[:, nearest]
