@@ -120,6 +120,12 @@ class Prompts:
             "AND (:source IS NULL OR source = :source) ORDER BY id",
             {"split": split, "source": source})]
 
+    def split_of_known(self, messages: Sequence[Message]) -> str | None:
+        """The split of a prompt that is here already; None of one that is not."""
+        found = self._database.value("SELECT split FROM prompts WHERE fingerprint = ?",
+                                     [fingerprint(messages)])
+        return None if found is None else str(found)
+
     def count(self, split: str | None = None) -> int:
         """How many prompts there are (in a split)."""
         return int(self._database.value(

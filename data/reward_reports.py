@@ -65,6 +65,11 @@ def verdict(store: Store, version: RewardModel) -> Verdict:
     return judge(latest_report(store, version).metrics)
 
 
+def over_file(metrics: Mapping[str, Any]) -> bool:
+    """Whether a report is over the pairs of a file, and not over the workspace's held-out ones."""
+    return "file" in metrics
+
+
 def judge(metrics: Mapping[str, Any]) -> Verdict:
     """Whether a report shows that its reward model beats its baselines.
 
@@ -78,19 +83,20 @@ def judge(metrics: Mapping[str, Any]) -> Verdict:
     """
     if "held_out_accuracy" not in metrics or "baselines" not in metrics:
         return Verdict("unknown", "its report holds no held-out accuracy beside baselines")
+    pairs, prompts = (("pairs in the file", "the file") if over_file(metrics)
+                      else ("held-out pairs", "held-out prompts"))
+    few = f"too few {pairs} to tell whether it beats its baselines: "
     accuracy = _estimate(metrics["held_out_accuracy"])
     if accuracy is None:
-        return Verdict("too few", "too few held-out pairs to tell whether it beats its baselines: "
-                                  "none has been decided")
+        return Verdict("too few", f"{few}none has been decided")
     longer = _estimate(metrics["baselines"].get("longer"))
     figures = f"it is right in {accuracy.percent()}; chance is 50 %" + (
         "" if longer is None else f", the longer response wins in {100 * longer.value:.1f} %")
     if accuracy.low > CHANCE and (longer is None or accuracy.value > longer.value):
         return Verdict("beats", figures)
     if accuracy.high - accuracy.low > WIDEST:
-        return Verdict("too few", "too few held-out pairs to tell whether it beats its baselines: "
-                                  + figures)
-    return Verdict("fails", f"does not beat its baselines on held-out prompts: {figures}")
+        return Verdict("too few", few + figures)
+    return Verdict("fails", f"does not beat its baselines on {prompts}: {figures}")
 
 
 def _estimate(values: Any) -> Estimate | None:

@@ -108,7 +108,7 @@ class RewardConfig:
     patience: int = 0
     """Stop after so many epochs in which the held-out loss did not fall below its best, and keep
     the best epoch's weights; 0 trains to the end. The held-out figures of a model that was chosen
-    by them are a little better than it is."""
+    by them, and the gate's word on it, are better than it is, the more so the more epochs."""
 
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""

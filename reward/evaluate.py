@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from reward.report.figures import cross_entropy, held_out_accuracy, longer_wins,
 from reward.scorer import Scorer
 from reward.tuned import TunedReward
 
-__all__ = ["cross_entropy", "evaluate", "held_out_accuracy", "longer_wins", "report",
-           "score_responses", "score_statistics"]
+__all__ = ["cross_entropy", "epoch_chosen", "evaluate", "held_out_accuracy", "longer_wins",
+           "report", "score_responses", "score_statistics"]
 
 #: Responses over which mean and spread of the score are taken.
 SCORED_RESPONSES = 256
@@ -54,6 +54,15 @@ def evaluate(model: Scorer, data: PreferenceData, *, encoder: Encoder | None = N
     return {**report(data.held_out, scores), **found,
             "cut_responses": len(encoder.cut.intersection(scores)),
             "held_out_scores": scores}
+
+
+def epoch_chosen(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Under `epoch_chosen`, which `epoch` `of` how many was kept for its held-out loss, for the
+    metrics: a report on the same pairs flatters what they chose. Nothing where one was all."""
+    if len(curve) < 2:
+        return {}
+    best = min(curve, key=lambda epoch: epoch["held_out_loss"])
+    return {"epoch_chosen": {"epoch": best["epoch"], "of": len(curve)}}
 
 
 def score_responses(model: Scorer, examples: Sequence[Example], encoder: Encoder | None = None,

@@ -29,13 +29,14 @@ from reward import checkpoints
 from reward.batches import Encoder, Microbatch, Step, microbatches, plan_steps
 from reward.config import RewardConfig
 from reward.ensemble import Ensemble
-from reward.evaluate import cross_entropy, evaluate, held_out_accuracy, score_responses
+from reward.evaluate import epoch_chosen, evaluate, score_responses
 from reward.examples import Example, PreferenceData, count_pairs
 from reward.gradients import ScoresOf, backward
 from reward.instant.response_features import FeatureTable
 from reward.members import Draw, drawn_from, draws, fresh
 from reward.model import RewardModel
 from reward.preparing import learned_from, mean_discount, prepared
+from reward.report.figures import cross_entropy, held_out_accuracy
 from reward.scorer import Scorer
 from reward.tuned import TunedReward
 
@@ -51,7 +52,8 @@ class TrainedReward:
     model: Scorer
     """An ensemble where `members` asks for more than one."""
     metrics: dict[str, Any]
-    """The report of `reward.evaluate`, with `train` (steps, comparisons, final figures)."""
+    """The report of `reward.evaluate`, with `train` (steps, comparisons, final figures) and, where
+    `patience` chose, `epoch_chosen`."""
     data: PreferenceData
     """What it really learned from and was measured on: a resumed run's own, for the lineage."""
 
@@ -142,7 +144,8 @@ def train(backbone: Backbone, data: PreferenceData, config: RewardConfig, lora: 
         if checkpoint_folder:
             _keep(run, checkpoint_folder)
         raise
-    return TrainedReward(run.model, {**report, "train": _summary(run)}, run.data)
+    chosen = epoch_chosen(run.curve) if config.patience else {}
+    return TrainedReward(run.model, {**report, **chosen, "train": _summary(run)}, run.data)
 
 
 def learning_rate_at(step: int, steps: int, peak: float) -> float:

@@ -44,7 +44,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("forms")
     store = LeadsWorld.make(make_workspace(folder)).store
     (plain,) = add_reward_models(store, (0.7,))
-    for name, more in (("reward-ensemble", of_members(store, 3)),
+    for name, more in (("reward-ensemble", {**of_members(store, 3),
+                                            "epoch_chosen": {"epoch": 2, "of": 4}}),
                        ("reward-form", {"selection": chosen(store)})):
         store.versions.add_reward_model(name=name, base="tiny", path=f"adapters/{name}",
                                         comparisons={}, metrics={**plain.metrics, **more})
@@ -68,11 +69,13 @@ def test_the_page_says_what_the_version_is(server: Server, arrive: Arrive) -> No
             assert not tab.all("exception"), tab.text()
             shown = tab.text()
             assert "An ensemble of 3 reward models" in shown and "Spread of 3 members" in shown
+            assert "Epoch 2 of 4 was kept because it was the best on held-out pairs" in shown
             for row in figures.rule_table(versions["reward-ensemble"]):
                 assert all(cell in shown for cell in row), row
             tab.set(tab.labelled("Version"), "reward-1")
             await tab.rerun()
             assert "An ensemble of" not in tab.text() and "A linear head" not in tab.text()
+            assert "was kept because" not in tab.text()
     run(main())
 
 

@@ -69,17 +69,33 @@ def test_who_is_let_through_and_what_is_said(store: Store) -> None:
     assert "reward-3" in gate.check_named(store, "", force=False), "the newest"
 
 
+def evaluated(store: Store, right: int, data: str = "") -> None:
+    """A report on reward-1, over 100 held-out pairs or a file's."""
+    job = store.jobs.add("eval-reward", {"data": data} if data else {})
+    assert store.jobs.claim(job.id)
+    store.jobs.set_resolved(job.id, {"data": data})
+    store.jobs.finish(job.id, {"reward_model": "reward-1", **metrics(right, 100)})
+
+
 def test_a_later_evaluation_counts_unless_it_was_on_a_file(store: Store) -> None:
     model = add(store, "reward-1", metrics(50, 100))
-    for right, data in ((70, ""), (20, "/some/file.jsonl")):
-        job = store.jobs.add("eval-reward", {"data": data} if data else {})
-        claimed = store.jobs.claim(job.id)
-        assert claimed
-        store.jobs.set_resolved(job.id, {"data": data})
-        store.jobs.finish(job.id, {"reward_model": "reward-1", **metrics(right, 100)})
+    evaluated(store, 70)
+    evaluated(store, 20, "/some/file.jsonl")
     found = latest_report(store, model)
     assert found.again and found.metrics["held_out_accuracy"]["value"] == 0.7
     assert gate.check(store, model, force=False) == ""
+
+
+def test_of_several_evaluations_the_newest_counts(store: Store) -> None:
+    model = add(store, "reward-1", metrics(70, 100))
+    for right, offered in ((70, True), (50, False), (80, True)):
+        evaluated(store, right)
+        assert latest_report(store, model).metrics["held_out_accuracy"]["value"] == right / 100
+        if offered:
+            assert gate.check(store, model, force=False) == ""
+        else:
+            with pytest.raises(BadInput, match=r"does not beat its baselines.*50.0 %"):
+                gate.check(store, model, force=False)
 
 
 @pytest.fixture
@@ -172,6 +188,7 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
                     "--html", str(page)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["drift"] is None and result["pairs"] == 12
+    assert result["file"] == {"prompts": 12, "training_prompts": 0}
     assert result["left_out"] == {"an answer that was set aside": 2,
                                   "chosen and rejected are the same": 1}
     said = ("Left out of the file: 2 (an answer that was set aside), "

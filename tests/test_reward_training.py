@@ -143,6 +143,11 @@ def test_patience_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert len(whole.metrics["train"]["curve"]) == 9
     assert whole.metrics["train"]["curve"][:len(losses)] == trained["curve"]
     assert whole.metrics["cross_entropy"]["value"] > min(losses)
+    # a report on the pairs that chose the epoch says so
+    assert found.metrics["epoch_chosen"] == {"epoch": best + 1, "of": len(losses)}
+    assert "epoch_chosen" not in whole.metrics
+    alone = run(tiny_backbone(tmp_path), overfitting(), replace(config, epochs=1))
+    assert "epoch_chosen" not in alone.metrics, "there was nothing to choose"
 
 
 @pytest.mark.parametrize(("stop_after", "error"), [

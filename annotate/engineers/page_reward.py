@@ -10,6 +10,7 @@ import streamlit as st
 
 from annotate import actions
 from annotate.engineers import reward_figures as figures
+from annotate.engineers.reward_caveats import epoch_words
 from annotate.engineers.reward_plots import baseline_dots, group_dots, reliability
 from annotate.figures import as_label, facts_html, moment, short, table_html
 from annotate.plots import Dot, dots, show
@@ -75,7 +76,8 @@ def _made(model: RewardModel, found: Report) -> None:
     when = f"evaluated again {moment(found.made_at)}" if found.again else "measured after training"
     st.caption(f"{learned}These figures: {when}, on prompts that are never trained on, every "
                "labeler's vote by itself. Intervals are 95 %, over prompts.")
-    for words in (figures.voters_words(found.metrics), figures.habits_words({"train": trained})):
+    for words in (epoch_words(found.metrics), figures.voters_words(found.metrics),
+                  figures.habits_words({"train": trained})):
         if words:
             st.caption(words)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from annotate.figures import NOTHING, estimate_of, number, plain
 from data.measures.statistics import Estimate
+from data.reward_reports import over_file
 
 #: Fewer pairs than this are counted but not put into a percentage.
 FEW = 10
@@ -64,8 +65,9 @@ def gain_words(estimate: Estimate | None) -> str:
 
 def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The figures that come first, as cards: name, value, what belongs under it."""
+    of_file = over_file(metrics)
     accuracy = estimate_of(metrics.get("held_out_accuracy"))
-    yield ("Held-out accuracy", *accuracy_card(accuracy))
+    yield ("Accuracy over the file" if of_file else "Held-out accuracy", *accuracy_card(accuracy))
     drift = metrics.get("drift")
     if drift:
         yield (f"On {drift['policy']}'s samples alone",
@@ -82,11 +84,12 @@ def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     value, more = number(None if few else spearman)
     yield ("Score goes with length", value,
            "too few responses" if few else f"{more}; rank correlation")
-    yield ("Held-out pairs", f"{metrics.get('pairs', 0):,}",
+    yield ("Pairs of the file" if of_file else "Held-out pairs", f"{metrics.get('pairs', 0):,}",
            f"of {metrics.get('prompts', 0):,} prompts, {metrics.get('ties', 0):,} ties")
     cut = metrics.get("cut_responses", 0)
     trained = (metrics.get("train") or {}).get("cut_responses")
-    yield ("Responses cut for length", f"{cut:,}", "of the held-out ones" + (
+    yield ("Responses cut for length", f"{cut:,}", (
+        "of the file's" if of_file else "of the held-out ones") + (
         "" if trained is None else f", {trained:,} of those trained on"))
 
 
@@ -123,8 +126,8 @@ def ensemble_words(metrics: Mapping[str, Any]) -> str:
     words += f", each right in {min(each):.1f} to {max(each):.1f} %. " if each else ". "
     right, wrong = (estimate_of(found.get(f"spread_{name}")) for name in ("right", "wrong"))
     if right is None or wrong is None or min(right.n, wrong.n) < FEW:
-        return words + ("Too few held-out pairs to say whether its members differ more where it is "
-                        "wrong.")
+        pairs = "pairs of the file" if over_file(metrics) else "held-out pairs"
+        return f"{words}Too few {pairs} to say whether its members differ more where it is wrong."
     return words + (f"On a pair its members differ by {right} where their mean is right, and by "
                     f"{wrong} where it is wrong.")
 
@@ -219,6 +222,8 @@ def left_out_words(metrics: Mapping[str, Any]) -> str:
 def drift_words(metrics: Mapping[str, Any]) -> str:
     """Whether the model still ranks what the newest policy writes."""
     drift = metrics.get("drift")
+    if over_file(metrics):
+        return "A file does not say which policy wrote its texts."
     if not drift:
         return "No policy's samples have been labeled: only imported texts."
     new, others = (estimate_of(drift[key]) for key in ("accuracy", "others"))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotate.engineers import reward_figures as figures
-from data.reward_reports import judge
+from annotate.engineers.reward_caveats import epoch_words, over_words
+from data.reward_reports import judge, over_file
 from data.visible import reveal_line
 from loop.output import print_table
 from loop.reports import html_page as page
@@ -22,7 +23,8 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The report as tables on standard output."""
     found = judge(result)
     print(reveal_line(f"{result['reward_model']}: {found.reason}"))
-    for words in (figures.voters_words(result), figures.habits_words(result),
+    for words in (over_words(result) if over_file(result) else "", epoch_words(result),
+                  figures.voters_words(result), figures.habits_words(result),
                   figures.left_out_words(result)):
         if words:
             print(words)
@@ -57,11 +59,11 @@ def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
     name = str(result["reward_model"])
     page.write(path, f"Reward model {name}", [
         page.paragraph(judge(result).reason[:1].upper() + judge(result).reason[1:] + "."),
-        page.paragraph("Over held-out prompts, on which no reward model is trained; every "
-                       "labeler's vote by itself. Intervals are 95 %, clustered by prompt. "
+        page.paragraph(f"{over_words(result)} Intervals are 95 %, clustered by prompt. "
                        + figures.voters_words(result)),
         page.table(["", "", ""], figures.facts(result)),
-        *([page.paragraph(words)] if (words := figures.left_out_words(result)) else []),
+        *(page.paragraph(words) for words in (epoch_words(result), figures.left_out_words(result))
+          if words),
         *_what_it_is(result), "<h2>Against its baselines</h2>", *_baselines(result),
         "<h2>Drift</h2>", page.paragraph(figures.drift_words(result)),
         "<h2>Where it is right</h2>", *_groups(result),
@@ -92,7 +94,7 @@ def _baselines(result: Mapping[str, Any]) -> list[str]:
 
     rows, diagram = baseline_dots(result), reliability(result)
     parts = [page.plot(dots(rows), first=True)] if rows else [
-        page.paragraph(f"Fewer than {figures.FEW} decided held-out pairs: too few to compare.")]
+        page.paragraph(f"Fewer than {figures.FEW} decided pairs: too few to compare.")]
     parts += [page.table(["gain on the same pairs, over", ""], figures.gains(result)),
               page.paragraph("Published accuracy, on other data: " + "; ".join(
                   f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".", "small"),
@@ -117,15 +119,15 @@ def _groups(result: Mapping[str, Any]) -> list[str]:
 
 def _mistakes(mistakes: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
     if not mistakes:
-        return [page.paragraph("Most labelers order no held-out pair otherwise than the model.")]
+        return [page.paragraph("Most labelers order no pair otherwise than the model.")]
     rows = []
     for mistake in mistakes:
         texts = mistake.get("texts") or _texts(mistake, store)
         rows.append([figures.mistake_words(mistake), texts["prompt"],
                      *(f"{texts[side]}\n\n(score {mistake[f'{side}_score']:.2f})"
                        for side in _SIDES)])
-    return [page.paragraph("Held-out pairs that most of their labelers order otherwise, the "
-                           "surest of the model first; one a prompt.", "small"),
+    return [page.paragraph("Pairs that most of their labelers order otherwise, the surest of the "
+                           "model first; one a prompt.", "small"),
             page.table(["", "prompt", "labelers chose", "the model chose"], rows, "text")]
 
 

@@ -110,9 +110,11 @@ def _in_its_best_form(context: JobContext, trained: TrainedReward,
     selection = {**chosen.document, "lora_scale": {
         "mean": metrics["score_mean"], "std": metrics["score_std"]}}
     if chosen.scorer is not trained.model:
+        # what held-out pairs chose is the LoRA model's epoch, which a linear head knows nothing of
+        flattered = {} if chosen.form == "linear" else _kept(metrics, "epoch_chosen")
         metrics = {**evaluate(chosen.scorer, trained.data, on_batch=lambda share:
                               progress.update(0.5 + 0.5 * share, "measuring")),
-                   "train": metrics["train"]}
+                   **flattered, "train": metrics["train"]}
     return chosen.scorer, {**metrics, "selection": selection}
 
 
@@ -125,10 +127,13 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     version = context.versions.reward_model(context.options["reward_model"])
     context.keep_choices(reward_model=version.name)
     file = context.options["data"]
-    left_out: dict[str, int] = {}
+    of_file: dict[str, Any] = {}
     if file:
         pairs, left_out = read_pairs(Path(file))
         data = PreferenceData((), tuple(from_files(pairs)))
+        of_file = {"left_out": left_out, "file": {
+            "prompts": len(data.held_out),
+            "training_prompts": _training_prompts(context.store, data.held_out)}}
     else:
         data = from_store(context.store)
     context.progress.update(0.0, "loading the model")
@@ -138,10 +143,20 @@ def evaluate_reward(context: JobContext) -> dict[str, Any]:
     scored = 0.5 if before else 1.0
     scoring = Part(context.progress, 0.0, scored)
     found = evaluate(model, data, on_batch=lambda share: scoring.update(share, "scoring"))
-    kept = {key: version.metrics[key] for key in ("selection",) if key in version.metrics}
-    return {"reward_model": version.name, **kept, **({"left_out": left_out} if file else {}),
+    kept = _kept(version.metrics, "selection", *(() if file else ("epoch_chosen",)))
+    return {"reward_model": version.name, **kept, **of_file,
             **_with_what_the_store_knows(context, found, data.held_out, before,
                                          Part(context.progress, scored, 1.0), bool(file))}
+
+
+def _kept(metrics: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the metrics that are there."""
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def _training_prompts(store: Store, examples: Sequence[Example]) -> int:
+    """How many of the examples are on training prompts of the workspace."""
+    return sum(store.prompts.split_of_known(e.messages) == "train" for e in examples)
 
 
 def _version_before(context: JobContext, place: int) -> RewardModel | None:
