@@ -24,14 +24,18 @@ def fingerprint(messages: Sequence[Message]) -> str:
     return hashlib.sha256(to_json(plain).encode()).hexdigest()
 
 
+def opening_of(messages: Sequence[Message]) -> str:
+    """The same for two dialogues whose first message of the user is the same, but for blanks."""
+    return fingerprint([next(m for m in messages if m["role"] == "user")])
+
+
 def split_of(messages: Sequence[Message]) -> str:
     """train or held_out, from the text alone: the same on every machine and in every import.
 
     The user's first message decides. Dialogues that begin alike share most of their text (files
     of preferences hold the same one at several lengths), so they stay on the same side.
     """
-    opening = next(m for m in messages if m["role"] == "user")
-    share = int(fingerprint([opening])[:8], 16) / 2**32
+    share = int(opening_of(messages)[:8], 16) / 2**32
     return "held_out" if share < HELD_OUT_SHARE else "train"
 
 

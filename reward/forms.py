@@ -4,9 +4,10 @@ A linear head on frozen features (`reward.instant`) takes seconds, and with few 
 as good as a LoRA model, or sees something else. So a part of the *training* prompts is kept from
 both, and says which of three forms is used: each part by itself, and their sum with weights ≥ 0
 (`reward.combined`). A form's weights are fitted to the other folds of that part, by prompt, for
-each fold that they are judged on: a form of two parts pays for its second weight, and one that is
-too sure of itself is not punished for its scale, which rewards have none of. The least
-cross-entropy is chosen. Held-out prompts, which reports are on, have no say.
+each fold that they are judged on (dialogues that begin alike are in one fold): a form of two parts
+pays for its second weight, and one that is too sure of itself is not punished for its scale, which
+rewards have none of. The least cross-entropy is chosen. Held-out prompts, which reports are on,
+have no say.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from backbone.layouts import layer_count
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
+from data.prompts import opening_of
 from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.config import RewardConfig
 from reward.evaluate import score_responses
@@ -39,7 +41,8 @@ from reward.report.votes import Array, Votes, as_dict, ratio
 
 #: The parts of each form: 0 is the linear head, 1 the LoRA model. The first of equals is chosen.
 FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
-#: Prompts with a decided pair that the choice needs at least: fewer cannot tell forms apart.
+#: Prompts with a decided pair that the choice needs at least, of which those that begin alike count
+#: as one: fewer cannot tell forms apart.
 LEAST_PROMPTS = 10
 FOLDS = 5
 #: Features and spread of the head are chosen by so many of the newest pairs at the most: a fit of
@@ -69,13 +72,14 @@ class Chosen:
 def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> PreferenceData:
     """The data with a part of the training prompts kept from training, for the choice.
 
-    Drawn for each prompt by itself, so that labels which arrive later move none from part to part.
+    Drawn for each prompt by itself, so that labels which arrive later move none from part to part;
+    by its opening, as the held-out split is, so that a dialogue stays on one side at every length.
     Nothing is set aside where nothing is to be chosen, or where either part would be too small.
     """
     if config.form != "best" or config.members > 1 or config.corrects:
         return data
     aside = {e.prompt_id for e in data.train if random.Random(
-        f"selection/{seed}/{e.prompt_id}").random() < config.selection_share}
+        f"selection/{seed}/{opening_of(e.messages)}").random() < config.selection_share}
     kept, selection = (tuple(e for e in data.train if (e.prompt_id in aside) == chosen)
                        for chosen in (False, True))
     if min(_decided_prompts(kept), _decided_prompts(selection)) < LEAST_PROMPTS:
@@ -115,7 +119,7 @@ def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence
     linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
     votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
     odds = np.stack([vote.differences for vote in votes], axis=1)
-    document = {**compare(votes[0], odds, seed), **about}
+    document = {**compare(votes[0], odds, seed, _openings(votes[0], selection)), **about}
     best = document["form"]
     scorer = lora if best == "lora" else CombinedReward(
         lora.backbone, [part], lora, list(document["forms"][best]["weights"].values()),
@@ -123,14 +127,18 @@ def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence
     return Chosen(scorer, document)
 
 
-def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
+def compare(votes: Votes, odds: Array, seed: int = 0,
+            groups: Array | None = None) -> dict[str, Any]:
     """Which form has the least cross-entropy; see `Chosen.document`.
 
     Args:
         votes: decided pairs that no part has learned from.
         odds: [P, 2] score differences, chosen − rejected, of the linear head and the LoRA model.
+        seed: of the folds.
+        groups: [P] what must not be split between folds, from 0; None: each vote's prompt.
     """
-    folds = grouped_folds(votes.prompts, min(FOLDS, votes.prompt_count), seed)
+    groups = votes.prompts if groups is None else groups
+    folds = grouped_folds(groups, min(FOLDS, len(set(groups.tolist()))), seed)
     losses: dict[str, Array] = {}
     forms: dict[str, dict[str, Any]] = {}
     for form, columns in FORMS.items():
@@ -243,6 +251,12 @@ def _weights(odds: Array, columns: Sequence[int]) -> Array:
     return found
 
 
+def _openings(votes: Votes, examples: Sequence[Example]) -> Array:
+    """[P] the number, from 0, of how the dialogue of each vote begins."""
+    opening = {e.prompt_id: opening_of(e.messages) for e in examples}
+    return np.unique([opening[p.prompt_id] for p in votes.pairs], return_inverse=True)[1]
+
+
 def _mean(values: Array, votes: Votes) -> Estimate:
     """The mean over pairs, its interval over prompts."""
     return ratio(np.bincount(votes.prompts, values, votes.prompt_count),
@@ -250,4 +264,5 @@ def _mean(values: Array, votes: Votes) -> Estimate:
 
 
 def _decided_prompts(examples: Sequence[Example]) -> int:
-    return sum(any(not pair.is_tie for pair in example.pairs) for example in examples)
+    return len({opening_of(example.messages) for example in examples
+                if any(not pair.is_tie for pair in example.pairs)})

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from reward_world import good_wins
+from reward_world import example, good_wins
 
 from backbone.model import Backbone
+from data.records import Message
 from reward.combined import CombinedReward
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.forms import FORMS, LEAST_PROMPTS, choose_form, compare, set_aside, unchosen
+from reward.instant.choosing import grouped_folds
 from reward.instant.features import compute, encode_response
 from reward.instant.response_features import FeatureTable
 from reward.kinds import kinds_of
@@ -60,6 +62,72 @@ def test_ties_alone_choose_nothing() -> None:
     assert set_aside(ties, CONFIG, 0) is ties and LEAST_PROMPTS > 1
 
 
+def at_two_lengths(dialogues: int) -> PreferenceData:
+    """Each dialogue from its opening, and once more after another turn of both sides."""
+    short = good_wins(dialogues).train
+    turns: list[Message] = [{"role": "assistant", "content": "well"},
+                            {"role": "user", "content": "go on"}]
+    longer = [replace(e, prompt_id=e.prompt_id + 1000, messages=[*e.messages, *turns],
+                      texts={i + 100_000: text for i, text in e.texts.items()},
+                      pairs=tuple(replace(p, chosen_id=p.chosen_id + 100_000,
+                                          rejected_id=p.rejected_id + 100_000,
+                                          prompt_id=p.prompt_id + 1000) for p in e.pairs))
+              for e in short]
+    return PreferenceData((*short, *longer), ())
+
+
+def test_a_dialogue_stays_on_one_side_at_every_length() -> None:
+    data = at_two_lengths(100)
+    found = set_aside(data, CONFIG, 3)
+    kept, aside = ({e.messages[0]["content"] for e in part}
+                   for part in (found.train, found.selection))
+    assert len(aside) > 10 and not kept & aside
+    few = at_two_lengths(40)  # 80 prompts, and too few dialogues
+    assert set_aside(few, CONFIG, 0) is few
+
+
+def test_folds_that_choose_go_by_dialogue(backbone: Backbone,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    data = at_two_lengths(100)
+    found, dealt = set_aside(data, CONFIG, 0), []
+
+    def deal(groups: Array, folds: int, seed: int = 0) -> Array:
+        dealt.append(grouped_folds(groups, folds, seed))
+        return dealt[-1]
+
+    monkeypatch.setattr("reward.forms.grouped_folds", deal)
+    lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
+    choose_form(lora, found.train, found.selection)
+    (folds,) = dealt
+    fold_of: dict[str, set[int]] = {}
+    asked = [e for e in found.selection for _ in e.pairs]
+    for each, fold in zip(asked, folds.tolist(), strict=True):
+        fold_of.setdefault(each.messages[0]["content"], set()).add(fold)
+    assert all(len(mine) == 1 for mine in fold_of.values())
+    assert set(folds.tolist()) == set(range(5))
+
+
+def test_folds_that_choose_hold_whole_prompts() -> None:
+    """Three pairs a prompt: a form is judged by no weight that its own prompt had a part in."""
+    examples = [example(p, ["a", "b", "c"], [(0, 1, 3), (1, 2, 3), (0, 2, 3)])
+                for p in range(1, 21)]
+    of = Votes.of(examples, {i: 0.0 for e in examples for i in e.texts})
+    odds = np.random.default_rng(4).normal(0.4, 1, size=(60, 2))
+    folds = grouped_folds(np.repeat(np.arange(20), 3), 5, 7)
+    expected = np.zeros(60)
+    for fold in range(5):
+        size = np.sqrt((odds[folds != fold, 0]**2).mean())
+        seen = odds[folds != fold, 0] / size
+        grid = np.linspace(0, 6, 6001)
+        cost = np.log1p(np.exp(-np.outer(grid, seen))).sum(1) + 0.04 * grid**2 / 2
+        expected[folds == fold] = np.log1p(np.exp(
+            -grid[cost.argmin()] * odds[folds == fold, 0] / size))
+    found = compare(of, odds, seed=7)
+    assert (found["prompts"], found["pairs"]) == (20, 60)
+    assert found["forms"]["linear"]["cross_entropy"]["value"] == pytest.approx(
+        expected.mean(), abs=2e-4)
+
+
 def votes(count: int) -> Votes:
     """One decided pair a prompt."""
     examples = good_wins(count).train
@@ -94,8 +162,6 @@ def test_the_form_that_knows_most_is_chosen(noise: tuple[float, float], form: st
 
 def test_a_form_is_judged_by_weights_of_the_other_folds() -> None:
     """Against a grid for the weight, and folds and figures of its own."""
-    from reward.instant.choosing import grouped_folds
-
     rng = np.random.default_rng(2)
     odds = np.stack([rng.normal(0.5, 2, 60), rng.normal(0.2, 1, 60)], axis=1)
     found, folds = compare(votes(60), odds, seed=5), grouped_folds(np.arange(60), 5, 5)
@@ -197,8 +263,13 @@ def test_a_model_that_has_learned_is_kept_as_it_is(backbone: Backbone) -> None:
     data = set_aside(good_wins(120), CONFIG, 0)
     model = train(backbone, data, CONFIG, backbone.new_lora_config(4, 8)).model
     assert isinstance(model, RewardModel)
-    chosen = choose_form(model, data.train, data.selection)
-    assert (chosen.scorer is model) == (chosen.form == "lora")
+    # a head that learned the opposite can only do harm
+    turned = tuple(replace(e, pairs=tuple(replace(p, chosen_id=p.rejected_id,
+                                                  rejected_id=p.chosen_id) for p in e.pairs))
+                   for e in data.train)
+    chosen = choose_form(model, turned, data.selection)
+    assert chosen.form == "lora" and chosen.scorer is model
     assert chosen.document["forms"]["lora"]["accuracy"]["value"] > 0.9
-    again = choose_form(model, data.train, data.selection)
+    assert chosen.document["forms"]["combined"]["weights"]["linear"] == 0
+    again = choose_form(model, turned, data.selection)
     assert again.document == chosen.document, "chosen without chance"
