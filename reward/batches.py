@@ -102,11 +102,17 @@ def encode(backbone: Backbone, conversation: Sequence[Message],
 
 
 def plan_steps(examples: Sequence[Example], epochs: int, responses_per_step: int,
-               seed: int) -> list[Step]:
-    """Every step of a training run, in order: each pair once an epoch."""
+               seed: int, whole_rankings: bool = False) -> list[Step]:
+    """Every step of a training run, in order: each pair once an epoch.
+
+    With `whole_rankings` the pairs of one comparison stay in one unit, for losses that read a
+    ranking from them; of a prompt cut in two, responses that are compared by several labelers are
+    then encoded in both, and a ranking of more responses than a step holds is a step by itself.
+    """
     steps = []
     for epoch in range(epochs):
-        packed = list(_packed(_units(examples, responses_per_step, seed, epoch),
+        packed = list(_packed(_units(examples, responses_per_step, seed, epoch,
+                                     whole_rankings),
                               responses_per_step))
         steps += [Step(epoch, number == len(packed), units)
                   for number, units in enumerate(packed, 1)]
@@ -137,36 +143,54 @@ def microbatches(units: Sequence[Unit], encoder: Encoder, tokens: int) -> list[M
     return [*found, _microbatch(batch, texts, tokens, flat)]
 
 
-def _units(examples: Sequence[Example], limit: int, seed: int, epoch: int) -> list[Unit]:
+def _units(examples: Sequence[Example], limit: int, seed: int, epoch: int,
+           whole_rankings: bool) -> list[Unit]:
     shuffled = random.Random(f"units/{seed}/{epoch}")
     units = []
     for example in examples:
-        pairs = list(example.pairs)
-        shuffled.shuffle(pairs)
-        while pairs:
-            members = _members(pairs, limit + limit // STRETCH)
-            if len(members) > limit and any(_crosses(p, members) for p in pairs):
-                members = _members(pairs, limit)
-            together = [p for p in pairs if {p.chosen_id, p.rejected_id} <= members]
-            pairs = [p for p in pairs if not {p.chosen_id, p.rejected_id} <= members]
+        parts = _parts(example.pairs, whole_rankings)
+        shuffled.shuffle(parts)
+        while parts:
+            members = _members(parts, limit + limit // STRETCH)
+            if len(members) > limit and any(_crosses(part, members) for part in parts):
+                members = _members(parts, limit)
+            together = [pair for part in parts if _ends(part) <= members for pair in part]
+            parts = [part for part in parts if not _ends(part) <= members]
             units.append(Unit(example, tuple(together)))
     shuffled.shuffle(units)
     return units
 
 
-def _crosses(pair: Pair, members: set[int]) -> bool:
-    return (pair.chosen_id in members) != (pair.rejected_id in members)
+def _parts(pairs: Sequence[Pair], whole_rankings: bool) -> list[tuple[Pair, ...]]:
+    """What is never cut: each pair by itself, or all of a comparison."""
+    if not whole_rankings:
+        return [(pair,) for pair in pairs]
+    of_comparison: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        of_comparison.setdefault(pair.comparison_id, []).append(pair)
+    return [tuple(mine) for mine in of_comparison.values()]
 
 
-def _members(pairs: Sequence[Pair], limit: int) -> set[int]:
-    """Responses connected to the first pair's through comparisons, at most `limit` of them."""
-    members = {pairs[0].chosen_id, pairs[0].rejected_id}
+def _ends(part: Sequence[Pair]) -> set[int]:
+    """The responses that the pairs compare."""
+    return {i for pair in part for i in (pair.chosen_id, pair.rejected_id)}
+
+
+def _crosses(part: Sequence[Pair], members: set[int]) -> bool:
+    ends = _ends(part)
+    return bool(ends & members) and not ends <= members
+
+
+def _members(parts: Sequence[Sequence[Pair]], limit: int) -> set[int]:
+    """Responses connected to the first part's through comparisons, at most `limit` of them (or as
+    many as that part alone has)."""
+    members = _ends(parts[0])
     grown = True
     while grown:
         grown = False
-        for pair in pairs:
-            ends = {pair.chosen_id, pair.rejected_id}
-            if ends & members and not ends <= members and len(members) < limit:
+        for part in parts:
+            ends = _ends(part)
+            if ends & members and not ends <= members and len(members | ends) <= limit:
                 members |= ends
                 grown = True
     return members

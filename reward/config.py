@@ -56,7 +56,7 @@ class RewardConfig:
 
     responses_per_step: int = 32
     """Responses encoded in one optimizer step, each once; every pair among them counts. A prompt
-    with up to a quarter more stays whole."""
+    with up to a quarter more stays whole, and with plackett-luce every ranking does."""
 
     learning_rate: float = 3e-4
     """AdamW's peak learning rate, reached by a linear warm-up over the first tenth of the steps and

@@ -49,7 +49,8 @@ def rankings_of(pairs: Sequence[Pair]) -> list[Ranking]:
     """The rankings that pairs were derived from: one for each comparison, in its pairs' order.
 
     A response stands one place below the lowest of those that beat it. Pairs may be missing (those
-    of identical texts are left out); what is not said is then a tie.
+    of identical texts are left out); what is not said is then a tie, so all that are kept of a
+    comparison have to come together.
     """
     of_comparison: dict[int, list[Pair]] = defaultdict(list)
     for pair in pairs:

@@ -180,7 +180,8 @@ def _begin(backbone: Backbone, config: RewardConfig, lora: LoraConfig, seed: int
                          if checkpoint_folder else (0, [], {}))
     return _Run(model, optimizer, draws(data, config, seed), data,
                 mean_discount(data.train), Encoder(backbone, config.max_length), plan_steps(
-                    data.train, config.epochs, config.responses_per_step, seed), done, curve, best)
+                    data.train, config.epochs, config.responses_per_step, seed,
+                    config.rankings == "plackett-luce"), done, curve, best)
 
 
 def _keep(run: _Run, folder: Path) -> None:

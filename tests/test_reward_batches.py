@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from models import one_thread, tiny_backbone  # noqa: F401
-from reward_world import example, text
+from reward_world import Recorder, example, text
 
 from backbone import layouts
 from backbone.flat import SHARED_TOKENS, Flat, flatten
@@ -22,6 +22,7 @@ from reward.examples import Example, PreferenceData
 from reward.gradients import backward
 from reward.model import RewardModel
 from reward.passes import Size, by_length, parts_within
+from reward.plackett_luce import rankings_of
 from reward.train import train
 
 
@@ -57,6 +58,41 @@ def test_a_prompt_a_little_too_large_stays_whole_and_a_larger_one_is_cut() -> No
     assert [len(u.pairs) for s in whole for u in s.units] == [45]
     assert len(cut) > 1 and sum(len(u.pairs) for s in cut for u in s.units) == 55
     assert all(len(u.response_ids) <= 8 for s in cut for u in s.units)
+
+
+def test_whole_rankings_are_never_cut_however_small_a_step_is() -> None:
+    """Four labelers rank four of twelve responses each; a step holds five, and then three."""
+    ranked = [[(3 * k + n) % 12 for n in range(4)] for k in range(4)]
+    made = example(1, [f"text {n}" for n in range(12)],
+                   [(*pair, 3) for mine in ranked for pair in combinations(mine, 2)])
+    made = replace(made, pairs=tuple(replace(p, comparison_id=n // 6, weight=1 / 6)
+                                     for n, p in enumerate(made.pairs)))
+    for limit in (5, 3):
+        steps = plan_steps([made], 2, limit, seed=1, whole_rankings=True)
+        for epoch in (0, 1):
+            units = [u for s in steps if s.epoch == epoch for u in s.units]
+            assert Counter(p for u in units for p in u.pairs) == Counter(made.pairs)
+            found = [ranking.groups for u in units for ranking in rankings_of(u.pairs)]
+            assert sorted(found) == sorted(
+                tuple((100 + n,) for n in mine) for mine in ranked), "nobody tied anything"
+
+
+def test_training_on_rankings_does_not_cut_them(tmp_path: Path) -> None:
+    """With a step too small for them the first step's loss is that of what labelers said."""
+    made = example(1, ["good one", "good two", "bad one", "bad two"],
+                   [(a, b, 3) for a, b in combinations(range(4), 2)])
+    made = replace(made, pairs=tuple(replace(p, comparison_id=1, weight=1 / 6)
+                                     for p in made.pairs))
+    data = PreferenceData((made, replace(made, prompt_id=2)), ())
+    found = []
+    for size in (3, 8):
+        backbone, heard = tiny_backbone(tmp_path), Recorder()
+        train(backbone, data, RewardConfig(epochs=1, responses_per_step=size,
+                                           rankings="plackett-luce"),
+              backbone.new_lora_config(4, 8), progress=heard)
+        found.append((heard.steps[1]["loss"], heard.steps[1]["pairs"]))
+    assert found[0][1] == 6, "all that was said of four responses"
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
 
 
 def test_the_plan_follows_from_the_seed() -> None:
