@@ -46,13 +46,18 @@ def test_a_job_without_probes_shows_none() -> None:
 
 @pytest.mark.parametrize(("kind", "typed", "found"), [
     ("float", "0,125", 0.125), ("float", "1e-5", 1e-5), ("float", " 0,5 ", 0.5),
-    ("float", "1000", 1000.0), ("float", "", 3), ("int", "1,000", 1000), ("int", "20", 20)])
+    ("float", "1000", 1000.0), ("float", "", 3), ("int", "1000", 1000), ("int", "20", 20)])
 def test_a_number_is_read_as_people_write_it(kind: str, typed: str, found: float) -> None:
     assert parse({"name": "kl_stop", "type": kind, "default": 3}, typed) == found
 
 
 @pytest.mark.parametrize(("kind", "typed", "said"), [
     ("float", "1,000", "KL stop: 1,000 can be read in two ways; write 1000, or a point"),
+    ("int", "1,000", "KL stop: 1,000 can be read in two ways; write 1000, or a point"),
+    ("int", "٣", "KL stop: wanted a whole number, not '٣'"),
+    ("float", "٣", "KL stop: wanted a number, not '٣'"),
+    ("int", "1_000", "KL stop: wanted a whole number, not '1_000'"),
+    ("float", "1_0.5", "KL stop: wanted a number, not '1_0.5'"),
     ("float", "inf", "KL stop: wanted a finite number, not 'inf'"),
     ("float", "nan", "KL stop: wanted a finite number"),
     ("float", "1e400", "KL stop: wanted a finite number"),

@@ -1,4 +1,5 @@
-"""The page of jobs: a stopped job says how far it came, and goes on from there."""
+"""The page of jobs: a stopped job says how far it came, and goes on from there; the job that was
+chosen stays in view whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from browser import Server, make_workspace
 from forging import Arrive, run
+from streamlit_page import Placed
 
 
 @pytest.fixture(scope="module")
@@ -31,5 +33,41 @@ def test_a_stopped_job_goes_on_at_the_press_of_a_button(server: Server, arrive: 
             assert "Go on" not in tab.text()
         assert store.jobs.get(job.id).status == "queued"
         assert store.audit.entries(labeler_id=engineer.id, action="resume job")
+
+    run(main())
+
+
+def test_the_chosen_job_stays_in_view_as_its_status_changes(
+        server: Server, arrive: Arrive) -> None:
+    jobs = server.store.jobs
+    running, chosen = jobs.add("sample"), jobs.add("train-reward")
+    jobs.claim(running.id)
+
+    async def main() -> None:
+        _, visitor = arrive("engineer")
+
+        async with await visitor.tab("jobs") as tab:
+            async def press(label: str, status: str) -> None:
+                """Press as a browser does: it sends the box with the label that it last had."""
+                before = box().proto
+                tab.set(box(), before.raw_value if before.set_value else chosen_label)
+                await tab.press(tab.labelled(label))
+                assert box().proto.raw_value == f"{chosen.id} · train-reward · {status}"
+
+            def box() -> Placed:
+                return tab.labelled("Job")
+
+            assert box().proto.raw_value == f"{running.id} · sample · running"
+            chosen_label = f"{chosen.id} · train-reward · queued"
+            tab.set(box(), chosen_label)
+            await tab.rerun(fragment=box().fragment)
+            assert box().proto.raw_value == chosen_label
+            await press("Stop", "stopped")
+            await press("Go on", "queued")
+            jobs.claim(chosen.id)
+            tab.set(box(), chosen_label)
+            await tab.rerun(fragment=box().fragment)
+            assert box().proto.raw_value == f"{chosen.id} · train-reward · running"
+        assert not jobs.get(running.id).stop_requested
 
     run(main())

@@ -15,7 +15,7 @@ from data.errors import BadInput, PrefloopError
 from data.limits import is_finite
 from data.reward_reports import Verdict, verdict
 
-#: Digits with a comma before every three.
+#: Digits with a comma before every three: thousands to some, a decimal comma to others.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 #: Fields of a job that stands or falls with its reward model; both are asked for together.
 _GATED = {"reward_model", "force"}
@@ -133,7 +133,7 @@ def _start(entry: Mapping[str, Any]) -> None:
                 config[field["name"]] = value
         job = actions.start_job(store(), token(), entry["kind"], config)
         st.session_state["jobs-notice"] = f"Job {job.id} is queued."
-        st.session_state["job-shown"] = job.id
+        st.session_state["job-chosen"] = job.id
     except PrefloopError as error:
         st.session_state["jobs-error"] = f"NOT started: {error}"
 
@@ -172,12 +172,14 @@ def parse(field: Mapping[str, Any], value: Any) -> Any:
 
 def _number(kind: str, text: str) -> int | float:
     """A number as people type it. Raises BadInput, without the field's name."""
-    in_thousands = _THOUSANDS.fullmatch(text) is not None
-    if kind == "float" and in_thousands:
+    if _THOUSANDS.fullmatch(text):
         raise BadInput(f"{text} can be read in two ways; write {text.replace(',', '')}, or a point "
                        "before decimals")
-    plain = text.replace(",", "") if in_thousands else text.replace(",", ".")
+    plain = text.replace(",", ".")
     try:
+        # Python's own numbers may have underscores, and the digits of any script.
+        if not text.isascii() or "_" in text:
+            raise ValueError(text)
         number = int(plain) if kind == "int" else float(plain)
     except ValueError:
         wanted = "a whole number" if kind == "int" else "a number"

@@ -74,12 +74,21 @@ def _jobs(labeler: Labeler) -> None:
         st.write("No job has been started yet.")
         return
     by_id = {job.id: job for job in jobs}
-    if st.session_state.get("job-shown") not in by_id:
+    if st.session_state.get("job-chosen") not in by_id:
         busy = [job.id for job in jobs if job.status == "running"]
-        st.session_state["job-shown"] = busy[0] if busy else jobs[0].id
-    st.selectbox("Job", list(by_id), key="job-shown",
+        st.session_state["job-chosen"] = busy[0] if busy else jobs[0].id
+    # Between browser and server an option is its label, which a job's status changes: the box
+    # alone would take the choice for gone and fall back to another job.
+    st.session_state["job-shown"] = st.session_state["job-chosen"]
+    st.selectbox("Job", list(by_id), key="job-shown", on_change=_choose,
                  format_func=lambda i: f"{i} · {title_of_kind(by_id[i].kind)} · {by_id[i].status}")
-    _job(by_id[st.session_state["job-shown"]])
+    _job(by_id[st.session_state["job-chosen"]])
+
+
+def _choose() -> None:
+    chosen = st.session_state["job-shown"]
+    if isinstance(chosen, int):  # a label that is out of date comes as it is
+        st.session_state["job-chosen"] = chosen
 
 
 def title_of_kind(kind: str) -> str:
