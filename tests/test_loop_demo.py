@@ -68,9 +68,21 @@ def test_later_rounds_ask_the_earlier_reward_models_and_say_what_they_offer(
 
 def test_the_page_is_whole_and_loads_nothing(workspace: Path) -> None:
     page = (workspace / "report.html").read_text()
-    assert ("claims nothing" in page and "simulated" in page.lower()) or "tiny" in page
+    assert "A tiny random model" in page and "claims nothing" in page
+    assert "All labelers are simulated" in page
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)\s*=", page)
     assert "plotly" in page and "<table>" in page
+
+
+def test_a_page_of_a_real_model_says_who_labeled_and_is_not_called_tiny(
+        workspace: Path, tmp_path: Path) -> None:
+    from loop.reports.demonstration import build_report, write_html
+
+    store = Store.of_workspace(workspace)
+    write_html(build_report(store, tiny=False, seed=0), store, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "All labelers are simulated" in page
+    assert "claims nothing" not in page and "tiny random" not in page
 
 
 def test_a_second_run_has_nothing_left_to_do(workspace: Path,

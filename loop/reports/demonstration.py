@@ -59,12 +59,12 @@ def print_report(report: Mapping[str, Any], workspace: Path) -> None:
 
 def write_html(report: Mapping[str, Any], store: Store, path: Path) -> None:
     """The same as one HTML file with plots, which loads nothing from anywhere."""
-    claims = ("A tiny random model: this page shows that the code runs and claims nothing."
-              if report["claims"].startswith("none") else
-              "All labelers are simulated: they prefer positive sentiment (VADER's compound "
-              "score) and answer with noise. Intervals are 95 %, clustered by prompt.")
     page.write(path, "prefloop demonstration", [
-        page.paragraph(claims),
+        *([page.paragraph("A tiny random model: this page shows that the code runs and claims "
+                          "nothing.")] if report["claims"].startswith("none") else []),
+        page.paragraph("All labelers are simulated: they prefer positive sentiment (VADER's "
+                       "compound score) and answer with noise. Intervals are 95 %, clustered by "
+                       "prompt."),
         page.table(["round", *(words for _, words in _COLUMNS)],
                    [[str(row["round"]), *(_words(row, key) for key, _ in _COLUMNS)]
                     for row in report["rounds"]]),
