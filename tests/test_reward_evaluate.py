@@ -3,14 +3,19 @@
 import json
 import math
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from reward_world import example
+from models import one_thread, tiny_backbone  # noqa: F401
+from reward_world import example, good_wins
 
-from reward.evaluate import longer_wins, report
-from reward.examples import Example
+from reward.config import RewardConfig
+from reward.evaluate import evaluate, longer_wins, report
+from reward.examples import Example, PreferenceData
+from reward.members import fresh
 from reward.report.calibration import calibration
 from reward.report.figures import length_correlation
 from reward.report.votes import Votes
@@ -92,6 +97,23 @@ def test_calibration_of_honest_scores_is_small_and_of_boasts_large() -> None:
         return float(found["error"]["value"])
 
     assert of(1.0) < 0.03 < 0.1 < of(4.0)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_scale_is_that_of_what_the_reference_wrote(tmp_path: Path, members: int) -> None:
+    backbone = tiny_backbone(tmp_path)
+    examples = [replace(e, sampled=tuple(e.texts)[:1] if e.prompt_id % 2 else ())
+                for e in good_wins(12).train]
+    model = fresh(backbone, RewardConfig(members=members), backbone.new_lora_config(4, 8), 3,
+                  "reward")
+    found = evaluate(model, PreferenceData(tuple(examples), ()))
+    scores = model.score([e.conversation(i) for e in examples for i in e.sampled])
+    assert found["score_n"] == len(scores) == 6
+    assert found["score_mean"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert found["score_std"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
+    imported = evaluate(model, PreferenceData(
+        tuple(replace(e, sampled=()) for e in examples), ()))
+    assert imported["score_n"] == 24, "the reference wrote none: all of them"
 
 
 def test_longer_wins_counts_characters() -> None:

@@ -209,6 +209,18 @@ def test_reports_are_on_answers_as_they_are(tmp_path: Path) -> None:
         assert pair.flipped == 1 - habits["reliability"][str(pair.labeler_id)]
 
 
+def test_intervals_are_as_wide_as_the_errors_say(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Habits] = []
+    monkeypatch.setattr("reward.habits.estimate_habits",
+                        lambda *args: kept.append(estimate_habits(*args)) or kept[-1])
+    said = trained(tmp_path, crowd_data(Crowd(side=1.0), [1, 2], prompts=20), correct_side=True,
+                   correct_length=True, epochs=1).data.habits
+    for name, error in (("side", kept[0].side_error), ("length", kept[0].length_error)):
+        assert said[f"{name}_high"] - said[name] == pytest.approx(1.96 * error) and error > 0
+        assert said[name] - said[f"{name}_low"] == pytest.approx(1.96 * error)
+
+
 CORRECTED = RewardConfig(form="lora", epochs=2, responses_per_step=8, learning_rate=3e-3,
                          checkpoint_every=3, correct_side=True, correct_length=True,
                          correct_reliability=True, label_smoothing=0.05, centering=0.01)
