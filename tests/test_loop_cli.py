@@ -193,7 +193,7 @@ def test_people_are_added_listed_linked_and_disabled(
 
 def test_a_backup_is_whole_private_and_never_replaces_a_file_unasked(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    target = tmp_path / "copies" / "one.db"
+    target = tmp_path / "one.db"
     command = ["backup", str(target), "--workspace", str(workspace)]
     assert cli.run(command) == 0
     assert Store(target).prompts.count() == Store.of_workspace(workspace).prompts.count()
@@ -251,6 +251,8 @@ def test_score_reads_rows_and_writes_them_with_their_score(
     assert cli.run([*at, "--json", "--output", str(tmp_path / "out.jsonl")]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 2
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+    assert cli.run([*at, "--output", str(tmp_path / "out.jsonl"), "--overwrite"]) == 0
+    assert capsys.readouterr().out == f"2 scores written to {tmp_path / 'out.jsonl'}\n"
     for bad in ('{"prompt": "Why?"}', '{"prompt": 3, "response": "So."}',
                 '{"messages": [{"role": "user", "content": "Why?"}]}', '["no"]'):
         file.write_text('{"prompt": "Why?", "response": "So."}\n' + bad + "\n")

@@ -31,7 +31,7 @@ def test_a_report_on_a_file_calls_nothing_held_out_and_counts_training_prompts(
     assert cli.run([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["file"] == {"prompts": 25, "training_prompts": trained}
-    assert cli.run(arguments) == 0
+    assert cli.run([*arguments, "--overwrite"]) == 0
     said = f"Over the pairs of a file: {trained} of its 25 prompts are training prompts"
     shown = " ".join(capsys.readouterr().out.split())
     for text in (page.read_text(), shown):
@@ -41,7 +41,7 @@ def test_a_report_on_a_file_calls_nothing_held_out_and_counts_training_prompts(
     assert "on the file" in judge({**metrics(50, 100), "file": result["file"]}).reason
     assert "held-out prompts" in judge(metrics(50, 100)).reason
     capsys.readouterr()
-    assert cli.run(["eval-reward", *at, "--html", str(page)]) == 0
+    assert cli.run(["eval-reward", *at, "--html", str(page), "--overwrite"]) == 0
     assert "Over held-out prompts, on which no reward model is trained" in page.read_text()
 
 
@@ -56,7 +56,9 @@ def test_an_epoch_that_held_out_pairs_chose_is_said_wherever_they_are_reported_o
     version = Store.of_workspace(workspace).versions.reward_models()[0]
     assert version.metrics["epoch_chosen"]["of"] == 2
     assert cli.run(["eval-reward", *at, "--html", str(page)]) == 0
-    assert said in page.read_text() and said in " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr().out
+    assert said in page.read_text() and said in " ".join(shown.split())
+    assert shown.endswith(f"\nreport written to {page}\n") and "--html" not in shown
     assert cli.run(["eval-reward", *at, "--data", str(tmp_path / "pairs.jsonl"), "--html",
-                    str(page)]) == 0
+                    str(page), "--overwrite"]) == 0
     assert said not in page.read_text(), "these pairs chose nothing"

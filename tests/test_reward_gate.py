@@ -195,7 +195,10 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
             "1 (chosen and rejected are the same).")
     assert said in page.read_text()
     print_report(result)
-    assert said in " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr().out
+    assert said in " ".join(shown.split()) and "prefloop eval-reward --html FILE" in shown
+    print_report(result, page)
+    assert capsys.readouterr().out.endswith(f"Reward model page of the app, or in {page}\n")
     assert result["mistakes"] and all(m["texts"]["chosen"] for m in result["mistakes"])
     body = page.read_text()
     body = body[body.index("The worst mistakes"):]

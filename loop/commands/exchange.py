@@ -10,6 +10,7 @@ from data.errors import BadInput
 from loop.options import Common, File, MaybeFile, Switch
 from loop.output import Bar
 from loop.settings import read_settings
+from loop.targets import check_target
 
 if TYPE_CHECKING:
     from data.exchange.reading import Row
@@ -76,7 +77,7 @@ class Export(Common):
         """Write the file whole, or not at all."""
         from data.exchange.exporting import TOOLS, export
 
-        _refuse_existing(self.file, self.overwrite)
+        check_target(self.file, self.overwrite)
         what = self.what
         if what == "auto":
             what = "comparisons" if self.format in TOOLS else "preferences"
@@ -95,13 +96,19 @@ class Score(Common):
 
     output: MaybeFile = None
     """Write the rows with their `score` (and with an ensemble the `spread` of its members' scores)
-    here as JSON Lines, instead of to standard output."""
+    here as JSON Lines, instead of to standard output. It must not exist unless --overwrite is
+    given, and is never the file that is scored."""
+
+    overwrite: Switch = False
+    """Replace the output file if it is there."""
 
     reward_model: str = ""
     """Name of the reward model; empty: the newest."""
 
     def run(self) -> None:
         """Score every row, in the file's order."""
+        if self.output is not None:
+            check_target(self.output, self.overwrite, flag="--output", source=self.file)
         from data.exchange.reading import read_rows
         from loop.stages.handlers import score
 
@@ -134,8 +141,7 @@ class Backup(Common):
     def run(self) -> None:
         """Write the copy beside its place, then move it there."""
         store = self.store()
-        _refuse_existing(self.file, self.overwrite)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        check_target(self.file, self.overwrite)
         store.database.backup(self.file)
         size = self.file.stat().st_size
         self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")
@@ -189,9 +195,3 @@ def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _refuse_existing(file: Path, overwrite: bool) -> None:
-    """What is there is replaced only by who says so. Raises BadInput."""
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise BadInput(f"{file} is there already: give another name, or --overwrite")

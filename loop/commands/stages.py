@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 from tyro.conf import OmitArgPrefixes, arg
 
 from data.errors import BadInput
+from data.visible import reveal_line
 from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
-from loop.options import Common, MaybeFile
+from loop.options import Common, MaybeFile, Switch
 from loop.output import note, print_result
 from loop.settings import Settings, SimulateConfig, read_settings
+from loop.targets import check_target
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
 from reward.config import RewardConfig
 
@@ -163,16 +165,22 @@ class EvalReward(StageCommand):
     """Report on a reward model: accuracy by what makes pairs hard, baselines, calibration."""
 
     kind: ClassVar[str] = "eval-reward"
-    beside_resume: ClassVar[frozenset[str]] = StageCommand.beside_resume | {"--html"}
+    beside_resume: ClassVar[frozenset[str]] = (
+        StageCommand.beside_resume | {"--html", "--overwrite"})
     options: _Own[EvaluateOptions] = field(default_factory=EvaluateOptions)
 
     html: MaybeFile = None
-    """Also write the report, with plots and the worst mistakes to read, as one HTML file."""
+    """Also write the report, with plots and the worst mistakes to read, as one HTML file, which
+    must not exist unless --overwrite is given."""
+
+    overwrite: Switch = False
+    """Replace the HTML file if it is there."""
 
     def run(self) -> None:
         """Refuse a file that could not be written before anything is scored."""
-        if self.html is not None and not self.html.resolve().parent.is_dir():
-            raise BadInput(f"--html: there is no folder {self.html.resolve().parent}")
+        if self.html is not None:
+            data = Path(self.options.data) if self.options.data else None
+            check_target(self.html, self.overwrite, flag="--html", source=data)
         super().run()
 
     def finish(self, store: Store, result: dict[str, Any]) -> None:
@@ -186,7 +194,9 @@ class EvalReward(StageCommand):
         """The report as tables."""
         from loop.reports.reward import print_report
 
-        print_report(result)
+        print_report(result, self.html)
+        if self.html is not None:
+            print(f"\nreport written to {reveal_line(str(self.html))}")
 
     def overrides(self, settings: Settings) -> dict[str, Any]:
         """As of every stage, with the data file by its full path: a worker runs elsewhere."""

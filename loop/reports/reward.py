@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SIDES = ("chosen", "rejected")
 
 
-def print_report(result: Mapping[str, Any]) -> None:
-    """The report as tables on standard output."""
+def print_report(result: Mapping[str, Any], written: Path | None = None) -> None:
+    """The report as tables on standard output; `written`: the page that it is in as well."""
     found = judge(result)
     print(reveal_line(f"{result['reward_model']}: {found.reason}"))
     for words in (over_words(result) if over_file(result) else "", epoch_words(result),
@@ -50,8 +50,10 @@ def print_report(result: Mapping[str, Any]) -> None:
             print(others if rows else f"\n{title}: {others}")
     mistakes = result.get("mistakes") or []
     if mistakes:
+        there = (f"in {reveal_line(str(written))}" if written
+                 else "with `prefloop eval-reward --html FILE`")
         print(f"\n{len(mistakes)} worst mistakes: read them on the Reward model page of the app, "
-              "or with `prefloop eval-reward --html FILE`")
+              f"or {there}")
 
 
 def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Files that commands write: what could not be kept, or would be lost, is refused at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_world import workspace
+
+from data.store import Store
+from loop import cli
+
+assert workspace  # a fixture
+
+ROW = {"prompt": "Why?", "response": "So.", "chosen": "So.", "rejected": "No."}
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """A file that the commands below could read."""
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(ROW) + "\n")
+    return file
+
+
+def writing(command: str, given: Path, target: Path) -> list[str]:
+    """The command line that is to write the target."""
+    return {"export": ["export", str(target)], "backup": ["backup", str(target)],
+            "score": ["score", str(given), "--output", str(target)],
+            "eval-reward": ["eval-reward", "--html", str(target)]}[command]
+
+
+@pytest.mark.parametrize("command", ["export", "backup", "score", "eval-reward"])
+def test_every_command_that_writes_a_file_has_one_rule_for_it(
+        command: str, workspace: Path, given: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there, nowhere = workspace.parent / "there.jsonl", workspace.parent / "none" / "x.jsonl"
+    there.write_text("mine")
+    folder = workspace.parent / "folder"
+    folder.mkdir()
+    for target, flags, said in (
+            (there, [], f"{there} is there already: give another name, or --overwrite"),
+            (folder, [], f"{folder} is a folder: give a file name"),
+            (folder, ["--overwrite"], f"{folder} is a folder: give a file name"),
+            (nowhere, [], f"there is no folder {nowhere.parent}: make it, or give another name")):
+        arguments = [*writing(command, given, target), *flags, "--workspace", str(workspace)]
+        assert cli.run(arguments) == 2
+        shown = capsys.readouterr()
+        flag = {"score": "--output: ", "eval-reward": "--html: "}.get(command, "")
+        assert shown.err == f"prefloop: {flag}{said}\n" and shown.out == ""
+    assert there.read_text() == "mine" and not nowhere.parent.exists()
+    assert not [*folder.iterdir()] and not Store.of_workspace(workspace).jobs.all()
+
+
+@pytest.mark.parametrize("command", [
+    ["score", "in.jsonl", "--output"], ["eval-reward", "--data", "in.jsonl", "--html"]])
+def test_what_a_command_reads_it_never_replaces(
+        command: list[str], workspace: Path, given: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(given.parent)
+    before = given.read_bytes()
+    for other in ("./in.jsonl", "link.jsonl"):
+        Path("link.jsonl").unlink(missing_ok=True)
+        Path("link.jsonl").symlink_to("in.jsonl")
+        assert cli.run([*command, other, "--overwrite", "--workspace", str(workspace)]) == 2
+        assert "is the file that is read: give another name" in capsys.readouterr().err
+    assert given.read_bytes() == before
