@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,8 @@ class ModelConfig:
         at_least(self, 1, "lora_rank", "lora_alpha")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise BadInput(f"--precision: {self.precision!r} is none of auto, bf16, fp32")
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", self.device):
+            raise BadInput(f"--device: {self.device!r} is not auto, cpu, cuda or cuda:N")
 
     @property
     def reward_checkpoint(self) -> str:

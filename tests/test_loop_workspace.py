@@ -121,3 +121,19 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path,
     (tmp_path / "file").write_text("")
     assert cli.run(["init", "--workspace", str(tmp_path / "file" / "w")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_device_that_there_could_not_be_is_refused_before_a_folder_is_made(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "w"
+    for device in ("gpu", "cuda:", "cuda:x", "mps", ""):
+        assert cli.run(["init", "--workspace", str(folder), f"--device={device}"]) == 2
+        assert capsys.readouterr().err == (
+            f"prefloop: --device: {device!r} is not auto, cpu, cuda or cuda:N\n")
+    assert not folder.exists()
+    for device in ("auto", "cpu", "cuda", "cuda:0", "cuda:12"):
+        assert ModelConfig(device=device).device == device
+    make_workspace(folder, Plan())
+    (folder / "prefloop.toml").write_text('[models]\ndevice = "gpu"\n')
+    with pytest.raises(BadInput, match=r"\[models\] device: 'gpu' is not auto"):
+        read_settings(folder)
