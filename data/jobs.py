@@ -105,13 +105,14 @@ class Jobs:
         self._set(job_id, status="stopped", seconds_left=None, finished_at=now())
 
     def requeue(self, job_id: int, message: str, died: bool = False) -> None:
-        """Put a job back into the queue, to go on from its last checkpoint.
+        """Put a job back into the queue, to go on from its last checkpoint; how it ended before is
+        forgotten.
 
         `died`: its process ended without being asked to, so that its attempts go on counting.
         """
         attempts = {} if died else {"attempts": 0}
         self._set(job_id, status="queued", message=message, seconds_left=None, stop_requested=0,
-                  **attempts)
+                  finished_at=None, error=None, **attempts)
 
     def put_back(self, job_id: int, message: str, died: bool = False) -> bool:
         """Queue a job again whose process is gone, or mark it stopped, if it was asked to stop.

@@ -103,3 +103,18 @@ def test_settings_and_unknown_names(world: World) -> None:
                 lambda: Store.of_workspace(Path("/nowhere"))):
         with pytest.raises(NotFound):
             ask()
+
+
+def test_a_job_that_is_queued_again_has_not_ended(store: Store) -> None:
+    jobs = store.jobs
+    job = jobs.add("ppo")
+    jobs.claim(job.id)
+    jobs.fail(job.id, "no")
+    assert jobs.get(job.id).finished_at is not None
+    again = jobs.resume(job.id)
+    assert (again.status, again.finished_at, again.error) == ("queued", None, None)
+    jobs.request_stop(job.id)
+    assert jobs.get(job.id).finished_at is not None
+    jobs.resume(job.id)
+    taken = jobs.claim(job.id)
+    assert taken is not None and taken.finished_at is None and taken.started_at is not None

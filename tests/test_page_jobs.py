@@ -3,6 +3,7 @@ chosen stays in view whatever becomes of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,38 @@ def test_the_chosen_job_stays_in_view_as_its_status_changes(
         assert not jobs.get(running.id).stop_requested
 
     run(main())
+
+
+def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
+        server: Server, arrive: Arrive) -> None:
+    store = server.store
+    store.put_setting("job_kinds", [
+        {"kind": "train-reward", "title": "Train", "help": "Trains.", "common": [],
+         "fields": [{"name": "learning_rate", "type": "float", "default": 1.0, "choices": [],
+                     "help": ""}]}])
+
+    async def shown(error: str, config: Mapping[str, float]) -> tuple[str, bool]:
+        """The page's text over a failed job, and whether that can go on."""
+        job = store.jobs.add("train-reward", config)
+        store.jobs.claim(job.id)
+        store.jobs.fail(job.id, error)
+        _, visitor = arrive("engineer")
+        async with await visitor.tab("jobs") as tab:
+            # The newest job is in view as long as none runs.
+            assert f"{job.id} · Train · failed" in tab.labelled("Job").proto.raw_value
+            return tab.text(), "Go on" in tab.text()
+
+    async def main() -> None:
+        for running in store.jobs.all("running"):
+            store.jobs.stopped(running.id)
+        refused = "--learning-rate: must be above 0, not -1.0"
+        text, goes_on = await shown(refused, {"learning_rate": -1.0})
+        assert "Learning rate: must be above 0, not -1.0" in text and refused not in text
+        assert not goes_on
+        text, goes_on = await shown(refused, {})  # the settings may have become better
+        assert "Learning rate: must be above 0" in text and goes_on
+        text, goes_on = await shown("--server: no answer", {})
+        assert "--server: no answer" in text and goes_on
+
+    run(main())
+    store.put_setting("job_kinds", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import streamlit as st
 from annotate import actions
 from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
-from annotate.figures import duration, moment
+from annotate.figures import duration, moment, title_of
 from annotate.launch import workspace_of_environment
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
@@ -23,6 +24,8 @@ from data.records import Job, Labeler
 REFRESH_SECONDS = 2
 #: A worker that has not been heard of for this long is taken for gone.
 WORKER_SILENCE_SECONDS = 60
+#: How an error begins that speaks of one setting.
+_FLAG = re.compile(r"--([a-z0-9-]+)(?=:)")
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
             "stopped": "orange"}
 
@@ -110,12 +113,13 @@ def _job(job: Job) -> None:
             st.progress(min(max(job.progress, 0.0), 1.0))
             st.text(f"{job.progress:.0%}{left}{' · ' if job.message else ''}{job.message}")
         elif job.status != "done":
-            stop.button("Go on", key=f"resume-{job.id}", on_click=_resume, args=(job.id,),
-                        help="From its last checkpoint, with the configuration it was started "
-                             "with.", width="stretch")
+            if not _config_refused(job):
+                stop.button("Go on", key=f"resume-{job.id}", on_click=_resume, args=(job.id,),
+                            help="From its last checkpoint, with the configuration it was started "
+                                 "with.", width="stretch")
             st.text(f"{job.status.capitalize()} at {job.progress:.0%}")
         if job.error:
-            st.html(f'<div class="pf-status pf-bad">{html.escape(job.error)}</div>')
+            st.html(f'<div class="pf-status pf-bad">{html.escape(_in_titles(job))}</div>')
         if job.result:
             charts.result(job.result)
             if job.kind in ("train-reward", "eval-reward"):
@@ -130,6 +134,25 @@ def _job(job: Job) -> None:
             _samples(metrics)
             _probes(metrics)
         _particulars(job)
+
+
+def _flagged(error: str | None) -> str | None:
+    """The field whose flag an error begins with."""
+    flag = _FLAG.match(error or "")
+    return flag[1].replace("-", "_") if flag else None
+
+
+def _config_refused(job: Job) -> bool:
+    """Whether a job never began, for what it itself asks: it could only be refused again."""
+    return job.status == "failed" and job.resolved is None and _flagged(job.error) in job.config
+
+
+def _in_titles(job: Job) -> str:
+    """A job's error; where it begins with the flag of a field of the form, under that's name."""
+    error, name = job.error or "", _flagged(job.error)
+    fields = {field["name"] for entry in store().setting("job_kinds", [])
+              if entry["kind"] == job.kind for field in entry["fields"]}
+    return _FLAG.sub(title_of(name), error, count=1) if name and name in fields else error
 
 
 def _samples(metrics: Sequence[Mapping[str, Any]]) -> None:
