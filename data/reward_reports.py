@@ -66,7 +66,11 @@ def verdict(store: Store, version: RewardModel) -> Verdict:
 
 
 def over_file(metrics: Mapping[str, Any]) -> bool:
-    """Whether a report is over the pairs of a file, and not over the workspace's held-out ones."""
+    """Whether a report is over the pairs of a file, and not over the workspace's held-out ones.
+
+    Its `file` then says how many `prompts` that has, and how many of these are `training_prompts`
+    of the workspace.
+    """
     return "file" in metrics
 
 
