@@ -48,6 +48,12 @@ def disputes(store: Store, round_id: int | None = None) -> list[Dispute]:
     return sorted(found, key=lambda dispute: (-dispute.heat, dispute.task_id))
 
 
+def any_answered_twice(store: Store, round_id: int | None = None) -> bool:
+    """Whether there is a task (of a round) with two answers that could differ."""
+    return store.database.row(f"SELECT 1 {_BLIND} GROUP BY c.task_id HAVING count(*) > 1 LIMIT 1",
+                              {"round": round_id}) is not None
+
+
 def heat_of(outcomes: Mapping[str, float], answers: int) -> float:
     """How hot one pair of responses is, from the weight that each outcome got.
 

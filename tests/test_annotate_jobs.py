@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from annotate.engineers.charts import axes_of
 from annotate.engineers.job_form import parse
 from data.errors import BadInput
 
@@ -70,3 +71,11 @@ def test_what_is_no_number_for_a_job_is_refused_by_its_fields_name(
     with pytest.raises(BadInput) as caught:
         parse(field, typed)
     assert str(caught.value).startswith(said)
+
+
+def test_a_curves_ticks_are_whole_steps_and_shares_stay_between_0_and_1() -> None:
+    short, long = axes_of("held_out_accuracy", [1, 2, 3]), axes_of("loss", list(range(50)))
+    assert short["xaxis"]["dtick"] == 1 and "dtick" not in long["xaxis"]
+    allowed = short["yaxis"]["autorangeoptions"]
+    assert -0.1 < allowed["minallowed"] <= 0 and 1 <= allowed["maxallowed"] < 1.1
+    assert "autorangeoptions" not in long["yaxis"]

@@ -11,7 +11,7 @@ from data_world import World
 from data.activity import Activity, activity
 from data.assignments import REPEAT_AFTER, AssignmentRules
 from data.database import now
-from data.disputes import disputes, entropy, heat_of
+from data.disputes import any_answered_twice, disputes, entropy, heat_of
 from data.errors import Conflict
 from data.records import Answer, Labeler, Task
 
@@ -47,6 +47,17 @@ def test_the_hottest_comes_first_and_agreement_is_none(world: World) -> None:
     assert found[0].heat == pytest.approx(1)
     assert disputes(world.store, world.round.id) == found
     assert disputes(world.store, 999) == []
+
+
+def test_a_question_must_have_two_answers_for_anybody_to_disagree(world: World) -> None:
+    ada, ben = world.people(2)
+    task = world.task(wanted=2)
+    assert not any_answered_twice(world.store)
+    world.choose(ada, task, 0)
+    assert not any_answered_twice(world.store)
+    world.choose(ben, task, 0)
+    assert any_answered_twice(world.store) and any_answered_twice(world.store, world.round.id)
+    assert not any_answered_twice(world.store, 999)
 
 
 def test_sides_are_undone(world: World) -> None:

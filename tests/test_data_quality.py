@@ -22,7 +22,7 @@ from crew_world import (
 
 from data.measures import quality
 from data.measures.agreement import percent_agreement
-from data.measures.alarms import Alarm, careless
+from data.measures.alarms import Alarm, careless, least_answers
 from data.measures.reliability import reliability
 from data.measures.statistics import Estimate
 from data.measures.votes import shared_votes
@@ -255,6 +255,15 @@ def test_a_labeler_alone_is_held_against_what_is_harmless_anyway() -> None:
                for alarm in found)
     assert careless(answers[:5], dict.fromkeys(range(100), 300)) == []
     assert careless([], {}) == []
+
+
+def test_from_so_many_answers_on_the_same_side_always_is_an_alarm() -> None:
+    answers = [said(i, ((2 * i,), (2 * i + 1,)), shown=(2 * i, 2 * i + 1)) for i in range(1, 41)]
+    lengths = dict.fromkeys(range(100), 300)
+    found = careless(answers[:least_answers(1)], lengths)
+    assert [alarm.kind for alarm in found] == ["always-left"]
+    assert careless(answers[:least_answers(1) // 2], lengths) == []
+    assert least_answers(8) > least_answers(1)
 
 
 def test_known_answers_of_others_are_crew_but_raise_no_alarm() -> None:

@@ -1,12 +1,14 @@
-"""Counts that stand beside each other add up, or say what one of them leaves out."""
+"""Counts that stand beside each other add up, or say what one of them leaves out; and a few are
+said to be few."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser import Server, make_workspace, open_round
+from browser import Server, Tasks, make_workspace, open_round
 from forging import Arrive, run
 
 from annotate.leads.page_quality import MOST_ROWS
@@ -71,4 +73,25 @@ def test_the_tags_with_few_labels_wait_until_they_are_asked_for(server: Server,
             tab.set(every, True)
             await tab.rerun(fragment=every.fragment)
             assert len(re.findall(r"<td>tag-\d\d</td>", tab.text())) == TAGS
+    run(main())
+
+
+def test_a_few_answers_clear_nobody(
+        server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
+    who = person()
+
+    async def quality_of(answers: int) -> str:
+        """The page over a new round in which one person has given so many, of both sides."""
+        for place, task_id in enumerate(tasks(answers)):
+            answer(server.store, who, server.store.tasks.get(task_id), place % 2)
+        _, visitor = arrive("lead")
+        async with await visitor.tab("quality") as tab:
+            return tab.text()
+
+    async def main() -> None:
+        few, more = await quality_of(3), await quality_of(12)
+        assert "Too few answers to tell whether anybody clicks through." in few
+        assert "Nobody stands out" not in few
+        assert "Nobody stands out" in more and "Too few answers" not in more
+
     run(main())

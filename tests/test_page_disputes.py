@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
+from browser import Server, Tasks
+from forging import Arrive, run
+
 from annotate.leads.page_disputes import tally_of
-from data.records import Answer
+from data.records import Answer, Labeler
 
 FOR_A, FOR_B = Answer(((1,), (2,)), 1), Answer(((2,), (1,)), 4)
 TIE, BAD = Answer(((1, 2),), 0), Answer(((1, 2),), 0, "both_bad")
@@ -22,3 +26,30 @@ def test_rankings_are_counted_commonest_first() -> None:
     tie = Answer(((1, 2, 3),), 0)
     for answers in permutations((one, other, other, tie)):
         assert tally_of(answers, (1, 2, 3)) == "2 C > A = B, 1 A > B > C, 1 tie"
+
+
+def test_one_answer_to_each_question_is_no_agreement(
+        server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
+    store, (task_id,) = server.store, tasks(1, wanted=2)
+
+    def answer() -> None:
+        who = person()
+        task = store.assignments.assign(task_id, who.id).task
+        first, second = task.response_ids
+        store.comparisons.submit(who.id, task, Answer(((first,), (second,))), f"{who.id}")
+
+    async def main() -> None:
+        _, visitor = arrive("lead")
+
+        async def page() -> str:
+            async with await visitor.tab("disputes") as tab:
+                return tab.text()
+
+        assert "No question has two answers yet" in await page()
+        answer()
+        alone = await page()
+        assert "No question has two answers yet" in alone and "Nobody disagrees" not in alone
+        answer()
+        assert "Nobody disagrees here." in await page()
+
+    run(main())

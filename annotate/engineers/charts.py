@@ -26,6 +26,10 @@ MAIN_CURVES: Mapping[str, Sequence[str]] = {
     "train-reward": ("loss", "accuracy", "held_out_loss", "held_out_accuracy"),
     "best-of-n": ("loss", "reward"),
 }
+#: Lie between 0 and 1.
+SHARES = frozenset({"accuracy", "held_out_accuracy", "eos_share", "clip_fraction",
+                    "value_clip_fraction", "repetition", "repeated_tokens", "distinct_1",
+                    "distinct_2"})
 PER_ROW = 4
 #: More points than this are thinned out evenly; the last is always kept.
 MOST_POINTS = 400
@@ -66,6 +70,16 @@ def _grid(job_id: int, series: Mapping[str, tuple[list[int], list[float]]]) -> N
                 _curve(job_id, name, *series[name])
 
 
+def axes_of(name: str, steps: Sequence[int]) -> dict[str, Any]:
+    """The axes of a metric's plot: every tick a whole step, and no share below 0 or above 1."""
+    across: dict[str, Any] = {"tickformat": "d"}
+    across |= {"dtick": 1} if max(steps) - min(steps) < 5 else {"nticks": 5}
+    up: dict[str, Any] = {"nticks": 5}
+    if name in SHARES:  # with room for half a marker
+        up["autorangeoptions"] = {"minallowed": -0.05, "maxallowed": 1.05}
+    return {"xaxis": across, "yaxis": up}
+
+
 def _curve(job_id: int, name: str, steps: list[int], values: list[float]) -> None:
     """One metric: its last value as the title's second half, the curve below."""
     title = title_of(name)
@@ -78,8 +92,7 @@ def _curve(job_id: int, name: str, steps: list[int], values: list[float]) -> Non
         "layout": {"height": 190, "margin": {"l": 44, "r": 8, "t": 34, "b": 28},
                    "title": {"text": f"{title}  {plain(values[-1])}", "font": {"size": 14},
                              "x": 0.01, "y": 0.97},
-                   "xaxis": {"nticks": 5, "tickformat": "d"}, "yaxis": {"nticks": 5},
-                   "showlegend": False, "dragmode": False},
+                   **axes_of(name, steps), "showlegend": False, "dragmode": False},
     }
     st.plotly_chart(figure, key=f"curve-{job_id}-{name}",
                     config={"displayModeBar": False, "displaylogo": False},

@@ -5,9 +5,12 @@ STYLE = """<style>
   border-radius: .4rem; background: color-mix(in srgb, #d9534f 10%, transparent) }
 .pf-alarm ul { margin: .3rem 0 0; padding-left: 1.2rem } .pf-alarm li { margin: .15rem 0 }
 .pf-alarm li > span { opacity: .75; font-size: .85em; white-space: nowrap }
-.pf-alarm, .pf-calm { overflow-wrap: anywhere }
+.pf-alarm, .pf-calm, .pf-few { overflow-wrap: anywhere }
 .pf-calm { border-left: 4px solid #4c9a6a; padding: .5rem .9rem; border-radius: .4rem;
   background: color-mix(in srgb, #4c9a6a 9%, transparent) }
+.pf-few { border-left: 4px solid color-mix(in srgb, currentColor 35%, transparent);
+  padding: .5rem .9rem; border-radius: .4rem;
+  background: color-mix(in srgb, currentColor 5%, transparent) }
 .pf-alarm a { color: inherit; text-decoration: underline }
 :has(> .st-key-notice [data-testid=stAlertContentError]) { position: sticky; top: 4rem; z-index: 99;
   border-radius: .5rem; background: light-dark(#fbfaf8, #15181b) }
@@ -28,6 +31,7 @@ STYLE = """<style>
 .pf-table td:not(.pf-number) { min-width: 4.5rem }
 @media (max-width: 640px) {
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
+  .pf-conversation { max-height: none }
   .pf-table td:not(.pf-number) { min-width: 6.5rem }
   [class*="st-key-row-"] button p { white-space: normal; display: -webkit-box;
     -webkit-box-orient: vertical; -webkit-line-clamp: 2 }

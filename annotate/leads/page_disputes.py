@@ -23,7 +23,7 @@ from annotate.notices import failing_as, say
 from annotate.permissions import permits
 from annotate.session import guarded, store, token
 from data.activity import latest_answer
-from data.disputes import Dispute, disputes
+from data.disputes import Dispute, any_answered_twice, disputes
 from data.errors import BadInput
 from data.measures.quality import seconds_of
 from data.records import Answer, Comparison, Decision, Labeler, Round, Task
@@ -54,17 +54,23 @@ def page(labeler: Labeler) -> None:
                "all but agree, 1 where half say “significantly better” of one side and half of the "
                "other. Everybody's answers are in view here: a task that you open is not blind for "
                "you any more.")
-    found, undecided = _disputes(str(store().database.path), chosen.id if chosen else None,
-                                 _version(chosen))
+    found, undecided = _disputes(str(store().database.path), _id(chosen), _version(chosen))
     listed = found if decided_too else undecided
     st.caption(f"{len(undecided):,} open, {len(found) - len(undecided):,} decided.")
     if not listed:
-        st.write("Nobody disagrees here." if not found else "All disputes are decided.")
+        st.write("All disputes are decided." if found
+                 else "Nobody disagrees here." if any_answered_twice(store(), _id(chosen))
+                 else "No question has two answers yet, so nobody can disagree. *Wanted*, on Jobs "
+                      "where the next round is opened, is how many labels each question gets.")
         return
     number = 1 if len(listed) <= PAGE_SIZE else st.pagination(
         -(-len(listed) // PAGE_SIZE), key="disputes-page")
     for dispute in listed[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]:
         _entry(dispute, labeler)
+
+
+def _id(turn: Round | None) -> int | None:
+    return turn.id if turn else None
 
 
 def _version(turn: Round | None) -> int:

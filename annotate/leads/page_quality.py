@@ -15,7 +15,7 @@ from annotate.permissions import permits
 from annotate.plots import Dot, dots, show
 from annotate.session import guarded, store
 from data.measures.agreement import REFERENCE_FIGURES
-from data.measures.alarms import COUNTED
+from data.measures.alarms import COUNTED, least_answers
 from data.measures.breakdowns import Breakdown
 from data.measures.quality import Figures
 from data.records import STRENGTHS, Labeler, Round
@@ -95,6 +95,10 @@ def _alarms(report: Report, people: Mapping[int, Labeler], manages: bool) -> Non
         hidden = "" if report.gold or report.self_agreement else (
             " Hidden known answers and repeats would find careless people sooner: their shares are "
             "in Settings, under Assignment.")
+        if _too_few_to_tell(report):
+            st.html('<div class="pf-few">Too few answers to tell whether anybody clicks through.'
+                    f"{hidden}</div>")
+            return
         st.html('<div class="pf-calm">Nobody stands out as clicking through. In a careful crew, '
                 f"a name appears here by chance in at most 1 round of 20.{hidden}</div>")
         return
@@ -109,6 +113,12 @@ def _alarms(report: Report, people: Mapping[int, Labeler], manages: bool) -> Non
                      f"{_act(who) if manages else ''}</div><ul>{items}</ul></div>")
     st.html("".join(parts))
     st.caption(COUNTED)
+
+
+def _too_few_to_tell(report: Report) -> bool:
+    """Whether not even who always takes the same side would stand out yet."""
+    given = [own.answers for who, own in report.people.items() if who not in report.set_aside]
+    return max(given, default=0) < least_answers(max(1, len(given)))
 
 
 def _act(who: int) -> str:

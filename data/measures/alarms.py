@@ -17,6 +17,7 @@ different rounds, ask for each round by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,18 @@ def careless(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
             break
         crew = left
     return sorted(alarms.values(), key=lambda alarm: (alarm.labeler_id, alarm.p))
+
+
+def least_answers(labelers: int) -> int:
+    """How many answers the clearest habit, the same side always, needs to be told from chance in a
+    crew of so many; where nobody has given as many, silence clears nobody.
+
+    n decided pairs that all went one way have a chance of 0.5**n, which Holm multiplies by no more
+    than the weights of all checks of all labelers. (Held against a small crew, it takes a few
+    answers more.)
+    """
+    weights = sum(check.weight for check in checks_of([], {}, [], []))
+    return math.ceil(math.log2(labelers * weights / (1 - CONFIDENCE)))
 
 
 @dataclass(frozen=True)
