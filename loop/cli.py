@@ -119,13 +119,14 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
     import tyro
 
     from loop.commands.stages import StageCommand
+    from loop.numbers_given import registry
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
     if issubclass(command, StageCommand):
         command.refuse_beside_resume(args)
-        return tyro.cli(command, prog=prog, args=args,
+        return tyro.cli(command, prog=prog, args=args, registry=registry(args),
                         default=command.with_settings(_settings(arguments)))
-    return tyro.cli(command, prog=prog, args=args)
+    return tyro.cli(command, prog=prog, args=args, registry=registry(args))
 
 
 def command_named(name: str) -> type[Common]:

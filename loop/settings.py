@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import textwrap
 import tomllib
 from collections.abc import Mapping
@@ -121,7 +122,9 @@ def read_settings(workspace: Path) -> Settings:
         document = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path}: {_toml_error(str(error))}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {error}") from error
     settings = Settings()
     for name, values in document.items():
@@ -131,6 +134,16 @@ def read_settings(workspace: Path) -> Settings:
             raise BadInput(f"{path}: {name} must be a section: write [{name}] on a line of its own")
         settings = settings.with_section(name, _section(path, name, values))
     return settings
+
+
+def _toml_error(error: str) -> str:
+    """What the parser says, in the file's own words where a section or a key is there twice."""
+    if twice := re.match(r"Cannot declare \((.+?),?\) twice \(at line (\d+)", error):
+        name = ".".join(re.findall(r"'([^']*)'", twice[1]))
+        return f"[{name}] stands twice (line {twice[2]}): make them one section"
+    if twice := re.match(r"Cannot overwrite a value \(at line (\d+)", error):
+        return f"a key stands twice in its section (line {twice[1]})"
+    return error
 
 
 def _section(path: Path, name: str, values: Mapping[str, Any]) -> Any:

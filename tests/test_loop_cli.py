@@ -78,6 +78,11 @@ def test_every_flag_of_a_command_is_explained(name: str) -> None:
      "was started with: leave --steps out"),
     (["eval-reward", "--html=x.html", "--resume=3", "--data=x", "--seed=1"],
      "leave --data, --seed out"),
+    (["train-reward", "--resume", "abc"], "--resume: wanted a whole number, not 'abc'\n"),
+    (["labeler", "list", "--seed=abc"], "--seed: wanted a whole number, not 'abc'\n"),
+    (["train-reward", "--epochs", "1.5", "--seed", "2"],
+     "prefloop: --epochs: wanted a whole number, not '1.5'\n"),
+    (["ppo", "--kl-stop", "", "--policy="], "--kl-stop or --policy: wanted a number, not ''\n"),
 ])
 def test_wrong_usage_is_2(arguments: list[str], said: str,
                           capsys: pytest.CaptureFixture[str]) -> None:
