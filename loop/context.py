@@ -69,10 +69,15 @@ class JobContext:
         return None if current is None else current.id
 
     def enter_stage(self, stage: str) -> None:
-        """Say that the job's round, if it is open, is at this stage, and which round that is."""
+        """Say that the job's round, if it is open, is at this stage, and which round that is.
+
+        A round whose sampling was stopped stays at it: there is more to write and to label, and
+        its sampling can still be resumed.
+        """
         if (round_id := self.round_id) is None:
             return
-        if self.store.rounds.get(round_id).closed_at is None:
+        round_ = self.store.rounds.get(round_id)
+        if round_.closed_at is None and round_.stage != "sampling":
             self.store.rounds.set_stage(round_id, stage)
         self.store.jobs.set_round(self.job.id, round_id)
 

@@ -70,6 +70,11 @@ def _cell(value: object) -> str:
     return reveal_line(str(value))
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something, with an s unless it is one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from loop.lock import is_locked
-from loop.output import duration, print_table
+from loop.output import counted, duration, print_table
 from loop.runs import seconds_since
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def next_step(store: Store, jobs: list[Job]) -> str:
     if running:
         return "a job is running: wait for it, or watch it in the browser (`prefloop up`)"
     if waiting and worker_pid(store) is None:
-        wait = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
-        return f"{wait} for a worker: `prefloop up` or `prefloop worker`"
+        wait = "waits" if len(waiting) == 1 else "wait"
+        return (f"{counted(len(waiting), 'job')} {wait} for a worker: `prefloop up` or "
+                "`prefloop worker`")
     if waiting:
         return "the worker is about to start the next job"
     if not store.prompts.count():
@@ -74,8 +75,8 @@ def _next_of_imports(store: Store) -> str:
         return ""
     models = store.versions.reward_models()
     if not models:
-        return (f"train on the {imported:,} imported answers: `prefloop train-reward`; or sample "
-                "the first round: `prefloop sample`")
+        return (f"train on the {counted(imported, 'imported answer')}: `prefloop train-reward`; or "
+                "sample the first round: `prefloop sample`")
     if any(v.reward_model_id == models[-1].id for v in store.versions.policies()) \
             or not verdict(store, models[-1]).offered:
         return ""
@@ -86,19 +87,21 @@ def _next_of_imports(store: Store) -> str:
 def _next_of_round(store: Store, current: Round) -> str:
     from data.reward_reports import verdict  # and with it the store, which help texts do not need
 
-    if store.rounds.stage_now(current) == "stopped":
+    models = [m for m in store.versions.reward_models() if m.round_id == current.id]
+    improved = bool(models) and any(v.reward_model_id == models[-1].id
+                                    for v in store.versions.policies())
+    if store.rounds.stage_now(current) == "stopped" and not improved:
         sampling = next(job.id for job in store.jobs.all()
                         if job.kind == "sample" and job.round_id == current.id)
         return (f"not all responses of round {current.number} are written: go on with "
                 f"`prefloop sample --resume {sampling}`")
     given, wanted = store.tasks.progress(current.id)
     if given < wanted:
-        return (f"{wanted - given} labels to go in round {current.number}: rank in the browser "
-                "(`prefloop up`), or `prefloop simulate`")
-    models = [m for m in store.versions.reward_models() if m.round_id == current.id]
+        return (f"{counted(wanted - given, 'label')} to go in round {current.number}: rank in the "
+                "browser (`prefloop up`), or `prefloop simulate`")
     if not models:
         return f"round {current.number} is labeled: train on it with `prefloop train-reward`"
-    if not [v for v in store.versions.policies() if v.reward_model_id == models[-1].id]:
+    if not improved:
         if not (found := verdict(store, models[-1])).offered:
             return (f"{models[-1].name}: {found.reason}; label more pairs and train again, or use "
                     "it anyway with `prefloop ppo --force`")
@@ -111,7 +114,7 @@ def print_status(document: dict[str, Any]) -> None:
     prompts = document["prompts"]
     print(f"{prompts['train']} prompts to train on, {prompts['held_out']} held out")
     if document["imported"]:
-        print(f"{document['imported']:,} imported answers")
+        print(counted(document["imported"], "imported answer"))
     print_table("Rounds", ["round", "stage", "policy", "reference", "labels"],
                 [[r["round"], r["stage"], r["policy"], r["reference"],
                   f"{r['labels_given']} of {r['labels_wanted']}"] for r in document["rounds"]])

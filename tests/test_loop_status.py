@@ -10,10 +10,13 @@ from command_world import workspace
 
 from data.errors import BadInput
 from data.lineage import card
+from data.progress import Silent
 from data.records import NewResponse
 from data.store import Store
 from loop import cli
+from loop.context import JobContext
 from loop.lock import WorkerLock
+from loop.settings import Settings
 from loop.status import next_step
 
 assert workspace  # a fixture
@@ -31,7 +34,7 @@ def test_status_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixt
     pair = store.responses.add(NewResponse(prompt.id, text, 1, current.id, sample_index=i)
                                for i, text in enumerate(("yes", "no")))
     store.tasks.add(prompt.id, pair, round_id=current.id)
-    assert "1 labels to go in round 0" in said()
+    assert said().startswith("1 label to go in round 0")
     store.jobs.add("ppo")
     assert "prefloop up" in said()
     assert cli.run(["status", "--workspace", str(workspace)]) == 0
@@ -47,7 +50,7 @@ def test_status_speaks_of_imported_answers_before_there_is_a_round(
     capsys.readouterr()
     assert cli.run(["status", "--workspace", str(workspace)]) == 0
     shown = capsys.readouterr().out
-    assert "1 imported answers" in shown and "Next: train on the 1 imported answers" in shown
+    assert "1 imported answer\n" in shown and "Next: train on the 1 imported answer: " in shown
     store = Store.of_workspace(workspace)
     model = store.versions.add_reward_model(name="reward-1", base="x", path="p", metrics={},
                                             comparisons={})
@@ -68,6 +71,24 @@ def test_a_round_that_was_not_sampled_to_its_end_is_said_and_how_to_go_on(
                                     f"`prefloop sample --resume {job.id}`")
     assert store.jobs.resume(job.id).status == "queued"
     assert store.rounds.stage_now(turn) == "sampling"
+
+
+def test_a_model_of_a_round_that_was_not_sampled_to_its_end_is_no_dead_end(
+        workspace: Path) -> None:
+    store = Store.of_workspace(workspace)
+    turn, sampling = store.rounds.open(1, 1), store.jobs.add("sample")
+    store.jobs.set_round(sampling.id, turn.id)
+    store.jobs.stopped(sampling.id)
+    training = store.jobs.add("train-reward")
+    JobContext(store, workspace, training, 0, Silent(), Settings(), {}).enter_stage("training")
+    store.jobs.finish(training.id, {})
+    model = store.versions.add_reward_model(name="reward-1", base="x", path="p", metrics={},
+                                            comparisons={}, round_id=turn.id)
+    assert store.rounds.stage_now(store.rounds.get(turn.id)) == "stopped"
+    assert next_step(store, []) == ("not all responses of round 0 are written: go on with "
+                                    f"`prefloop sample --resume {sampling.id}`")
+    store.versions.add_policy(name="ppo-1", base="x", method="ppo", reward_model_id=model.id)
+    assert next_step(store, []) == "put the new policy to the labelers: `prefloop sample`"
 
 
 def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -> None:
