@@ -14,7 +14,7 @@ from typing import Any
 
 from annotate.permissions import Permission, permits, roles_with
 from data.errors import BadInput, NotAllowed
-from data.limits import is_finite
+from data.limits import is_finite, too_low
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
 from data.sessions import SessionRules
 from data.store import Store
@@ -146,7 +146,8 @@ def start_job(store: Store, token: str | None, kind: str,
     """Queue a job for the worker.
 
     Raises:
-        BadInput: the kind or a field of its config is unknown, or a number is infinite or NaN.
+        BadInput: the kind or a field of its config is unknown, or a number is infinite, NaN or
+            below what the field takes.
     """
     me = require(store, token, "rounds")
     known = {entry["kind"]: entry for entry in store.setting("job_kinds", [])}
@@ -155,12 +156,16 @@ def start_job(store: Store, token: str | None, kind: str,
                        "start one with `prefloop up` or `prefloop worker`")
     if kind not in known:
         raise BadInput(f"job: {kind!r} is none of {', '.join(known) or 'the known kinds'}")
-    strangers = set(config or {}) - {field["name"] for field in known[kind]["fields"]}
+    fields = {field["name"]: field for field in known[kind]["fields"]}
+    strangers = set(config or {}) - fields.keys()
     if strangers:
         raise BadInput(f"job: {kind} has no field {sorted(strangers)[0]!r}")
     for name, value in (config or {}).items():
         if isinstance(value, float) and not is_finite(value):
             raise BadInput(f"job: {name}: wanted a finite number, not {value}")
+        if isinstance(value, int | float) and (wrong := too_low(
+                value, fields[name].get("least"), fields[name].get("above"))):
+            raise BadInput(f"job: {name}: {wrong}")
     with store.database.write():
         job = store.jobs.add(kind, config, me.id)
         store.audit.record(me.id, "start job", f"job {job.id}", kind=kind)

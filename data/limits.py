@@ -10,6 +10,15 @@ from data.errors import BadInput
 LARGEST_SEED = 2**63 - 1
 
 
+def too_low(value: float, least: float | None = None, above: float | None = None) -> str | None:
+    """What is wrong with a number that is below `least`, or not above `above`; None: nothing."""
+    if least is not None and not value >= least:
+        return f"must be at least {least}, not {value}"
+    if above is not None and not value > above:
+        return f"must be above {above}, not {value}"
+    return None
+
+
 def at_least(config: object, least: float, *names: str) -> None:
     """Refuse these fields of settings below `least`.
 
@@ -17,9 +26,8 @@ def at_least(config: object, least: float, *names: str) -> None:
         BadInput: one of them is.
     """
     for name in names:
-        value = getattr(config, name)
-        if not value >= least:
-            raise BadInput(f"--{name.replace('_', '-')}: must be at least {least}, not {value}")
+        if wrong := too_low(getattr(config, name), least=least):
+            raise BadInput(f"--{name.replace('_', '-')}: {wrong}")
 
 
 def above_zero(config: object, *names: str) -> None:
@@ -29,9 +37,8 @@ def above_zero(config: object, *names: str) -> None:
         BadInput: one of them is.
     """
     for name in names:
-        value = getattr(config, name)
-        if not value > 0:
-            raise BadInput(f"--{name.replace('_', '-')}: must be above 0, not {value}")
+        if wrong := too_low(getattr(config, name), above=0):
+            raise BadInput(f"--{name.replace('_', '-')}: {wrong}")
 
 
 def one_of(config: object, name: str, *choices: str) -> None:

@@ -1,7 +1,8 @@
-"""What a config dataclass says of itself: each field's type, default, choices and help.
+"""What a config dataclass says of itself: each field's type, default, choices, limits and help.
 
-The help is the docstring under the field, read from the source, so that the flag, the settings
-file and the browser's form all show the same words and none of them is written twice.
+The help is the docstring under the field, and the limits are the calls of `data.limits` that check
+it, both read from the source, so that the flag, the settings file and the browser's form all say
+the same and nothing is written twice.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import inspect
 import textwrap
 import typing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from data.errors import BadInput
@@ -68,6 +70,27 @@ def fields_of(config: type) -> list[Field]:
             for f in dataclasses.fields(config)]
 
 
+def limits_of(config: type) -> dict[str, dict[str, float]]:
+    """Field name -> what `data.limits.too_low` holds it against (`least` or `above`).
+
+    They are the `at_least` and `above_zero` of the class's `__post_init__`; what else that refuses
+    can be told only from a whole config.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for node in ast.walk(_source(config)):
+        match node:
+            case ast.Call(ast.Name("at_least"),
+                          [_, ast.Constant(int() | float() as least), *names]):
+                limit: dict[str, float] = {"least": least}
+            case ast.Call(ast.Name("above_zero"), [_, *names]):
+                limit = {"above": 0}
+            case _:
+                continue
+        found |= {str(ast.literal_eval(name)): limit for name in names
+                  if isinstance(name, ast.Constant)}
+    return found
+
+
 def _kind(hint: Any) -> Kind:
     if typing.get_origin(hint) is Literal:
         return "choice"
@@ -89,11 +112,15 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def attribute_docstrings(config: type) -> dict[str, str]:
     """Field name -> the string literal under it, with its line breaks joined."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
-    assert isinstance(tree, ast.ClassDef)
     found = {}
-    for above, below in zip(tree.body, tree.body[1:], strict=False):
+    for above, below in pairwise(_source(config).body):
         if (isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name)
                 and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)):
             found[above.target.id] = " ".join(str(below.value.value).split())
     return found
+
+
+def _source(config: type) -> ast.ClassDef:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    return tree

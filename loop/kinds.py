@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
 from data.limits import check_seed
-from loop.fields import Field, fields_of
+from loop.fields import Field, fields_of, limits_of
 from loop.settings import SECTIONS, Settings
 
 if TYPE_CHECKING:
@@ -197,9 +197,10 @@ def _entry(kind: JobKind, settings: Settings) -> dict[str, Any]:
     section = settings.section(kind.section) if kind.section else None
     fields = [(f, getattr(section, f.name)) for f in kind.config_fields()]
     fields += [(f, f.default) for f in fields_of(kind.options)]
+    limits = limits_of(type(section)) if section else {}
     return {"kind": kind.kind, "title": kind.title, "help": kind.help,
             "common": list(kind.common),
             "fields": [{"name": f.name, "type": f.kind, "default": default,
-                        "choices": list(f.choices), "help": f.help}
+                        "choices": list(f.choices), "help": f.help, **limits.get(f.name, {})}
                        for f, default in fields
                        if f.kind != "list" and f.name not in NOT_IN_THE_BROWSER]}

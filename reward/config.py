@@ -120,10 +120,8 @@ class RewardConfig:
         at_least(self, 1, "members", "tuned_blocks", "epochs", "responses_per_step", "max_length",
                  "microbatch_tokens", "checkpoint_every")
         above_zero(self, "learning_rate", "max_grad_norm")
-        for name in ("margin_per_strength", "centering", "weight_decay", "patience",
-                     "shared_blocks"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"--{name.replace('_', '-')}: must not be negative")
+        at_least(self, 0, "margin_per_strength", "centering", "weight_decay", "patience",
+                 "shared_blocks")
         if self.form not in ("best", "lora", "tuned"):
             raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
         if self.tuned_features not in ("chosen", "early", "middle", "basic", "asked"):

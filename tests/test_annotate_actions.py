@@ -228,6 +228,12 @@ def test_an_unknown_job_or_field_is_refused(store: Store) -> None:
     for number in (math.inf, math.nan):
         with pytest.raises(BadInput, match="kl_stop: wanted a finite number"):
             actions.start_job(store, token, "ppo", {"kl_stop": number})
+    store.put_setting("job_kinds", [{"kind": "ppo", "fields": [
+        {"name": "steps", "least": 1}, {"name": "learning_rate", "above": 0}]}])
+    with pytest.raises(BadInput, match="steps: must be at least 1, not 0"):
+        actions.start_job(store, token, "ppo", {"steps": 0})
+    with pytest.raises(BadInput, match="learning_rate: must be above 0, not"):
+        actions.start_job(store, token, "ppo", {"steps": 1, "learning_rate": 0.0})
     store.put_setting("job_kinds", [])
     with pytest.raises(BadInput, match="no worker has run"):
         actions.start_job(store, token, "ppo", {})

@@ -73,6 +73,16 @@ def test_what_is_no_number_for_a_job_is_refused_by_its_fields_name(
     assert str(caught.value).startswith(said)
 
 
+def test_a_number_below_what_a_job_takes_is_refused_by_its_fields_name() -> None:
+    epochs: dict[str, Any] = {"name": "epochs", "type": "int", "default": 3, "least": 1}
+    rate: dict[str, Any] = {"name": "learning_rate", "type": "float", "default": 1.0, "above": 0}
+    assert parse(epochs, "1") == 1 and parse(rate, "1e-9") == 1e-9
+    with pytest.raises(BadInput, match=r"^Epochs: must be at least 1, not -1$"):
+        parse(epochs, "-1")
+    with pytest.raises(BadInput, match=r"^Learning rate: must be above 0, not -1\.0$"):
+        parse(rate, "-1")
+
+
 def test_a_curves_ticks_are_whole_steps_and_shares_stay_between_0_and_1() -> None:
     short, long = axes_of("held_out_accuracy", [1, 2, 3]), axes_of("loss", list(range(50)))
     assert short["xaxis"]["dtick"] == 1 and "dtick" not in long["xaxis"]

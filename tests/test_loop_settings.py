@@ -11,6 +11,7 @@ import pytest
 
 from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
+from data.limits import too_low
 from data.records import Job
 from loop.commands.stages import Ppo
 from loop.fields import fields_of
@@ -138,6 +139,26 @@ def test_the_catalogue_has_the_workspaces_defaults_and_forms_can_be_built(tmp_pa
         assert {f["type"] for f in entry["fields"]} <= {"int", "float", "bool", "str", "choice"}
         assert resolve(entry["kind"], {k: f["default"] for k, f in names.items()}, Settings())
     assert {f["name"]: f["default"] for f in entries[3]["fields"]}["steps"] == 7
+
+
+def test_the_catalogues_limits_are_those_that_a_job_is_held_to() -> None:
+    entries = {entry["kind"]: entry["fields"] for entry in catalogue(Settings())}
+    checked = 0
+    for kind, fields in entries.items():
+        for field in fields:
+            if "least" in field or "above" in field:
+                low = field["least"] - 1 if "least" in field else field["above"]
+                wrong = too_low(low, field.get("least"), field.get("above"))
+                with pytest.raises(BadInput) as caught:
+                    resolve(kind, {field["name"]: low}, Settings())
+                # A float is told as one: 0.0.
+                flag, said = f"--{field['name'].replace('_', '-')}: ", str(caught.value)
+                assert said in (f"{flag}{wrong}", f"{flag}{wrong}.0")
+                checked += 1
+    assert checked > 40
+    limits = {field["name"]: field for field in entries["train-reward"]}
+    assert limits["epochs"]["least"] == 1 and limits["learning_rate"]["above"] == 0
+    assert limits["weight_decay"]["least"] == 0 and "least" not in limits["form"]
 
 
 def test_a_job_that_ran_before_keeps_its_settings_whatever_else_its_prefloop_kept() -> None:

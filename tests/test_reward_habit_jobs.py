@@ -110,7 +110,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize(("wrong", "says"), [
     (["--label-smoothing", "0.5"], "--label-smoothing: must be at least 0 and below 0.5"),
     (["--round-weight", "0"], "--round-weight: must be above 0"),
-    (["--centering", "-1"], "--centering: must not be negative"),
+    (["--centering", "-1"], "--centering: must be at least 0, not -1.0"),
     (["--rankings", "plackett-luce", "--correct-side"], "--correct-side: the likelihood")])
 def test_wrong_settings_are_refused_before_a_job(workspace: Path, wrong: list[str], says: str,
                                                  capsys: pytest.CaptureFixture[str]) -> None:

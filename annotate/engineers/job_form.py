@@ -12,7 +12,7 @@ from annotate import actions
 from annotate.figures import as_label, title_of
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
-from data.limits import is_finite
+from data.limits import is_finite, too_low
 from data.reward_reports import Verdict, verdict
 
 #: Digits with a comma before every three: thousands to some, a decimal comma to others.
@@ -165,7 +165,10 @@ def parse(field: Mapping[str, Any], value: Any) -> Any:
     if kind not in ("int", "float"):
         return value
     try:
-        return _number(kind, str(value).strip())
+        number = _number(kind, str(value).strip())
+        if wrong := too_low(number, field.get("least"), field.get("above")):
+            raise BadInput(wrong)
+        return number
     except BadInput as error:
         raise BadInput(f"{title_of(name)}: {error}") from None
 

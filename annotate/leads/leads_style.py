@@ -36,6 +36,10 @@ STYLE = """<style>
   [class*="st-key-row-"] button p { white-space: normal; display: -webkit-box;
     -webkit-box-orient: vertical; -webkit-line-clamp: 2 }
 }
+/* As high as the box beside them, so that the labels of both stand in one line. */
+.st-key-quality-kinds [data-testid=stButtonGroup] { min-height: 4.25rem; display: flex;
+  flex-direction: column; justify-content: space-between }
+.st-key-quality-kinds [role=toolbar] { min-height: 2.5rem; align-items: center }
 [data-testid=stCheckbox] label > :last-child * { white-space: normal; overflow: visible }
 [data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
   color: light-dark(#1f4f66, #a9d4e8) }
