@@ -10,6 +10,8 @@ from browser import Newcomer, Server, settled, unfold
 from leads_world import LeadsWorld, section
 from playwright.sync_api import expect
 
+from data.records import Message
+
 pytestmark = pytest.mark.browser
 
 
@@ -51,3 +53,25 @@ def test_a_phone_can_read_every_page(server: Server, newcomer: Newcomer, path: s
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_a_phone_shows_a_long_prompt_whole(server: Server, newcomer: Newcomer) -> None:
+    long, _ = server.store.prompts.add([Message(role="user", content="Word by word. " * 200)], "me")
+    page = newcomer("lead", width=390, height=844)[1].page
+    page.goto(f"{server.url}/browse?prompt={long}")
+    settled(page)
+    prompt = page.locator(".pf-conversation")
+    expect(prompt).to_be_visible()
+    assert prompt.evaluate("e => e.scrollHeight <= e.clientHeight")
+
+
+def test_the_labels_above_the_figures_stand_in_one_line(server: Server,
+                                                        newcomer: Newcomer) -> None:
+    page = newcomer("lead")[1].page
+    page.goto(f"{server.url}/quality")
+    settled(page)
+    labels = page.get_by_test_id("stWidgetLabel")
+    expect(labels.filter(has_text="Whose answers")).to_be_visible()
+    tops = [labels.filter(has_text=text).first.evaluate("e => e.getBoundingClientRect().top")
+            for text in ("Round", "Whose answers")]
+    assert abs(tops[0] - tops[1]) < 1
