@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from browser import Server, make_workspace
 from forging import Arrive, run
-from streamlit_page import Placed
 
 
 @pytest.fixture(scope="module")
@@ -48,27 +47,28 @@ def test_the_chosen_job_stays_in_view_as_its_status_changes(
         _, visitor = arrive("engineer")
 
         async with await visitor.tab("jobs") as tab:
-            async def press(label: str, status: str) -> None:
-                """Press as a browser does: it sends the box with the label that it last had."""
-                before = box().proto
-                tab.set(box(), before.raw_value if before.set_value else chosen_label)
-                await tab.press(tab.labelled(label))
-                assert box().proto.raw_value == f"{chosen.id} · train-reward · {status}"
+            label = f"{chosen.id} · train-reward · queued"
 
-            def box() -> Placed:
-                return tab.labelled("Job")
+            def send_the_box() -> None:
+                """As a browser does: with the label that the server set last, if it set one."""
+                nonlocal label
+                box = tab.labelled("Job")
+                label = box.proto.raw_value or label
+                tab.set(box, label)
 
-            assert box().proto.raw_value == f"{running.id} · sample · running"
-            chosen_label = f"{chosen.id} · train-reward · queued"
-            tab.set(box(), chosen_label)
-            await tab.rerun(fragment=box().fragment)
-            assert box().proto.raw_value == chosen_label
-            await press("Stop", "stopped")
-            await press("Go on", "queued")
-            jobs.claim(chosen.id)
-            tab.set(box(), chosen_label)
-            await tab.rerun(fragment=box().fragment)
-            assert box().proto.raw_value == f"{chosen.id} · train-reward · running"
+            assert tab.labelled("Stop").id.endswith(f"stop-{running.id}")
+            tab.set(tab.labelled("Job"), label)
+            await tab.rerun(fragment=tab.labelled("Job").fragment)
+            for button, other in (("Stop", "Go on"), ("Go on", "Stop")):
+                send_the_box()
+                await tab.press(tab.labelled(button))
+                key = f"{'stop' if other == 'Stop' else 'resume'}-{chosen.id}"
+                assert tab.labelled(other).id.endswith(key)
+            send_the_box()
+            jobs.claim(chosen.id)  # of itself a status changes too
+            await tab.rerun(fragment=tab.labelled("Job").fragment)
+            assert tab.labelled("Job").proto.raw_value == f"{chosen.id} · train-reward · running"
+            assert tab.labelled("Stop").id.endswith(f"stop-{chosen.id}")
         assert not jobs.get(running.id).stop_requested
 
     run(main())
