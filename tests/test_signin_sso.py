@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,23 @@ def honest(provider: Provider) -> None:
     provider.claims, provider.signed_by, provider.audience = {}, None, CLIENT_ID
 
 
+def _patiently(who: Visitor, path: str) -> Reply:
+    """All come from one address, and failed tries of one address are few."""
+    for _ in range(10):
+        answer = who.request("GET", path)
+        if answer.status != 429:
+            break
+        time.sleep(float(answer.headers["retry-after"]))
+    return answer
+
+
 def follow(visitor: Visitor, provider: Provider, path: str = "/signin/start") -> Reply:
     """Go where a browser is sent, to the provider and back, until a page comes or the app."""
     elsewhere = Visitor(provider.issuer)
     for _ in range(10):
         url = urlsplit(path)
         who = elsewhere if url.port == provider.port else visitor
-        answer = who.request("GET", url._replace(scheme="", netloc="").geturl())
+        answer = _patiently(who, url._replace(scheme="", netloc="").geturl())
         path = answer.headers.get("location", "")
         if not 300 <= answer.status < 400 or path == "/":
             return answer
@@ -115,11 +126,9 @@ def test_a_provider_that_can_only_send_texts_vouches_too(
 
 @pytest.mark.parametrize(("claims", "why"), [
     ({"email": "eve@example.org", "email_verified": True}, "Nobody here has the address"),
-    ({"email": "lea2@example.org", "email_verified": False}, "does not vouch"),
     ({"email": "lea2@example.org", "email_verified": False}, "an email_verified that is not true"),
     ({"email": "lea2@example.org", "email_verified": 1}, "does not vouch"),
     ({"email": "lea2@example.org", "email_verified": "false"}, "does not vouch"),
-    ({"email": "lea2@example.org"}, "does not vouch"),
     ({"email": "lea2@example.org"}, "it sends no email_verified"),
     ({"email_verified": True}, "did not tell your e-mail"),
     ({"email": "gone@example.org", "email_verified": True}, "disabled"),
@@ -189,7 +198,8 @@ def test_callbacks_and_cookies_cannot_be_made_up(server: Server, provider: Provi
     assert follow(victim, provider, callback).status == 403 and token_of(victim) is None
     forged = Visitor(server.url, {"_streamlit_user": json.dumps(
         {"email": "max@example.org", "email_verified": True, "is_logged_in": True})})
-    assert forged.request("GET", "/signin/done").status == 403 and token_of(forged) is None
+    answer = follow(forged, provider, "/signin/done")
+    assert answer.status == 403 and token_of(forged) is None
 
 
 def test_secrets_are_the_owners_alone(server: Server, tmp_path: Path) -> None:
