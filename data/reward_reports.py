@@ -19,6 +19,8 @@ from data.store import Store
 #: even a model that is right in 65 % could be told from chance.
 WIDEST = 0.3
 CHANCE = 0.5
+#: A share of fewer pairs than this is told in counts: "100 % of two" sounds like more than it is.
+FEW = 10
 
 Standing = Literal["beats", "fails", "too few", "unknown"]
 
@@ -94,13 +96,18 @@ def judge(metrics: Mapping[str, Any]) -> Verdict:
     if accuracy is None:
         return Verdict("too few", f"{few}none has been decided")
     longer = _estimate(metrics["baselines"].get("longer"))
-    figures = f"it is right in {accuracy.percent()}; chance is 50 %" + (
-        "" if longer is None else f", the longer response wins in {100 * longer.value:.1f} %")
+    figures = f"it is right in {_in_words(accuracy, accuracy.percent())}; chance is 50 %" + (
+        "" if longer is None else ", the longer response wins in "
+        + _in_words(longer, f"{100 * longer.value:.1f} %"))
     if accuracy.low > CHANCE and (longer is None or accuracy.value > longer.value):
         return Verdict("beats", figures)
     if accuracy.high - accuracy.low > WIDEST:
         return Verdict("too few", few + figures)
     return Verdict("fails", f"does not beat its baselines on {prompts}: {figures}")
+
+
+def _in_words(share: Estimate, percent: str) -> str:
+    return percent if share.n >= FEW else f"{round(share.value * share.n)} of {share.n}"
 
 
 def _estimate(values: Any) -> Estimate | None:

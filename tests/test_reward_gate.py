@@ -57,6 +57,12 @@ def add(store: Store, name: str, report: dict[str, Any]) -> Any:
                                            comparisons={}, metrics=report)
 
 
+def test_few_pairs_are_told_in_counts() -> None:
+    assert judge(metrics(1, 2, longer=0.5)).reason.endswith(
+        "it is right in 1 of 2; chance is 50 %, the longer response wins in 1 of 2")
+    assert "right in 65.0 % (" in judge(metrics(13, 20)).reason
+
+
 def test_who_is_let_through_and_what_is_said(store: Store) -> None:
     good, bad = add(store, "reward-1", metrics(70, 100)), add(store, "reward-2", metrics(50, 100))
     old = add(store, "reward-3", {"loss": 1.0})

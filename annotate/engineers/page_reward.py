@@ -19,7 +19,7 @@ from annotate.session import guarded, store, token
 from data.blindness import hidden_from
 from data.errors import PrefloopError
 from data.records import Labeler, RewardModel
-from data.reward_reports import Report, Verdict, judge, latest_report
+from data.reward_reports import FEW, Report, Verdict, judge, latest_report
 
 
 @guarded("rounds")
@@ -112,7 +112,7 @@ def _baselines_and_calibration(metrics: Mapping[str, Any]) -> None:
     with left:
         st.markdown("#### Against its baselines")
         _dots(baseline_dots(metrics), "reward-baselines",
-              f"Fewer than {figures.FEW} decided held-out pairs: too few to compare.")
+              f"Fewer than {FEW} decided held-out pairs: too few to compare.")
         for over, gain in figures.gains(metrics):
             st.caption(f"Over {over}, on the same pairs: {as_label(gain)}")
         if missing := metrics.get("previous_missing"):
@@ -154,7 +154,7 @@ def _breakdowns(metrics: Mapping[str, Any]) -> None:
             with column:
                 st.markdown(f"**{title}**")
                 _dots(group_dots(metrics, way), f"reward-{way}",
-                      f"No group has {figures.FEW} decided pairs: too few to say.")
+                      f"No group has {FEW} decided pairs: too few to say.")
                 if words:
                     st.caption(as_label(words))
     if shown:

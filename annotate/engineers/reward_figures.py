@@ -11,10 +11,8 @@ from typing import Any
 
 from annotate.figures import NOTHING, estimate_of, number, plain
 from data.measures.statistics import Estimate
-from data.reward_reports import over_file
+from data.reward_reports import FEW, over_file
 
-#: Fewer pairs than this are counted but not put into a percentage.
-FEW = 10
 #: Calibration of fewer pairs than this says nothing: ten bins have five each.
 FEW_FOR_BINS = 50
 

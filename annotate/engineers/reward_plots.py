@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from annotate.engineers.reward_figures import FEW, FEW_FOR_BINS, rows_of
+from annotate.engineers.reward_figures import FEW_FOR_BINS, rows_of
 from annotate.figures import estimate_of
 from annotate.plots import ALARM, CALM, Dot
+from data.reward_reports import FEW
 
 
 def baseline_dots(metrics: Mapping[str, Any]) -> list[Dot]:
