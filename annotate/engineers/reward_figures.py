@@ -86,7 +86,7 @@ def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
            f"of {metrics.get('prompts', 0):,} prompts, {metrics.get('ties', 0):,} ties")
     cut = metrics.get("cut_responses", 0)
     trained = (metrics.get("train") or {}).get("cut_responses")
-    yield ("Responses cut for length", f"{cut:,}", (
+    yield ("Texts shortened to be scored", f"{cut:,}", (
         "of the file's" if of_file else "of the held-out ones") + (
         "" if trained is None else f", {trained:,} of those trained on"))
 
