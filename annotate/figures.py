@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,16 +30,21 @@ def number(estimate: Estimate | None) -> tuple[str, str]:
     """Any other estimate as its value and what belongs under it."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return plain(estimate.value), (
-        f"n = {estimate.n:,}, {plain(estimate.low)} to {plain(estimate.high)}")
+    return plain(estimate.value), _under(estimate, plain)
 
 
 def time(estimate: Estimate | None) -> tuple[str, str]:
     """A time per task as its value and what belongs under it: `21 s`, `n = 120, 18 s to 24 s`."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return duration(estimate.value), (
-        f"n = {estimate.n:,}, {duration(estimate.low)} to {duration(estimate.high)}")
+    return duration(estimate.value), _under(estimate, duration)
+
+
+def _under(estimate: Estimate, in_words: Callable[[float], str]) -> str:
+    """How many it is from, and its interval; of too few there is none."""
+    few = not (math.isfinite(estimate.low) and math.isfinite(estimate.high))
+    return f"n = {estimate.n:,}" + (
+        "" if few else f", {in_words(estimate.low)} to {in_words(estimate.high)}")
 
 
 def plain(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotate.engineers import reward_figures as figures
 from annotate.engineers.reward_caveats import epoch_words, over_words
-from data.reward_reports import judge, over_file
+from data.reward_reports import FEW, judge, over_file
 from data.visible import reveal_line
 from loop.output import print_table
 from loop.reports import html_page as page
@@ -96,7 +96,7 @@ def _baselines(result: Mapping[str, Any]) -> list[str]:
 
     rows, diagram = baseline_dots(result), reliability(result)
     parts = [page.plot(dots(rows), first=True)] if rows else [
-        page.paragraph(f"Fewer than {figures.FEW} decided pairs: too few to compare.")]
+        page.paragraph(f"Fewer than {FEW} decided pairs: too few to compare.")]
     parts += [page.table(["gain on the same pairs, over", ""], figures.gains(result)),
               page.paragraph("Published accuracy, on other data: " + "; ".join(
                   f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".", "small"),
