@@ -139,14 +139,12 @@ def test_garbage_is_not_even_acknowledged(world: World, me: Person) -> None:
 
 def test_nobody_can_answer_under_anothers_name(world: World, me: Person) -> None:
     pairs(world, 8)
-    yours = Person(world.store, "you")
-    question = yours.desk().view()["question"]
-    told = ack(send(me.desk(), entry(question)), question["key"])
-    assert not told["ok"] and told["final"] and "not given to you" in told["words"]
-    assert world.store.assignments.get(8, me.labeler.id) is None
-    never = f"{seal(secret_of(world.store, me.labeler.id), 8)}-1"  # mine by its seal, and not lent
-    told = ack(send(me.desk(), entry({"key": never})), never)
-    assert not told["ok"] and told["final"] and "not given to you" in told["words"]
+    yours = Person(world.store, "you").desk().view()["question"]
+    never = {"key": f"{seal(secret_of(world.store, me.labeler.id), 8)}-1"}  # sealed, not lent
+    for question in (yours, never):
+        told = ack(send(me.desk(), entry(question)), question["key"])
+        assert not told["ok"] and told["final"] and "not given to you" in told["words"]
+        assert world.store.assignments.get(8, me.labeler.id) is None
     assert world.store.comparisons.current() == []
 
 
