@@ -1,9 +1,15 @@
 """Small workspaces for the tests of `data/`: a store, its versions, rounds, tasks and people."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
 from data.records import Answer, Comparison, Labeler, Message, NewResponse, Round, Task
+from data.schema import migrations
 from data.store import Store
 
 
@@ -61,3 +67,18 @@ class World:
             return self.answer(labeler, task, Answer(((first, second),), 0))
         ranking = ((first,), (second,)) if winner == 0 else ((second,), (first,))
         return self.answer(labeler, task, Answer(ranking, strength))
+
+
+def as_before(store: Store, path: Path, known: int) -> None:
+    """Write what a store holds into a new database that only the first so many migrations made."""
+    older = Migrations("prefloop")
+    for migration in migrations._migrations[:known]:
+        older()(migration.fn)
+    with closing(sqlite3.connect(path)) as db:
+        older.apply(Database(db))
+        db.execute("ATTACH ? AS new", [str(store.database.path)])
+        for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
+                      "task_responses", "assignments", "comparisons", "preferences"):
+            columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+        db.commit()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from data_world import World
+from data_world import World, as_before
 from leads_world import CARELESS, CREW, LeadsWorld
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from annotate.figures import name_of
 from annotate.leads.quality_report import Report, make
@@ -23,7 +20,6 @@ from data.lineage import card
 from data.measures.agreement import krippendorff_alpha, percent_agreement, win_rate
 from data.measures.statistics import clustered_mean
 from data.records import Answer
-from data.schema import migrations
 from data.store import Store
 from reward.examples import from_store
 
@@ -260,17 +256,7 @@ def test_a_workspace_from_before_knows_nobody_who_is_set_aside(world: World,
     for person in (ada, ben):
         world.choose(person, task, 0)
     old = tmp_path / "old.db"
-    db, older = sqlite3.connect(old), Migrations("prefloop")
-    for migration in migrations._migrations[:8]:
-        older()(migration.fn)
-    older.apply(Database(db))
-    db.execute("ATTACH ? AS new", [str(world.store.database.path)])
-    for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
-                  "task_responses", "assignments", "comparisons", "preferences"):
-        known = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
-        db.execute(f"INSERT INTO main.{table} ({known}) SELECT {known} FROM new.{table}")
-    db.commit()
-    db.close()
+    as_before(world.store, old, 8)
     opened = Store(old)
     assert all_that_counts(opened) == all_that_counts(world.store)
     assert opened.people.all() == world.store.people.all()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from data_world import World, user
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from data_world import World, as_before, user
 
 from annotate.choices import LETTERS
 from data.database import now
 from data.errors import BadInput, NotFound
 from data.records import Answer, NewResponse
-from data.schema import migrations
 from data.store import Store
 from data.tasks import MOST_RANKED
 
@@ -60,18 +58,9 @@ def test_tasks_of_a_workspace_from_before_step_back_with_their_labels(world: Wor
     once, fresh, urgent = (world.task(wanted=3), world.task(wanted=3),
                            world.task(wanted=3, priority=1.0))
     world.choose(people[0], once, 0)
-    with sqlite3.connect(old) as db:
-        older = Migrations("prefloop")
-        for migration in migrations._migrations[:9]:
-            older()(migration.fn)
-        older.apply(Database(db))
-        db.execute("ATTACH ? AS new", [str(world.store.database.path)])
-        for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
-                      "task_responses", "assignments", "comparisons", "preferences"):
-            known = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
-            db.execute(f"INSERT INTO main.{table} ({known}) SELECT {known} FROM new.{table}")
+    as_before(world.store, old, 9)
+    with closing(sqlite3.connect(old)) as db, db:
         db.execute("UPDATE tasks SET priority = 0 WHERE id = ?", [once.id])
-    db.close()
     store = Store(old)
     assert [store.tasks.get(t.id).priority for t in (once, fresh, urgent)] == [-1, 0, 1]
     opened = World(store, world.round, world.reference, world.policy)
