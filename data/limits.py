@@ -49,8 +49,7 @@ def one_of(config: object, name: str, *choices: str) -> None:
     """
     value = getattr(config, name)
     if value not in choices:
-        raise BadInput(f"--{name.replace('_', '-')}: {value!r} is not "
-                       f"{', '.join(choices[:-1])} or {choices[-1]}")
+        raise BadInput(f"--{name.replace('_', '-')}: {value!r} is none of {', '.join(choices)}")
 
 
 def check_seed(seed: int) -> None:

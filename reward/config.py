@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data.errors import BadInput
-from data.limits import above_zero, at_least
+from data.limits import above_zero, at_least, one_of
 
 #: Characters of the question about a response: it is read after each of them.
 LONGEST_QUESTION = 300
@@ -122,11 +122,9 @@ class RewardConfig:
         above_zero(self, "learning_rate", "max_grad_norm")
         at_least(self, 0, "margin_per_strength", "centering", "weight_decay", "patience",
                  "shared_blocks")
-        if self.form not in ("best", "lora", "tuned"):
-            raise BadInput(f"--form: {self.form!r} is none of best, lora and tuned")
-        if self.tuned_features not in ("chosen", "early", "middle", "basic", "asked"):
-            raise BadInput(f"--tuned-features: {self.tuned_features!r} is none of chosen, early, "
-                           "middle, basic and asked")
+        one_of(self, "form", "best", "lora", "tuned")
+        one_of(self, "tuned_features", "chosen", "early", "middle", "basic", "asked")
+        one_of(self, "rankings", "pairs", "plackett-luce")
         if self.tuned_features == "asked" and not self.question:
             raise BadInput("--tuned-features: asked needs a question; set --question, or --tuned-"
                            "features to basic")
@@ -140,8 +138,6 @@ class RewardConfig:
         if not 0 < self.selection_share < 1:
             raise BadInput("--selection-share: must be between 0 and 1, "
                            f"not {self.selection_share}")
-        if self.rankings not in ("pairs", "plackett-luce"):
-            raise BadInput(f"--rankings: {self.rankings!r} is neither pairs nor plackett-luce")
         if not 0 <= self.label_smoothing < 0.5:
             raise BadInput("--label-smoothing: must be at least 0 and below 0.5, "
                            f"not {self.label_smoothing}")
