@@ -127,7 +127,7 @@ def largest(folder: Path) -> float:
         job = job_of(folder, shape, gradient_checkpointing=True, microbatch=2, steps=2)
         side = contender(job, folder, "ours")
         try:
-            steps = alone(side)
+            steps = alone(side, shape)
         except SystemExit as ended:  # out of memory, most likely: its own words are above
             say(f"{shape}: no step ({ended})")
             break

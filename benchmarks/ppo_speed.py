@@ -224,20 +224,23 @@ def kept_steps(kept: Path, job: dict[str, Any], folder: Path, name: str) -> list
     path = kept / f"{name}-{job['seed']}.json"
     told = {key: job[key] for key in (*SETTINGS, "steps", "precision")}
     if not path.exists():
-        path.write_text(json.dumps({"job": told, "steps": alone(contender(job, folder, name))}),
-                        "utf-8")
+        steps = alone(contender(job, folder, name), name)
+        path.write_text(json.dumps({"job": told, "steps": steps}), "utf-8")
     found = json.loads(path.read_text("utf-8"))
     if found["job"] != told:
         raise SystemExit(f"{path}: was made with other settings; name another folder")
-    steps: list[dict[str, Any]] = found["steps"]
-    return steps
+    taken: list[dict[str, Any]] = found["steps"]
+    return taken
 
 
-def alone(side: Contender) -> list[dict[str, Any]]:
-    """The steps of one side, which nothing else waits for."""
+def alone(side: Contender, name: str) -> list[dict[str, Any]]:
+    """The steps of one side, which nothing else waits for; each is said as it ends."""
     try:
         side.start()
-        side.end()
+        while side.result is None:
+            side.turn(TURN)
+            if side.result is None:
+                say(f"{name}: {len(side.turns)} steps timed, {side.turns[-1].seconds:.0f} s")
     finally:
         side.stop()
     assert side.result is not None

@@ -17,6 +17,7 @@ from policy.losses import explained_variance, kl_k3, masked_mean
 from policy.rollout import PromptItem, Rollout
 from policy.sampling import Sample
 from policy.signals import (
+    deviation,
     distinct,
     perplexity,
     repetition,
@@ -58,7 +59,7 @@ def step_metrics(rollout: Rollout, figures: UpdateFigures, samples: Sequence[Sam
     gaps = _sampling_gaps(rollout, samples)
     ids = [prompt.id for prompt in prompts]
     return {
-        "reward": float(rollout.rewards.mean()), "reward_std": float(rollout.rewards.std()),
+        "reward": float(rollout.rewards.mean()), "reward_std": deviation(rollout.rewards),
         "reward_error": standard_error(rollout.rewards, ids),
         "score": float(rollout.scores.mean()), "responses": len(samples),
         "kl": float(kl.mean()), "kl_coefficient": kl_coefficient,
@@ -97,7 +98,7 @@ def _signals(rollout: Rollout, samples: Sequence[Sample], prompts: Sequence[int]
         found |= {"ensemble_mean": float(rollout.opinions.mean()),
                   "ensemble_spread": spread(rollout.opinions),
                   "ensemble_worst": worst_case(rollout.opinions),
-                  "judge_reward": float(judges.mean()), "judge_std": float(judges.std()),
+                  "judge_reward": float(judges.mean()), "judge_std": deviation(judges),
                   "judge_error": standard_error(judges, prompts)}
     return found
 

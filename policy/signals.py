@@ -49,17 +49,23 @@ def worst_case(opinions: Tensor) -> float:
     return float(opinions.min(0).values.mean())
 
 
+def deviation(values: Tensor) -> float:
+    """Standard deviation of [B] values; one alone has none: NaN."""
+    return float(values.std()) if len(values) > 1 else math.nan
+
+
 def standard_error(values: Tensor, prompts: Sequence[int]) -> float:
     """Of the mean of [B] values, those of one prompt counting as dependent on each other.
 
     With residuals e and G prompts: √(G / (G − 1) Σ_g (Σ_{i ∈ g} e_i)²) / B (Liang & Zeger 1986).
     Where each prompt has one response it is std / √B, and so it is taken where there is one prompt.
+    One response alone has none: NaN.
     """
     of: dict[int, list[float]] = {}
     for value, prompt in zip((values - values.mean()).tolist(), prompts, strict=True):
         of.setdefault(prompt, []).append(value)
     if len(of) < 2:
-        return float(values.std()) / math.sqrt(len(prompts))
+        return deviation(values) / math.sqrt(len(prompts))
     between = sum(sum(residuals) ** 2 for residuals in of.values())
     return math.sqrt(len(of) / (len(of) - 1) * between) / len(prompts)
 

@@ -80,8 +80,8 @@ def test_while_responses_are_being_written_no_total_is_named(
     page = one.page
     sides(page)
     bar = page.locator(".pf-top .pf-track")
-    for number in range(2):
-        expect(page.get_by_text(f"{number} labels so far · you {number}")).to_be_visible()
+    for number, labels in enumerate(("0 labels", "1 label")):
+        expect(page.get_by_text(f"{labels} so far · you {number}")).to_be_visible()
         expect(bar).to_be_hidden()
         key(page, "1")
     expect(page.get_by_text("50% done. About 40 s left in all. The next pair")).to_be_visible()

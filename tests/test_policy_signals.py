@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from policy.signals import (
+    deviation,
     distinct,
     perplexity,
     repetition,
@@ -56,6 +57,13 @@ def test_judges_spread_and_worst_case() -> None:
     opinions = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]])
     assert spread(opinions) == pytest.approx(0.5)  # deviations of 1 and 0
     assert worst_case(opinions) == pytest.approx(0.5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_response_alone_has_no_spread() -> None:
+    alone = torch.tensor([2.0])
+    assert math.isnan(deviation(alone)) and math.isnan(standard_error(alone, [7]))
+    assert deviation(torch.tensor([1.0, 3.0])) == pytest.approx(math.sqrt(2))
 
 
 def test_the_error_of_a_mean_knows_which_responses_share_a_prompt() -> None:

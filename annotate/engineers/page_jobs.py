@@ -123,7 +123,8 @@ def _job(job: Job) -> None:
         if job.result:
             charts.result(job.result)
             if job.kind in ("train-reward", "eval-reward"):
-                st.caption("The Reward model page has the whole report.")
+                st.caption("Prompts, pairs and the like are those it was tested on. The Reward "
+                           "model page has the whole report.")
         metrics = store().jobs.metrics(job.id)
         if metrics:
             if metrics[-1].get("alarm"):

@@ -85,7 +85,7 @@ export function drawProgress(parts, progress) {
   const counts = [];
   if (progress?.wanted) counts.push(`${say(progress.given)} of ${say(progress.wanted)} labels`);
   // While responses are being written nobody knows of how many.
-  if (progress?.wanted === null) counts.push(`${say(progress.given)} labels so far`);
+  if (progress?.wanted === null) counts.push(`${say(progress.given)} ${progress.given === 1 ? "label" : "labels"} so far`);
   if (progress) counts.push(`you ${say(progress.mine)}`);
   if (progress) {
     counts.push(progress.goal ? `today ${say(progress.today)} of ${say(progress.goal)}`
