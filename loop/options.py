@@ -54,6 +54,13 @@ class Common:
         """Do what the command is for."""
         raise NotImplementedError
 
+    @property
+    def database(self) -> Path:
+        """The workspace's database."""
+        from data.store import DATABASE_NAME
+
+        return self.workspace / DATABASE_NAME
+
     def store(self) -> Store:
         """The workspace's store. Raises NotFound where there is no workspace."""
         from data.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_world import workspace
 
-from data.store import Store
+from data.store import DATABASE_NAME, Store
 from loop import cli
 
 assert workspace  # a fixture
@@ -65,3 +65,17 @@ def test_what_a_command_reads_it_never_replaces(
         assert cli.run([*command, other, "--overwrite", "--workspace", str(workspace)]) == 2
         assert "is the file that is read: give another name" in capsys.readouterr().err
     assert given.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["export", "backup", "score", "eval-reward"])
+def test_the_live_database_is_never_replaced(
+        command: str, workspace: Path, given: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = workspace / DATABASE_NAME
+    before = database.stat().st_ino
+    (workspace.parent / "link.jsonl").symlink_to(database)
+    for target in (database, workspace.parent / "link.jsonl"):
+        assert cli.run([*writing(command, given, target), "--overwrite",
+                        "--workspace", str(workspace)]) == 2
+        assert "is the file that is read: give another name" in capsys.readouterr().err
+    assert database.stat().st_ino == before and database.read_bytes().startswith(b"SQLite")
+    assert not Store.of_workspace(workspace).jobs.all()

@@ -77,7 +77,7 @@ class Export(Common):
         """Write the file whole, or not at all."""
         from data.exchange.exporting import TOOLS, export
 
-        check_target(self.file, self.overwrite)
+        check_target(self.file, self.overwrite, self.database)
         what = self.what
         if what == "auto":
             what = "comparisons" if self.format in TOOLS else "preferences"
@@ -108,7 +108,7 @@ class Score(Common):
     def run(self) -> None:
         """Score every row, in the file's order."""
         if self.output is not None:
-            check_target(self.output, self.overwrite, flag="--output", source=self.file)
+            check_target(self.output, self.overwrite, self.database, self.file, flag="--output")
         from data.exchange.reading import read_rows
         from loop.stages.handlers import score
 
@@ -141,7 +141,7 @@ class Backup(Common):
     def run(self) -> None:
         """Write the copy beside its place, then move it there."""
         store = self.store()
-        check_target(self.file, self.overwrite)
+        check_target(self.file, self.overwrite, self.database)
         store.database.backup(self.file)
         size = self.file.stat().st_size
         self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")

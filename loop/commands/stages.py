@@ -179,8 +179,8 @@ class EvalReward(StageCommand):
     def run(self) -> None:
         """Refuse a file that could not be written before anything is scored."""
         if self.html is not None:
-            data = Path(self.options.data) if self.options.data else None
-            check_target(self.html, self.overwrite, flag="--html", source=data)
+            data = [Path(self.options.data)] if self.options.data else []
+            check_target(self.html, self.overwrite, self.database, *data, flag="--html")
         super().run()
 
     def finish(self, store: Store, result: dict[str, Any]) -> None:
