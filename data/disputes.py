@@ -1,14 +1,13 @@
-"""The tasks on which labelers disagree most, for a lead to decide.
+"""The tasks on which labelers disagree most, for a lead to decide, and those that one has decided.
 
 Only what was answered blind counts, and not what was set aside: a decision is no further witness.
-Tasks with a known answer
-and repeats (one labeler's own) are no disputes.
+Tasks with a known answer and repeats (one labeler's own) are no disputes.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,9 +20,10 @@ _STRONGEST = 4.0
 
 @dataclass(frozen=True)
 class Dispute:
-    """A task that labelers answered differently.
+    """A task that labelers answered differently, or that a lead has decided.
 
-    `heat` runs from 0 (all but agreed) up: see `heat_of`. `answers` counts the blind ones.
+    `heat` runs from 0 (all agreed) up: see `heat_of`. `answers` counts the blind ones, of which a
+    task that was decided may have none.
     """
 
     task_id: int
@@ -33,18 +33,26 @@ class Dispute:
 
 
 def disputes(store: Store, round_id: int | None = None) -> list[Dispute]:
-    """Every task (of a round) that two labelers or more answered differently, hottest first."""
+    """Every task (of a round) that two labelers or more answered differently, hottest first.
+
+    What is decided stays among them, however the answers stand by now: a decision is changed here
+    alone.
+    """
+    values = {"round": round_id}
     votes: dict[int, dict[tuple[int, int], dict[str, float]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(float)))
-    for row in store.database.each(_VOTES, {"round": round_id}):
+    said: Counter[int] = Counter()
+    for row in store.database.each(_VOTES, values):
         votes[row["task_id"]][row["first"], row["second"]][row["outcome"]] += row["weight"]
-    counts = {row["task_id"]: row for row in store.database.each(_COUNTS, {"round": round_id})}
+        said[row["task_id"]] += 1
+    decided = {row["task_id"] for row in store.database.each(_DECIDED, values)}
     found = []
-    for task_id, pairs in votes.items():
-        answers = counts[task_id]["answers"]
-        heat = sum(heat_of(outcomes, answers) for outcomes in pairs.values()) / len(pairs)
-        if heat > 0:
-            found.append(Dispute(task_id, heat, answers, bool(counts[task_id]["decided"])))
+    for task_id in votes.keys() | decided:
+        pairs = votes.get(task_id, {})
+        answers = said[task_id] // max(1, len(pairs))  # each says something of every pair
+        heat = sum(heat_of(outcomes, answers) for outcomes in pairs.values()) / max(1, len(pairs))
+        if heat > 0 or task_id in decided:
+            found.append(Dispute(task_id, heat, answers, task_id in decided))
     return sorted(found, key=lambda dispute: (-dispute.heat, dispute.task_id))
 
 
@@ -72,12 +80,15 @@ def entropy(shares: Iterable[float]) -> float:
     return sum(-p * math.log2(p) for p in shares if p < 1)
 
 
+_OF_ROUND = "t.purpose IN ('train', 'evaluate') AND (:round IS NULL OR t.round_id = :round)"
+_DECIDED = f"""
+    SELECT DISTINCT d.task_id FROM counted_decisions d JOIN tasks t ON t.id = d.task_id
+    WHERE {_OF_ROUND}"""
 # Pairs are entered by response id, so sides are undone. A task needs two answers to be disputed,
-# and `labels` (which counts them) is cheap to ask first.
-_BLIND = """
+# and `labels` (which counts them) is cheap to ask first; one that is decided may have fewer.
+_BLIND = f"""
     FROM tasks t JOIN counted_comparisons c ON c.task_id = t.id
-    WHERE t.labels > 1 AND t.purpose IN ('train', 'evaluate')
-    AND (:round IS NULL OR t.round_id = :round)
+    WHERE (t.labels > 1 OR t.id IN ({_DECIDED})) AND {_OF_ROUND}
     AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"""
 _VOTES = f"""
     SELECT f.task_id, min(f.chosen_id, f.rejected_id) AS first,
@@ -86,7 +97,3 @@ _VOTES = f"""
             ELSE 'second' END AS outcome,
         CASE WHEN f.strength = 0 THEN {TIE_WEIGHT} ELSE f.strength END AS weight
     FROM preferences f WHERE f.comparison_id IN (SELECT c.id {_BLIND})"""
-_COUNTS = f"""
-    SELECT c.task_id, count(*) AS answers, EXISTS (
-        SELECT 1 FROM counted_decisions d WHERE d.task_id = c.task_id) AS decided
-    {_BLIND} GROUP BY c.task_id"""

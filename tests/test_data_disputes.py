@@ -93,6 +93,38 @@ def test_a_decision_settles_and_is_no_vote(world: World) -> None:
     assert (after.heat, after.answers) == (before.heat, 2)
 
 
+def test_a_decision_stays_listed_however_the_answers_stand(world: World) -> None:
+    """It is changed among the disputes alone."""
+    ada, ben = world.people(2)
+    lead = world.store.people.add("Lead", "lead")
+    task, untouched = world.task(wanted=3), world.task()
+    first, second = task.response_ids
+
+    def listed() -> list[tuple[int, float, int, bool]]:
+        return [(d.task_id, d.heat, d.answers, d.decided) for d in disputes(world.store)]
+
+    world.choose(ada, task, 0, strength=4)
+    world.choose(lead, task, 1, strength=4)
+    assert listed() == [(task.id, pytest.approx(1), 2, False)]
+    world.store.decisions.decide(lead.id, task.id, Answer(((first,), (second,))), "slip")
+    assert listed() == [(task.id, 0, 1, True)]  # the lead's own was the one that differed
+    assert not any_answered_twice(world.store)
+    said = world.choose(ben, task, 1, strength=4)
+    assert listed() == [(task.id, pytest.approx(1), 2, True)]
+    world.store.people.set_aside(ben.id, True)
+    assert listed() == [(task.id, 0, 1, True)]
+    world.store.people.set_aside(ben.id, False)
+    world.store.comparisons.submit(ben.id, task, Answer(((first,), (second,))), "revised",
+                                   said.revision)
+    assert listed() == [(task.id, 0, 2, True)]
+    world.store.decisions.decide(lead.id, untouched.id, Answer((untouched.response_ids,), 0), "key")
+    assert listed() == [(task.id, 0, 2, True), (untouched.id, 0, 0, True)]
+    assert disputes(world.store, world.round.id) == disputes(world.store)
+    assert disputes(world.store, 999) == []
+    world.store.people.set_aside(lead.id, True)  # a decision that is set aside is none
+    assert listed() == []
+
+
 def test_known_answers_and_repeats_are_no_disputes(world: World) -> None:
     ada, ben = world.people(2)
     task = world.task()

@@ -53,3 +53,28 @@ def test_one_answer_to_each_question_is_no_agreement(
         assert "Nobody disagrees here." in await page()
 
     run(main())
+
+
+def test_a_decided_task_can_be_decided_anew_whoever_answered_it(
+        server: Server, arrive: Arrive, tasks: Tasks) -> None:
+    """A lead who labels too may have given the only answer to it, or nobody any."""
+    store = server.store
+
+    async def main() -> None:
+        lead, visitor = arrive("lead")
+        task = store.tasks.get(tasks(1, wanted=2)[0])
+        answer = Answer(tuple((i,) for i in task.response_ids))
+        store.decisions.decide(lead.id, task.id, answer, f"slip {task.id}")
+        async with await visitor.tab("disputes") as tab:
+            assert "All disputes are decided." in tab.text() and "No question" not in tab.text()
+            tab.set(tab.labelled("Show decided ones"), True)
+            await tab.rerun()
+            fold = next(one for one in tab.placed.values() if one.block is not None
+                        and "no other answer" in one.block.expandable.label)
+            assert "decided" in fold.block.expandable.label
+            tab.set(fold.block.expandable.id, True)
+            await tab.rerun()
+            assert "Overrides nobody" in tab.text() and "Decide anew" in tab.text()
+            assert not tab.all("exception")
+
+    run(main())

@@ -1,4 +1,5 @@
-"""The leads' page of disputes: where labelers disagree most, and a lead's last word on it.
+"""The leads' page of disputes: where labelers disagree most, and a lead's last word on it, which is
+changed here too.
 
 Who wrote the responses is not shown, so that a decision is as blind to it as any answer.
 """
@@ -37,7 +38,7 @@ _SIDES = ("for A", "for B", "tie", "both bad")
 
 @guarded("quality")
 def page(labeler: Labeler) -> None:
-    """The disputed tasks of a round, the most disputed first."""
+    """The disputed and the decided tasks of a round, the most disputed first."""
     st.html(STYLE)
     head, which, what = st.columns([3, 2, 3], vertical_alignment="bottom")
     head.subheader("Disputes")
@@ -96,7 +97,7 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
     answers = store().comparisons.of_task(task.id)
     decision = store().decisions.of_task(task.id)
     blind = [c for c in answers if store().decisions.get(c.id) is None]
-    tally = tally_of([c.answer for c in blind], shown)
+    tally = tally_of([c.answer for c in blind], shown) or "no other answer"
     prompt = store().prompts.get(task.prompt_id)
     state = ":green-badge[decided] " if decision else ""
     heat = as_label(f"disagreement {dispute.heat:.2f}, n = {dispute.answers}")
@@ -104,7 +105,8 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
                      key=f"dispute-{task.id}", on_change="rerun") as fold:
         if fold.open:
             show_task(prompt, shown)
-            _answers(blind, shown)
+            if blind:
+                _answers(blind, shown)
             if decision is not None:
                 _decided(decision, shown)
             if permits(labeler, "settings"):
