@@ -6,7 +6,6 @@ Nothing heavy is imported before a command runs, so that every help answers at o
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput, PrefloopError
-from data.visible import reveal
+from loop.output import note, silence
 
 if TYPE_CHECKING:
     from loop.options import Common
@@ -64,14 +63,13 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as error:  # tyro's, after a help text or a usage error
         return error.code if isinstance(error.code, int) else FAILED
     except BrokenPipeError:  # `prefloop export … | head`
-        # Whatever is still in the buffer has no reader; the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return DONE
     except (KeyboardInterrupt, Exception) as error:
         if debug:
-            traceback.print_exc()
+            note(traceback.format_exc().rstrip())
         line, code = _explained(error)
-        print(reveal(line), file=sys.stderr)
+        note(line)
         return code
     return DONE
 

@@ -16,6 +16,7 @@ from data.errors import PrefloopError
 from data.progress import Stopped
 from loop.context import Handlers, JobContext
 from loop.kinds import resolve_job
+from loop.output import note
 from loop.settings import read_settings
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
         if not interrupted.is_set():
             store.jobs.stopped(job.id)
     except Exception as error:
-        if not isinstance(error, PrefloopError):
-            traceback.print_exc()
         store.jobs.fail(job.id, one_line(error))
+        if not isinstance(error, PrefloopError):
+            note(traceback.format_exc().rstrip())
 
 
 def one_line(error: BaseException) -> str:

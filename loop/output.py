@@ -5,18 +5,22 @@ With `--json` the result is one JSON document on standard output and nothing els
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from data.plain_json import finite
 from data.visible import reveal, reveal_line
 
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+_NOBODY_READS = (errno.EPIPE, errno.EIO)  # the pipe's reader has ended, the terminal is closed
 
 
 def print_json(document: Any) -> None:
@@ -26,7 +30,24 @@ def print_json(document: Any) -> None:
 
 def note(line: str) -> None:
     """A line for people, on standard error; what could steer their terminal is shown instead."""
-    print(reveal(line), file=sys.stderr, flush=True)
+    with _whoever_reads():
+        print(reveal(line), file=sys.stderr, flush=True)
+
+
+def silence(stream: TextIO) -> None:
+    """Have nobody hear a stream, whose reader is gone, from now on: what is still in its buffer
+    would otherwise fail again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """What is said here is no part of the work, which goes on where it cannot be said."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOBODY_READS:  # a full disk, say, may pass
+            silence(sys.stderr)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -101,13 +122,15 @@ class Bar:
 
     def __enter__(self) -> Bar:
         if self._bar:
-            self._bar.start()
+            with _whoever_reads():
+                self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if self._bar:
-            self._bar.stop()
+            with _whoever_reads():
+                self._bar.stop()
 
     def show(self, fraction: float, message: str, seconds_left: float | None) -> None:
         """Show how far the job is."""

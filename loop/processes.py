@@ -1,4 +1,4 @@
-"""Child processes: their logs, and that they never outlive their parent."""
+"""Processes: what asks one to end, the logs of its children, and that they never outlive it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data.errors import PrefloopError
 
 _PR_SET_PDEATHSIG = 1
 _LARGEST_LOG = 5_000_000  # bytes; then the next process starts a new one and keeps one old one
+
+
+def when_asked_to_end(handler: Any) -> dict[int, Any]:
+    """Have Ctrl-C, SIGTERM and the end of the terminal handled so; returns how each was before.
+
+    Where SIGHUP is ignored it stays so: under `nohup` a process is to outlive its terminal.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return {number: signal.signal(number, handler) for number in numbers}
 
 
 def dies_with_parent(signal_number: int) -> Callable[[], None] | None:

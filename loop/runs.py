@@ -19,6 +19,7 @@ from loop.context import Handlers
 from loop.jobs import recover_orphans, run_job
 from loop.lock import InUse, WorkerLock
 from loop.output import Bar, note
+from loop.processes import when_asked_to_end
 
 if TYPE_CHECKING:
     from data.records import Job
@@ -81,7 +82,7 @@ def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: 
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends at once."""
+    """An event that the first Ctrl-C (or another request to end) sets; the second ends at once."""
     event = threading.Event()
 
     def interrupt(*_: object) -> None:
@@ -90,8 +91,7 @@ def _interruptible() -> Iterator[threading.Event]:
         event.set()
         note("stopping at the next step; press Ctrl-C again to stop at once")
 
-    before = {number: signal.signal(number, interrupt)
-              for number in (signal.SIGINT, signal.SIGTERM)}
+    before = when_asked_to_end(interrupt)
     try:
         yield event
     finally:

@@ -24,6 +24,7 @@ from data.store import Store
 from loop.context import Handlers, JobContext
 from loop.kinds import resolve_job
 from loop.lock import is_locked
+from loop.processes import when_asked_to_end
 from loop.settings import read_settings
 from loop.stages.handlers import HANDLERS
 from loop.stages.improving import improve_with_ppo
@@ -68,8 +69,7 @@ def _lead(workspace: Path, see_through: Callable[[Handlers], None], share: Share
 
 
 def _help(workspace: Path, share: Share) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
-        signal.signal(number, signal.SIG_IGN)
+    when_asked_to_end(signal.SIG_IGN)  # the first process says when to stop
     job_id = share.everybody(None)[0]
     if job_id is None:
         return

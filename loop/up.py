@@ -25,7 +25,7 @@ from data.store import Store
 from loop.kinds import catalogue
 from loop.lock import InUse, WorkerLock
 from loop.output import note
-from loop.processes import dies_with_parent, end, how_it_ended, open_log
+from loop.processes import dies_with_parent, end, how_it_ended, open_log, when_asked_to_end
 from loop.settings import read_settings
 
 LEAD = "lead"
@@ -33,7 +33,6 @@ _START_WITHIN = 90.0  # seconds for the app to answer
 _APP_PATIENCE = 5.0
 _WORKER_PATIENCE = 25.0  # more than the worker gives its job to keep a checkpoint
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds before a dead worker is started again
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STEADY = 300.0  # a worker that lived this long is started again at once
 
 
@@ -85,8 +84,7 @@ class Machine:
         Raises:
             PrefloopError: the app did not come up, or died.
         """
-        for number in _ENDING:
-            signal.signal(number, self._ask_to_stop)
+        when_asked_to_end(self._ask_to_stop)
         try:
             self._start_worker()
             argv, environment = launch.command(self._workspace, self._host, self._port)
@@ -157,8 +155,7 @@ class Machine:
         self._stopping = True
 
     def _end(self) -> None:
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)  # it is ending already
+        when_asked_to_end(signal.SIG_IGN)  # it is ending already
         both = [(self._app, _APP_PATIENCE), (self._worker, _WORKER_PATIENCE)]
         for process, _ in both:  # asked at once, then waited for
             if process is not None and process.poll() is None:

@@ -29,7 +29,8 @@ from loop.child import FEATURES
 from loop.jobs import recover_orphans
 from loop.kinds import catalogue
 from loop.lock import WorkerLock
-from loop.processes import dies_with_parent, end, how_it_ended, open_log
+from loop.output import note
+from loop.processes import dies_with_parent, end, how_it_ended, open_log, when_asked_to_end
 from loop.settings import read_settings
 
 CHILD_LOG = "jobs.log"
@@ -62,9 +63,8 @@ class Worker:
         self._lock = WorkerLock(workspace)
 
     def run(self, once: bool = False) -> None:
-        """Work until SIGTERM or SIGINT, or (`once`) until the queue is empty."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_stop)
+        """Work until asked to end by a signal, or (`once`) until the queue is empty."""
+        when_asked_to_end(self._ask_to_stop)
         try:
             self.store.put_setting("job_kinds", catalogue(read_settings(self.workspace)))
             while not self._stopping:
@@ -218,4 +218,4 @@ class Worker:
 
 
 def _log(line: str) -> None:
-    print(f"{now()[:19]} {line}", file=sys.stderr, flush=True)
+    note(f"{now()[:19]} {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -17,13 +18,19 @@ def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def heeds_its_terminal() -> None:
+    """A `preexec_fn`: SIGHUP ends the process, also where the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def starter(command: Sequence[str]) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Starts the command as often as it is called; what still runs in the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+                                        preexec_fn=heeds_its_terminal))
         return started[-1]
 
     yield start

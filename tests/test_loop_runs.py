@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from processes import heeds_its_terminal
 from reward_world import Recorder
 
 from data.errors import PrefloopError
@@ -136,15 +138,17 @@ def test_a_follower_takes_over_when_the_worker_is_gone(workspace: Path) -> None:
     assert (job.status, job.result) == ("done", {"a": 1})
 
 
-def test_ctrl_c_stops_at_the_next_step_and_the_job_can_be_resumed(
-        workspace: Path, stages: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_end_it_stops_at_the_next_step_and_the_job_can_be_resumed(
+        number: signal.Signals, workspace: Path, stages: Callable[..., None],
+        capsys: pytest.CaptureFixture[str]) -> None:
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, "ppo", "--workspace",
                                 str(workspace)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+                               text=True, preexec_fn=heeds_its_terminal)
     while not (workspace / "started").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     assert "prefloop ppo --resume 1" in err
@@ -155,6 +159,21 @@ def test_ctrl_c_stops_at_the_next_step_and_the_job_can_be_resumed(
     assert ppo(workspace, "--resume", "1") == 2
     assert cli.run(["sample", "--workspace", str(workspace), "--resume", "1"]) == 2
     assert "prefloop ppo --resume 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ending", "status", "code"), [
+    ("return {}", "done", 0), ("raise ValueError('no shape')", "failed", 1)])
+def test_where_nobody_reads_its_progress_a_job_ends_as_ever(
+        ending: str, status: str, code: int, workspace: Path) -> None:
+    program = PROGRAM.replace("range(400)", "range(4)").replace("return {}", ending).replace(
+        "main()", "import loop.output; loop.output._LINE_EVERY = 0; main()")
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([sys.executable, "-c", program, "ppo", "--workspace", str(workspace)],
+                           stdout=subprocess.DEVNULL, stderr=writer, timeout=60)
+    os.close(writer)
+    assert ended.returncode == code
+    assert Store.of_workspace(workspace).jobs.get(1).status == status
 
 
 def test_a_killed_commands_job_is_named_by_the_next(

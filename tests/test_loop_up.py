@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import heeds_its_terminal
 
 from annotate.launch import PUBLIC_URL_VARIABLE
 from data.errors import BadInput
@@ -45,10 +46,11 @@ def port() -> int:
 def start(workspace: Path, port: int) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(folder: Path = workspace) -> subprocess.Popen[str]:
+    def start(*under: str) -> subprocess.Popen[str]:
         started.append(subprocess.Popen(
-            [sys.executable, "-m", "loop", "up", "--workspace", str(folder), "--port", str(port),
-             "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            [*under, sys.executable, "-m", "loop", "up", "--workspace", str(workspace), "--port",
+             str(port), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=heeds_its_terminal))
         return started[-1]
 
     yield start
@@ -130,6 +132,20 @@ def test_a_dead_worker_is_started_again_and_a_killed_up_takes_all_along(
     everybody = descendants(process.pid)
     process.kill()
     wait_for(lambda: gone(everybody))
+
+
+def test_it_ends_with_its_terminal_unless_started_under_nohup(start: Start) -> None:
+    under_nohup = start("nohup")
+    link_of(under_nohup)
+    under_nohup.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        under_nohup.wait(2)
+    under_nohup.terminate()
+    assert under_nohup.wait(40) == 0
+    alone = start()
+    link_of(alone)
+    alone.send_signal(signal.SIGHUP)
+    assert alone.wait(40) == 0
 
 
 def test_a_taken_port_is_one_line_that_names_the_flag(

@@ -124,12 +124,14 @@ def test_a_running_job_stops_on_request(store: Store,
     wait_for(lambda: store.jobs.get(job.id).status == "stopped")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_worker_keeps_the_checkpoint_and_queues_the_job_again(
-        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+        number: signal.Signals, workspace: Path, store: Store,
+        start: Callable[[], subprocess.Popen[str]]) -> None:
     job = store.jobs.add("ppo", {"steps": 15})
     worker = start()
     wait_for(lambda: running(store, job))
-    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(number)
     assert worker.wait(20) == 0
     assert store.jobs.get(job.id).status == "queued"
     kept = int((workspace / "checkpoints" / f"job-{job.id}" / "step").read_text())

@@ -20,6 +20,7 @@ from data.database import now
 from data.errors import PrefloopError
 from data.store import Store
 from loop.asking.order import changed, order
+from loop.output import note
 from loop.settings import AskingConfig, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -163,8 +164,7 @@ class Asker:
         """One line in the log; the same one only once."""
         if line != self._said:
             self._said = line
-            print(f"{now()[:19]} asking: {' '.join(line.split())}; labeling goes on",
-                  file=sys.stderr, flush=True)
+            note(f"{now()[:19]} asking: {' '.join(line.split())}; labeling goes on")
 
 
 def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule: str, count: int,
