@@ -1,15 +1,15 @@
 """Training state on disk: everything that a killed run needs to end where it would have ended.
 
 A checkpoint is a folder `step-N` with tensors (weights and optimizer state) as safetensors and the
-rest as JSON. The newer one is whole on disk before the older goes, so a kill at any moment leaves
-one to go on from. Random numbers need no saving: every draw is made from (seed, step). Beside
-the steps can lie what the run began with, where that would come out differently later.
+rest as JSON. The newer one is whole on disk before the older goes, so a kill or a power cut at any
+moment leaves one to go on from. Random numbers need no saving: every draw is made from (seed,
+step). Beside the steps can lie what the run began with, where that would come out differently
+later.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from backbone.storage import write_folder
+from data.durable import put_in_place
 from data.errors import PrefloopError
 
 TENSORS, STATE = "training.safetensors", "state.json"
@@ -90,7 +91,7 @@ def keep_beginning(folder: Path, began_with: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{BEGINNING}.partial"
     partial.write_text(json.dumps(began_with), "utf-8")
-    os.replace(partial, folder / BEGINNING)
+    put_in_place(partial, folder / BEGINNING)
 
 
 def beginning(folder: Path) -> Any:

@@ -1,6 +1,7 @@
 """Adapters (and a score head) on disk, in PEFT's own layout, so that other tools load them.
 
-Only safetensors; written beside their final place and renamed, so that a folder is whole or absent.
+Only safetensors; written beside their final place and renamed, so that a folder is whole or absent,
+after a power cut too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from backbone.heads import ScalarHead
 from backbone.model import Backbone
+from data.durable import put_in_place
 from data.errors import BadInput
 
 WEIGHTS = "adapter_model.safetensors"
@@ -49,10 +51,10 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             old = folder.with_name(f".{folder.name}.old")
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
-            partial.rename(folder)
+            put_in_place(partial, folder)
             shutil.rmtree(old)
         else:
-            partial.rename(folder)
+            put_in_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

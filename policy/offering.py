@@ -8,15 +8,15 @@ anyway, and `policy.frontier.choose` picks the one to go on with.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 from safetensors.torch import load_file
 
 from backbone.model import Backbone
-from backbone.storage import WEIGHTS, save_adapter
+from backbone.storage import WEIGHTS, save_adapter, write_folder
 from policy.alarm import Limits, first_alarm
 from policy.config import PPOConfig
 from policy.frontier import choose, points_of
@@ -65,8 +65,8 @@ def copy_kept(checkpoint: Path, adapter: Path) -> None:
     The originals stay with the run's checkpoints: killed before these go, it chooses among the same
     again.
     """
-    if (checkpoint / FOLDER).exists():
-        shutil.copytree(checkpoint / FOLDER, adapter / FOLDER, dirs_exist_ok=True)
+    if (kept := checkpoint / FOLDER).exists():
+        write_folder(adapter / FOLDER, lambda partial: copytree(kept, partial, dirs_exist_ok=True))
 
 
 def _folder(checkpoint: Path, step: int) -> Path:

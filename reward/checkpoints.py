@@ -8,7 +8,6 @@ head there that it began with.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from backbone.resume import forget_training, load_training, save_training
+from data.durable import put_in_place
 from data.errors import PrefloopError
 from reward.ensemble import Ensemble
 from reward.examples import PreferenceData
@@ -57,7 +57,7 @@ def begin(folder: Path, prepare: Callable[[], PreferenceData],
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"settings": settings, "data": data.as_dict()}), "utf-8")
-    os.replace(partial, path)
+    put_in_place(partial, path)
     return data
 
 

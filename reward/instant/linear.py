@@ -22,6 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from data.durable import put_in_place
 from data.errors import BadInput
 from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, Ties
 from reward.instant.davidson import Fit, fit, information, probabilities
@@ -93,7 +94,7 @@ class LinearReward:
                    "covariance": np.ascontiguousarray(self.posterior.covariance)}, partial,
                   metadata={"scalars": json.dumps({k: repr(v) for k, v in scalars.items()}),
                             "about": json.dumps(dict(about or {}))})
-        partial.rename(path)
+        put_in_place(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> tuple[LinearReward, dict[str, Any]]:
