@@ -158,6 +158,14 @@ class Tab(Drawn):
         name = widget if isinstance(widget, str) else widget.id
         self._values[name] = _state(name, value, kind)
 
+    def send_box(self, title: str, label: str) -> str:
+        """Let a select box go with the next message as a browser sends it: with the label that the
+        server set last, if it set any, else with this one. Returns which."""
+        box = self.labelled(title)
+        label = box.proto.raw_value or label
+        self.set(box, label)
+        return label
+
     async def rerun(self, *triggers: WidgetState, page: str | None = None, fragment: str = "",
                     query: str = "", wait: bool = True) -> None:
         """Ask for a run of the page (or of one fragment) and, unless told not to, await its end.

@@ -12,7 +12,7 @@ from forging import Arrive, run
 
 from annotate.leads.addresses import id_of
 from annotate.leads.browse_filters import Offered, address, in_words, read
-from data.records import Answer
+from data.records import Answer, Labeler
 from data.search import HEEDED, KINDS, Filters
 
 
@@ -50,6 +50,22 @@ def test_a_decision_is_called_so(server: Server, arrive: Arrive,
         async with await visitor.tab("people") as tab:
             row = tab.text().split(f"<td>{lead.name}</td>")[1].split("</tr>")[0]
             assert row.count(">1</td>") == 3, row  # in all, this round, today
+    run(main())
+
+
+def test_a_filter_stays_in_force_as_what_it_names_is_renamed(
+        server: Server, arrive: Arrive, person: Callable[..., Labeler]) -> None:
+    async def main() -> None:
+        who = person()
+        async with await arrive("lead")[1].tab("browse") as tab:
+            query = f"of={who.id}"
+            await tab.rerun(page="browse", query=query)
+            tab.set(tab.labelled("Labeler"), who.name)
+            server.store.people.set_aside(who.id, True)  # by somebody else
+            for _ in range(3):
+                await tab.rerun(query=query)
+                assert not tab.all("exception") and tab.labelled("Clear filters")
+            assert tab.labelled("Labeler").proto.raw_value == f"{who.name} (set aside)"
     run(main())
 
 

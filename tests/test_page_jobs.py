@@ -47,24 +47,16 @@ def test_the_chosen_job_stays_in_view_as_its_status_changes(
         _, visitor = arrive("engineer")
 
         async with await visitor.tab("jobs") as tab:
-            label = f"{chosen.id} · train-reward · queued"
-
-            def send_the_box() -> None:
-                """As a browser does: with the label that the server set last, if it set one."""
-                nonlocal label
-                box = tab.labelled("Job")
-                label = box.proto.raw_value or label
-                tab.set(box, label)
-
             assert tab.labelled("Stop").id.endswith(f"stop-{running.id}")
+            label = f"{chosen.id} · train-reward · queued"
             tab.set(tab.labelled("Job"), label)
             await tab.rerun(fragment=tab.labelled("Job").fragment)
             for button, other in (("Stop", "Go on"), ("Go on", "Stop")):
-                send_the_box()
+                label = tab.send_box("Job", label)
                 await tab.press(tab.labelled(button))
                 key = f"{'stop' if other == 'Stop' else 'resume'}-{chosen.id}"
                 assert tab.labelled(other).id.endswith(key)
-            send_the_box()
+            label = tab.send_box("Job", label)
             jobs.claim(chosen.id)  # of itself a status changes too
             await tab.rerun(fragment=tab.labelled("Job").fragment)
             assert tab.labelled("Job").proto.raw_value == f"{chosen.id} · train-reward · running"

@@ -80,6 +80,34 @@ def test_a_lead_sets_answers_aside_and_counts_them_again(server: Server, arrive:
     run(main())
 
 
+def test_the_chosen_person_stays_in_view_as_their_name_changes(
+        server: Server, arrive: Arrive, leads: LeadsWorld) -> None:
+    """Else what is pressed next would be meant for somebody else."""
+    who = leads.people[CARELESS].id
+
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("people") as tab:
+            label = CARELESS
+            tab.set(tab.labelled("Person"), label)
+            await tab.rerun()
+            for press, aside in ((SET_ASIDE, True), (AGAIN, False)):
+                label = tab.send_box("Person", label)
+                await tab.press(tab.labelled(press))
+                assert (server.store.people.get(who).set_aside_at is not None) is aside
+                label = tab.send_box("Person", label)
+                await tab.rerun()
+                assert tab.labelled(AGAIN if aside else SET_ASIDE)
+            server.store.people.set_aside(who, True)  # by somebody else
+            for _ in range(2):
+                await tab.rerun()
+                assert tab.labelled(AGAIN)
+                assert tab.labelled("Person").proto.raw_value == f"{CARELESS} (set aside)"
+            await tab.press(tab.labelled("New sign-in link"))
+            assert f"The sign-in link of {CARELESS}." in tab.text()
+        server.store.people.set_aside(who, False)
+    run(main())
+
+
 def test_a_round_of_none_but_them_has_a_quality_page(server: Server, arrive: Arrive,
                                                      leads: LeadsWorld) -> None:
     async def main() -> None:

@@ -16,6 +16,7 @@ from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
 from annotate.figures import duration, moment, title_of
 from annotate.launch import workspace_of_environment
+from annotate.picking import pick
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
 from data.errors import PrefloopError
@@ -77,21 +78,11 @@ def _jobs(labeler: Labeler) -> None:
         st.write("No job has been started yet.")
         return
     by_id = {job.id: job for job in jobs}
-    if st.session_state.get("job-chosen") not in by_id:
-        busy = [job.id for job in jobs if job.status == "running"]
-        st.session_state["job-chosen"] = busy[0] if busy else jobs[0].id
-    # Between browser and server an option is its label, which a job's status changes: the box
-    # alone would take the choice for gone and fall back to another job.
-    st.session_state["job-shown"] = st.session_state["job-chosen"]
-    st.selectbox("Job", list(by_id), key="job-shown", on_change=_choose,
-                 format_func=lambda i: f"{i} · {title_of_kind(by_id[i].kind)} · {by_id[i].status}")
-    _job(by_id[st.session_state["job-chosen"]])
-
-
-def _choose() -> None:
-    chosen = st.session_state["job-shown"]
-    if isinstance(chosen, int):  # a label that is out of date comes as it is
-        st.session_state["job-chosen"] = chosen
+    chosen = pick("Job", {job.id: f"{job.id} · {title_of_kind(job.kind)} · {job.status}"
+                          for job in jobs}, "job-chosen",
+                  default=next((job.id for job in jobs if job.status == "running"), jobs[0].id))
+    if chosen is not None:
+        _job(by_id[chosen])
 
 
 def title_of_kind(kind: str) -> str:

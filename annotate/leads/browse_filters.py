@@ -119,9 +119,15 @@ def _keep(name: str, value: Any) -> None:
 
 def _write() -> None:
     """A widget was changed: the address says so, and the browser can go back to what was."""
+    offered = _offered()
+    before = read(st.query_params, offered)[1]
     kind = st.session_state[_key("kind")] or _ANSWERS
     chosen: dict[str, Any] = {name: st.session_state.get(_key(name)) for name in _NAMES}
     chosen["text"] = chosen["text"] or ""
+    for name, (_, options) in offered.items():
+        # What was renamed while the page was open comes under its old name, as a bare text.
+        if chosen[name] is not None and chosen[name] not in options:
+            chosen[name] = getattr(before, name)
     st.query_params.from_dict(address(kind, Filters(**chosen)))
 
 

@@ -12,6 +12,7 @@ from annotate.figures import NOTHING, as_label, moment, name_of, table_html
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
+from annotate.picking import pick, pick_from_address
 from annotate.session import guarded, store, token
 from data.activity import Activity, activity
 from data.people import CODE_LIFETIME, state_of
@@ -52,24 +53,16 @@ def page(labeler: Labeler) -> None:
             _several()
     everybody = store().people.all()
     _table(everybody)
-    _choose_from_address(everybody)
     # People first: nobody else can come in, but whoever answers can be set aside.
     choices = {p.id: p for p in sorted(everybody, key=lambda p: p.kind != "human")}
+    pick_from_address("person", choices, _CHOSEN)
     st.markdown("#### Links, access and answers")
-    chosen = st.selectbox("Person", list(choices), format_func=lambda i: name_of(choices[i]),
-                          key=_CHOSEN)
+    chosen = pick("Person", {i: name_of(p) for i, p in choices.items()}, _CHOSEN,
+                  default=next(iter(choices), None))
     if chosen is not None and choices[chosen].kind == "human":
         _access(choices[chosen], labeler)
     elif chosen is not None:
         _counting(choices[chosen], own=False)
-
-
-def _choose_from_address(everybody: list[Labeler]) -> None:
-    """A link from elsewhere may name a person: once, so that another can be chosen then."""
-    asked = st.query_params.pop("person", None)
-    for person in everybody:
-        if str(person.id) == asked:
-            st.session_state[_CHOSEN] = person.id
 
 
 def _several() -> None:
