@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import PrefloopError
+from data.heartbeat import heard
 from loop.context import Handlers
 from loop.jobs import recover_orphans, run_job
 from loop.lock import InUse, WorkerLock
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from data.store import Store
 
 _POLL = 0.5
-_SILENT_FOR = 15.0  # seconds without a heartbeat after which a worker is taken for gone
 ENDED = ("done", "failed", "stopped")
 
 
@@ -53,8 +52,7 @@ def run_or_follow(store: Store, workspace: Path, job: Job, handlers: Handlers) -
 
 def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
     """The worker's lock, or None while a worker lives (or is about to be started again)."""
-    worker: dict[str, Any] | None = store.setting("worker")
-    if worker and seconds_since(worker["seen"]) < _SILENT_FOR:
+    if heard(store.setting("worker")):
         return None
     try:
         return WorkerLock(workspace)
@@ -122,8 +120,3 @@ def result_of(job: Job) -> dict[str, Any]:
     if job.status != "done":
         raise PrefloopError(f"job {job.id} was stopped")
     return {"job": job.id, "status": job.status, **(job.result or {})}
-
-
-def seconds_since(time_text: str) -> float:
-    """How long ago a time of the store was."""
-    return (datetime.now(UTC) - datetime.fromisoformat(time_text)).total_seconds()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from data.heartbeat import heard
 from loop.lock import is_locked
 from loop.output import counted, duration, print_table
-from loop.runs import seconds_since
 
 if TYPE_CHECKING:
     from data.records import Job, Round
     from data.store import Store
 
 _JOBS_SHOWN = 10
-_ALIVE_WITHIN = 15.0  # seconds since the worker's last heartbeat
 
 
 def status_of(store: Store) -> dict[str, Any]:
@@ -39,8 +38,7 @@ def status_of(store: Store) -> dict[str, Any]:
 def worker_pid(store: Store) -> int | None:
     """The pid of the worker that lives now, if one does."""
     worker: dict[str, Any] | None = store.setting("worker")
-    alive = worker is not None and seconds_since(worker["seen"]) < _ALIVE_WITHIN
-    return int(worker["pid"]) if worker and alive else None
+    return int(worker["pid"]) if worker and heard(worker) else None
 
 
 def next_step(store: Store, jobs: list[Job]) -> str:

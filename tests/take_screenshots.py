@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 
 from browser import (
@@ -69,7 +68,6 @@ def made_up(folder: Path) -> Store:
 def take(server: Server, folder: Path, pages: tuple[str, ...]) -> None:
     """One picture for each page, scheme and width."""
     lead = server.store.people.add("Robin Lead", "lead")
-    server.store.put_setting("worker", {"pid": 1, "seen": now(timedelta(hours=1))})
     with sync_playwright() as playwright:
         browser = launch_browser(playwright)
         for scheme in ("light", "dark"):
@@ -77,6 +75,7 @@ def take(server: Server, folder: Path, pages: tuple[str, ...]) -> None:
                 window = visit(browser, across, down, color_scheme=scheme)
                 sign_in(window, server, lead)
                 for page in pages:
+                    server.store.put_setting("worker", {"pid": 1, "seen": now()})
                     window.page.goto(f"{server.url}/{'' if page == 'label' else page}")
                     settled(window.page)
                     window.page.wait_for_timeout(2500)  # plots draw after the run has ended

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from processes import heeds_its_terminal
 from reward_world import Recorder
 
+from data.database import now
 from data.errors import PrefloopError
 from data.progress import Part, Stopped
 from data.store import Store
@@ -131,9 +133,10 @@ def test_with_a_worker_the_command_follows(
     assert store.jobs.get(1).attempts == 1
 
 
-def test_a_follower_takes_over_when_the_worker_is_gone(workspace: Path) -> None:
+@pytest.mark.parametrize("seen", [timedelta(days=-300), timedelta(hours=1)])
+def test_a_follower_takes_over_when_the_worker_is_gone(seen: timedelta, workspace: Path) -> None:
     store = Store.of_workspace(workspace)
-    store.put_setting("worker", {"pid": 1, "seen": "2020-01-01T00:00:00.000000+00:00"})
+    store.put_setting("worker", {"pid": 1, "seen": now(seen)})  # or the clock was set back since
     job = run_or_follow(store, workspace, store.jobs.add("ppo"), {"ppo": lambda context: {"a": 1}})
     assert (job.status, job.result) == ("done", {"a": 1})
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
@@ -20,11 +19,13 @@ from annotate.picking import pick
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
 from data.errors import PrefloopError
+from data.heartbeat import heard
 from data.records import Job, Labeler
 
 REFRESH_SECONDS = 2
-#: A worker that has not been heard of for this long is taken for gone.
-WORKER_SILENCE_SECONDS = 60
+#: Seconds of a worker's silence before people are told; more than commands need, which ask for the
+#: lock as well: one that waits for a locked database or for a job's end is silent too.
+WORKER_SILENCE = 60.0
 #: How an error begins that speaks of one setting.
 _FLAG = re.compile(r"--([a-z0-9-]+)(?=:)")
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
@@ -53,22 +54,10 @@ def page(labeler: Labeler) -> None:
 
 @guarded("rounds")
 def _worker_state(labeler: Labeler) -> None:
-    if not worker_alive(store().setting("worker")):
+    if not heard(store().setting("worker"), WORKER_SILENCE):
         st.warning("No worker is running, so queued jobs wait. Start one with "
                    f"`prefloop worker --workspace {workspace_of_environment()}`, or run "
                    "`prefloop up`, which starts one.")
-
-
-def worker_alive(heartbeat: Mapping[str, Any] | None) -> bool:
-    """Whether the worker was heard of lately."""
-    if not heartbeat or not heartbeat.get("seen"):
-        return False
-    try:
-        seen = datetime.fromisoformat(heartbeat["seen"])
-    except ValueError:
-        return False
-    seen = seen if seen.tzinfo else seen.replace(tzinfo=UTC)
-    return (datetime.now(UTC) - seen).total_seconds() < WORKER_SILENCE_SECONDS
 
 
 @guarded("rounds")
