@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from annotate.permissions import Permission, permits, roles_with
-from data.errors import BadInput, NotAllowed
+from data.errors import BadInput, Conflict, NotAllowed
 from data.limits import is_finite, too_low
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
 from data.sessions import SessionRules
@@ -128,15 +128,35 @@ def set_disabled(store: Store, token: str | None, labeler_id: int, disabled: boo
                            store.people.get(labeler_id).name)
 
 
-def set_sign_in(store: Store, token: str | None, rules: SessionRules,
-                domains: Sequence[str]) -> None:
-    """How long people stay signed in, and whose e-mail addresses may join by themselves."""
+def require_unchanged(store: Store, action: str, began: object, in_force: object) -> None:
+    """Refuse to save settings over what somebody else has saved since a form was filled with them.
+
+    `began` is what the form was filled with, `action` what the audit log calls a change of it. To
+    be asked within the `write` that saves.
+
+    Raises:
+        Conflict: something else is in force by now; it says who changed it.
+    """
+    if began != in_force:
+        by = [f" by {store.people.get(entry.labeler_id).name}"
+              for entry in store.audit.entries(action=action, limit=1) if entry.labeler_id]
+        raise Conflict(f"changed meanwhile{''.join(by)}: look again")
+
+
+def set_sign_in(store: Store, token: str | None, rules: SessionRules, domains: Sequence[str],
+                began: tuple[SessionRules, Sequence[str]]) -> None:
+    """How long people stay signed in, and whose e-mail addresses may join by themselves.
+
+    Raises:
+        Conflict: what was in force when one `began` is so no more.
+    """
     me = require(store, token, "settings")
     with store.database.write():
         before = (store.people.sessions.rules(), store.people.domains())
         store.people.sessions.set_rules(rules)
         store.people.set_domains(domains)
         if before != (rules, store.people.domains()):
+            require_unchanged(store, "change sign-in", began, before)
             store.audit.record(me.id, "change sign-in", **asdict(rules),
                                domains=list(store.people.domains()))
 

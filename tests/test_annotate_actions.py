@@ -66,7 +66,7 @@ ACTIONS: dict[str, tuple[str, Act]] = {
     "set_disabled": ("people", lambda s, t: actions.set_disabled(s, t, 1, True)),
     "set_email": ("people", lambda s, t: actions.set_email(s, t, 1, "eve@example.org")),
     "set_sign_in": ("settings", lambda s, t: actions.set_sign_in(
-        s, t, SessionRules(lifetime_days=365), ["example.org"])),
+        s, t, SessionRules(lifetime_days=365), ["example.org"], (SessionRules(), ()))),
     "start_job": ("rounds", lambda s, t: actions.start_job(s, t, "ppo", {})),
     "stop_job": ("rounds", lambda s, t: actions.stop_job(s, t, 1)),
     "resume_job": ("rounds", lambda s, t: actions.resume_job(s, t, 1)),
@@ -92,7 +92,7 @@ def test_every_public_action_is_covered() -> None:
     public = {name for name, value in vars(actions).items() if callable(value)
               and getattr(value, "__module__", "") == "annotate.actions"
               and not name.startswith("_")}
-    assert public == set(ACTIONS) | {"require", "sign_out"}
+    assert public == set(ACTIONS) | {"require", "require_unchanged", "sign_out"}
 
 
 def test_roles_have_the_stated_permissions() -> None:

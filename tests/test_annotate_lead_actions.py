@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from test_annotate_actions import add_task, best_first, signed_in
 
+from annotate import actions
 from annotate.leads import lead_actions
 from annotate.permissions import PERMISSIONS
 from data.assignments import AssignmentRules
-from data.errors import BadInput, NotAllowed, NotFound, PrefloopError
+from data.errors import BadInput, Conflict, NotAllowed, NotFound, PrefloopError
 from data.questions import Question
 from data.records import ROLES, Answer, NewResponse
+from data.sessions import SessionRules
 from data.store import DATABASE_NAME, Store
 
 Act = Callable[[Store, str | None], Any]
 
 ACTIONS: dict[str, tuple[str, Act]] = {
     "change_question": ("settings", lambda s, t: lead_actions.change_question(
-        s, t, Question(tie=False))),
-    "write_guidelines": ("settings", lambda s, t: lead_actions.write_guidelines(s, t, "Be kind")),
+        s, t, Question(tie=False), Question())),
+    "write_guidelines": ("settings", lambda s, t: lead_actions.write_guidelines(
+        s, t, "Be kind", 0)),
     "set_rules": ("settings", lambda s, t: lead_actions.set_rules(
-        s, t, AssignmentRules(gold_share=0.1))),
+        s, t, AssignmentRules(gold_share=0.1), AssignmentRules())),
     "add_known_answer": ("settings", lambda s, t: lead_actions.add_known_answer(
         s, t, 1, best_first((1, 2)), False, "")),
     "retire_known_answer": ("settings", lambda s, t: lead_actions.retire_known_answer(s, t, 2)),
@@ -107,11 +111,12 @@ def test_what_cannot_be_logged_is_not_done(store: Store, name: str,
 def test_what_changes_nothing_leaves_no_trace(store: Store) -> None:
     _, token = signed_in(store, "me", "lead")
     for _ in range(2):
-        lead_actions.change_question(store, token, Question(tie=False))
-        lead_actions.write_guidelines(store, token, "Be kind")
-        lead_actions.set_rules(store, token, AssignmentRules(daily_goal=7))
+        lead_actions.change_question(store, token, Question(tie=False), Question())
+        lead_actions.write_guidelines(store, token, "Be kind", 0)
+        lead_actions.set_rules(store, token, AssignmentRules(daily_goal=7), AssignmentRules())
         lead_actions.change_role(store, token, 1, "engineer")
         lead_actions.set_aside(store, token, 1, True)
+        lead_actions.decide(store, token, 1, best_first((1, 2)), uuid4().hex, "So.")
     since = store.people.get(1).set_aside_at
     lead_actions.set_aside(store, token, 1, True)
     assert store.people.get(1).set_aside_at == since
@@ -119,7 +124,33 @@ def test_what_changes_nothing_leaves_no_trace(store: Store) -> None:
         lead_actions.set_aside(store, token, 1, False)
     assert sorted(entry.action for entry in store.audit.entries()) == [
         "change assignment", "change question", "change role", "count answers again",
-        "set answers aside", "write guidelines"]
+        "decide", "set answers aside", "write guidelines"]
+
+
+def test_what_somebody_else_has_saved_meanwhile_is_not_undone(store: Store) -> None:
+    """Whoever saves a form says what it was filled with."""
+    (_, mine), (other, theirs) = signed_in(store, "me", "lead"), signed_in(store, "Other", "lead")
+    domains = (SessionRules(), ("example.org",))
+    acts: list[tuple[Callable[..., Any], list[Any], Any, list[Any]]] = [
+        (lead_actions.change_question, [Question(tie=False)], Question(), [Question(scores=True)]),
+        (lead_actions.write_guidelines, ["Theirs"], 0, ["Mine"]),
+        (lead_actions.set_rules, [AssignmentRules(gold_share=0.1)], AssignmentRules(),
+         [AssignmentRules(daily_goal=7)]),
+        (actions.set_sign_in, list(domains), (SessionRules(), ()), [SessionRules(365), ()])]
+    for act, first, began, second in acts:
+        act(store, theirs, *first, began)
+        before = everything(store)
+        with pytest.raises(Conflict, match=f"changed meanwhile by {other.name}: look again"):
+            act(store, mine, *second, began)
+        act(store, mine, *first, began)  # pressed twice, or both wanted the same
+        assert everything(store) == before
+    assert store.questions.current() == (1, Question(tie=False))
+    assert [g.text for g in store.questions.all_guidelines()] == ["Theirs"]
+    assert store.assignments.rules() == AssignmentRules(gold_share=0.1)
+    assert (store.people.sessions.rules(), store.people.domains()) == domains
+    lead_actions.change_question(store, mine, Question(scores=True), Question(tie=False))
+    lead_actions.write_guidelines(store, mine, "Mine", 1)
+    assert store.questions.current() == (2, Question(scores=True))
 
 
 def test_a_known_answer_is_a_copy_with_the_right_answer(store: Store) -> None:

@@ -33,6 +33,7 @@ def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer
     version, question = questions.current()
     assert version == 1 and question.scale == "plain" and question.scores
     assert question.flags == ("unsafe", "too long") and question.tie
+    settled(page)
     page.get_by_role("textbox", name="Flags").fill("same\nSame")
     page.get_by_role("button", name="Save question").click()
     expect(page.get_by_text("NOT saved: flags: the same flag stands there twice")).to_be_visible()

@@ -34,7 +34,7 @@ def show() -> None:
         text = st.text_area("Guidelines (Markdown)", height=420, max_chars=LONGEST_GUIDELINES,
                             key=_key(began), persist_state="session") or ""
         with st.container(horizontal=True):
-            st.button("Save guidelines", type="primary", on_click=_save, args=(began,))
+            st.button("Save guidelines", type="primary", on_click=_save, args=(began, current))
             if text != _text(versions, began):
                 st.button("Discard draft", on_click=_discard, args=(began,))
         _standing(text, versions, began, current)
@@ -88,19 +88,19 @@ def _version(old: Guidelines, current: int) -> None:
             st.html(f'<div class="pf-text" dir="auto">{to_html(old.text)}</div>')
             if old.version != current:
                 st.button("Put in force again", key=f"guidelines-again-{old.version}",
-                          on_click=_again, args=(old.text,))
+                          on_click=_again, args=(old.text, current))
 
 
-def _save(began: int) -> None:
+def _save(began: int, current: int) -> None:
     text = str(st.session_state.get(_key(began)) or "")
     if not text.strip():
         say("NOT saved: the guidelines are empty.")
-    elif _put(text):
+    elif _put(text, current):
         _discard(began)
 
 
-def _again(text: str) -> None:
-    _put(text)
+def _again(text: str, current: int) -> None:
+    _put(text, current)
 
 
 def _discard(began: int) -> None:
@@ -109,9 +109,10 @@ def _discard(began: int) -> None:
     st.session_state.pop(_key(began), None)
 
 
-def _put(text: str) -> bool:
+def _put(text: str, current: int) -> bool:
+    """Put a text in the place of the version that the page says is in force."""
     with failing_as("saved"):
-        version = lead_actions.write_guidelines(store(), token(), text)
+        version = lead_actions.write_guidelines(store(), token(), text, current)
         say(f"Saved: version {version} of the guidelines is in force.")
         return True
     return False

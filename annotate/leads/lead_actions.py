@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from annotate.actions import require
+from annotate.actions import require, require_unchanged
 from data.assignments import AssignmentRules
 from data.errors import BadInput, PrefloopError
 from data.people import alike
@@ -23,22 +23,34 @@ from data.store import Store
 MOST_PEOPLE = 200
 
 
-def change_question(store: Store, token: str | None, question: Question) -> int:
-    """Put a question in force; returns its version (the same one, if nothing changed)."""
+def change_question(store: Store, token: str | None, question: Question, began: Question) -> int:
+    """Put a question in force; returns its version (the same one, if nothing changed).
+
+    Raises:
+        Conflict: what was in force when one `began` is so no more.
+    """
     me = require(store, token, "settings")
     with store.database.write():
-        before = store.questions.current()[0]
+        before, in_force = store.questions.current()
+        if question != in_force:
+            require_unchanged(store, "change question", began, in_force)
         version = store.questions.change(question, me.id)
         if version != before:
             store.audit.record(me.id, "change question", f"version {version}", **asdict(question))
         return version
 
 
-def write_guidelines(store: Store, token: str | None, text: str) -> int:
-    """Put guidelines in force; returns their version; see `Questions.write_guidelines`."""
+def write_guidelines(store: Store, token: str | None, text: str, began: int) -> int:
+    """Put guidelines in force; returns their version; see `Questions.write_guidelines`.
+
+    Raises:
+        Conflict: the version that was in force when one `began` (0: none) is so no more.
+    """
     me = require(store, token, "settings")
     with store.database.write():
         before = store.questions.guidelines()
+        if before is None or text != before.text:
+            require_unchanged(store, "write guidelines", began, before.version if before else 0)
         version = store.questions.write_guidelines(text, me.id)
         if before is None or version != before.version:
             store.audit.record(me.id, "write guidelines", f"version {version}",
@@ -46,11 +58,18 @@ def write_guidelines(store: Store, token: str | None, text: str) -> int:
         return version
 
 
-def set_rules(store: Store, token: str | None, rules: AssignmentRules) -> None:
-    """Put assignment rules in force."""
+def set_rules(store: Store, token: str | None, rules: AssignmentRules,
+              began: AssignmentRules) -> None:
+    """Put assignment rules in force.
+
+    Raises:
+        Conflict: those that were in force when one `began` are so no more.
+    """
     me = require(store, token, "settings")
     with store.database.write():
-        if rules != store.assignments.rules():
+        in_force = store.assignments.rules()
+        if rules != in_force:
+            require_unchanged(store, "change assignment", began, in_force)
             store.assignments.set_rules(rules)
             store.audit.record(me.id, "change assignment", **asdict(rules))
 
@@ -96,9 +115,12 @@ def decide(store: Store, token: str | None, task_id: int, answer: Answer, submis
     answer = replace(answer, question_version=store.questions.current()[0],
                      guidelines_version=None if guidelines is None else guidelines.version)
     with store.database.write():
+        before = store.decisions.of_task(task_id)
         decision = store.decisions.decide(me.id, task_id, answer, submission_key, note)
-        store.audit.record(me.id, "decide", f"task {task_id}", comparison=decision.comparison_id,
-                           overrides=list(decision.overrides))
+        if decision != before:
+            store.audit.record(me.id, "decide", f"task {task_id}",
+                               comparison=decision.comparison_id,
+                               overrides=list(decision.overrides))
         return decision
 
 

@@ -1,6 +1,11 @@
-"""The leads' page of settings: what is asked, by which guidelines, of whom, and what is known."""
+"""The leads' page of settings: what is asked, by which guidelines, of whom, and what is known.
+
+Where another lead has saved meanwhile, a form is refused, and then shows what is in force.
+"""
 
 from __future__ import annotations
+
+from zlib import crc32
 
 import streamlit as st
 
@@ -31,42 +36,51 @@ def page(labeler: Labeler) -> None:
     sections[chosen or "Question"]()
 
 
+def _key(section: str, in_force: object) -> str:
+    """What the keys of a section's widgets begin with: other ones when something else comes into
+    force, since a widget of the same key keeps what it showed first."""
+    return f"{section}-{crc32(repr(in_force).encode()):08x}"
+
+
 def _question() -> None:
     version, question = store().questions.current()
     st.caption("What every labeler is asked from their next task on. "
                + (f"Version {version} is in force; each answer keeps the version that it was "
                   "given under." if version else "This is the default; nobody has changed it."))
+    key = _key("question", question)
     with st.form("question"):
-        st.radio("Pairs", list(_SCALES), format_func=_SCALES.__getitem__, key="question-scale",
+        st.radio("Pairs", list(_SCALES), format_func=_SCALES.__getitem__, key=f"{key}-scale",
                  index=list(_SCALES).index(question.scale))
         left, right = st.columns(2)
-        left.checkbox("A tie may be said", question.tie, key="question-tie")
+        left.checkbox("A tie may be said", question.tie, key=f"{key}-tie")
         left.checkbox("Both (or all) may be called bad", question.both_bad,
-                      key="question-both_bad")
-        left.checkbox("A reason may be typed", question.reason, key="question-reason")
+                      key=f"{key}-both_bad")
+        left.checkbox("A reason may be typed", question.reason, key=f"{key}-reason")
         right.checkbox("Each response gets a score from 1 to 7", question.scores,
-                       key="question-scores")
+                       key=f"{key}-scores")
         right.checkbox("The best response may be rewritten into a better one (a demonstration)",
-                       question.rewrite, key="question-rewrite")
+                       question.rewrite, key=f"{key}-rewrite")
         st.text_area("Flags that may be set on each response, one a line",
-                     "\n".join(question.flags), key="question-flags", height=130)
-        st.form_submit_button("Save question", type="primary", on_click=_save_question)
+                     "\n".join(question.flags), key=f"{key}-flags", height=130)
+        st.form_submit_button("Save question", type="primary", on_click=_save_question,
+                              args=(key, question))
 
 
-def _save_question() -> None:
+def _save_question(key: str, began: Question) -> None:
     state = st.session_state
     with failing_as("saved"):
-        flags = tuple(line.strip() for line in str(state["question-flags"]).splitlines()
+        flags = tuple(line.strip() for line in str(state[f"{key}-flags"]).splitlines()
                       if line.strip())
-        switches = {name: bool(state[f"question-{name}"])
+        switches = {name: bool(state[f"{key}-{name}"])
                     for name in ("tie", "both_bad", "scores", "reason", "rewrite")}
         version = lead_actions.change_question(store(), token(), Question(
-            scale=str(state["question-scale"]), flags=flags, **switches))
+            scale=str(state[f"{key}-scale"]), flags=flags, **switches), began)
         say(f"Saved: version {version} of the question is in force.")
 
 
 def _assignment() -> None:
     rules = store().assignments.rules()
+    key = _key("rules", rules)
     known = store().known.all()
     practice = sum(k.practice for k in known)
     st.caption("How tasks are handed out from now on. Hidden tasks look like any other and come "
@@ -74,38 +88,40 @@ def _assignment() -> None:
     with st.form("assignment"):
         left, right = st.columns(2, gap="medium")
         left.slider("Hidden tasks with a known answer, in %", 0, 50,
-                    round(100 * rules.gold_share), key="rules-gold_share",
+                    round(100 * rules.gold_share), key=f"{key}-gold_share",
                     help="Measures accuracy. Each labeler gets each known answer once. With "
                          "a tenth of each kind, Quality finds careless people much sooner.")
         left.caption(f"{len(known) - practice} hidden known answers are in use.")
         right.slider("Hidden repeats with the sides swapped, in %", 0, 50,
-                     round(100 * rules.repeat_share), key="rules-repeat_share",
+                     round(100 * rules.repeat_share), key=f"{key}-repeat_share",
                      help="Measures self-agreement: a task of one's own, at least ten answers "
                           "later.")
         left.number_input("Practice tasks before anything else", 0, 50, rules.practice,
-                          key="rules-practice")
+                          key=f"{key}-practice")
         left.caption(f"{practice} practice tasks are in use.")
         right.number_input("A task left open counts as taken for so many minutes", 1, 24 * 60,
-                           rules.lease_minutes, key="rules-lease_minutes")
+                           rules.lease_minutes, key=f"{key}-lease_minutes")
         right.number_input("Daily goal, in answers (0 shows none)", 0, 1000, rules.daily_goal,
-                           key="rules-daily_goal")
-        st.form_submit_button("Save assignment", type="primary", on_click=_save_rules)
+                           key=f"{key}-daily_goal")
+        st.form_submit_button("Save assignment", type="primary", on_click=_save_rules,
+                              args=(key, rules))
 
 
-def _save_rules() -> None:
+def _save_rules(key: str, began: AssignmentRules) -> None:
     state = st.session_state
     with failing_as("saved"):
         lead_actions.set_rules(store(), token(), AssignmentRules(
-            gold_share=int(state["rules-gold_share"]) / 100,
-            repeat_share=int(state["rules-repeat_share"]) / 100,
-            practice=int(state["rules-practice"]),
-            lease_minutes=int(state["rules-lease_minutes"]),
-            daily_goal=int(state["rules-daily_goal"])))
+            gold_share=int(state[f"{key}-gold_share"]) / 100,
+            repeat_share=int(state[f"{key}-repeat_share"]) / 100,
+            practice=int(state[f"{key}-practice"]),
+            lease_minutes=int(state[f"{key}-lease_minutes"]),
+            daily_goal=int(state[f"{key}-daily_goal"])), began)
         say("Saved: the rules hold for every task handed out from now on.")
 
 
 def _sign_in() -> None:
     rules, domains = store().people.sessions.rules(), store().people.domains()
+    key = _key("sign-in", (rules, domains))
     st.caption("How long people stay signed in, and who may join by themselves where the "
                "organisation's single sign-on is set up. Sessions that are open end sooner where "
                "the days become fewer; more days hold from the next sign-in on. The hours hold "
@@ -113,20 +129,21 @@ def _sign_in() -> None:
     with st.form("sign-in"):
         left, right = st.columns(2, gap="medium")
         left.number_input("A session ends after so many days", 1, 365, rules.lifetime_days,
-                          key="sign-in-lifetime_days")
+                          key=f"{key}-lifetime_days")
         right.number_input("A session ends after so many hours without use", 1, 365 * 24,
-                           rules.idle_hours, key="sign-in-idle_hours")
+                           rules.idle_hours, key=f"{key}-idle_hours")
         st.text_area("Whoever has an e-mail address in these domains may join as a labeler, "
                      "one a line (none: only who was added)", "\n".join(domains),
-                     key="sign-in-domains", height=90)
-        st.form_submit_button("Save signing in", type="primary", on_click=_save_sign_in)
+                     key=f"{key}-domains", height=90)
+        st.form_submit_button("Save signing in", type="primary", on_click=_save_sign_in,
+                              args=(key, (rules, domains)))
 
 
-def _save_sign_in() -> None:
+def _save_sign_in(key: str, began: tuple[SessionRules, tuple[str, ...]]) -> None:
     state = st.session_state
     with failing_as("saved"):
         actions.set_sign_in(store(), token(), SessionRules(
-            lifetime_days=int(state["sign-in-lifetime_days"]),
-            idle_hours=int(state["sign-in-idle_hours"])),
-            str(state["sign-in-domains"] or "").splitlines())
+            lifetime_days=int(state[f"{key}-lifetime_days"]),
+            idle_hours=int(state[f"{key}-idle_hours"])),
+            str(state[f"{key}-domains"] or "").splitlines(), began)
         say("Saved: the rules for signing in are in force.")
