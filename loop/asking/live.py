@@ -139,12 +139,13 @@ class Asker:
 
     def _draw_curve(self, pairs: Sequence[AskedPair]) -> None:
         """The learning curve, where there are enough new answers for it to differ, or some answers
-        no longer count, or again."""
+        no longer count, or again. An answer is new once its responses' features are known."""
         from loop.asking.curve import document
         from reward.instant.model import learnable
 
         assert self.model is not None
-        at = (len({p.comparison_id for p in pairs}), self.model.setup.chosen_at,
+        known = learnable(pairs, self.model.features.rows)
+        at = (len(set(known.answers.tolist())), self.model.setup.chosen_at,
               self.store.asking.moment()[-1])
         if self._curve_at is None:
             kept = self.store.setting(CURVE) or {}
@@ -154,7 +155,7 @@ class Asker:
         if at[1:] == self._curve_at[1:] and more < max(_CURVE_LEAST,
                                                      _CURVE_SHARE * self._curve_at[0]):
             return
-        found = document(self.model, learnable(pairs, self.model.features.rows))
+        found = document(self.model, known)
         self.store.put_setting(CURVE, found and {
             **found, "answers": at[0], "chosen_at": at[1], "counting_changes": at[2],
             "at": now()})
