@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -270,10 +270,11 @@ class Assignments:
                 "VALUES (?, ?, ?, ?) ON CONFLICT (task_id, labeler_id) "
                 "DO UPDATE SET leased_at = excluded.leased_at",
                 [task_id, labeler_id, str(self._order(task.repeat_of, task_id, labeler_id,
+            is_first = self.get(task_id, labeler_id) is None
                                                       list(task.response_ids))), now()])
         found = self.get(task_id, labeler_id)
         assert found is not None  # it was written just above
-        return found
+        return replace(found, is_first=is_first)
 
     def _order(self, repeat_of: int | None, task_id: int, labeler_id: int,
                responses: list[int]) -> list[int]:

@@ -184,12 +184,16 @@ class Decision:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A task as one labeler sees it: `shown` is the display order, left (or top) first."""
+    """A task as one labeler sees it: `shown` is the display order, left (or top) first.
+
+    `is_first` says that they were given it by this very call, and never before.
+    """
 
     task: Task
     labeler_id: int
     shown: tuple[int, ...]
     leased_at: str
+    is_first: bool = False
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,8 @@ class Desk:
         key = self._new_key(task_id)
         payload = {"key": key, "practice": self._is_practice(task_id),
                    **showing.question(self.store, assignment)}
-        first_handed.note(str(self.store.database.path), assignment.labeler_id, task_id)
+        if assignment.is_first:
+            first_handed.note(str(self.store.database.path), assignment.labeler_id, task_id)
         self.handed.insert(0 if first else len(self.handed), Handed(task_id, key, payload))
 
     def _rename(self, key: str) -> None:

@@ -2,7 +2,8 @@
 
 Nobody took longer over a question than since then, whatever a page says; and somebody who reloads,
 or takes an answer back, has read it since then, and not since it came the second time. Kept in
-memory, for all tabs together: a restarted server no longer knows, and takes a page's word.
+memory, for all tabs together: of a question that was given to them before this server started,
+nothing is noted, and a page's word is taken.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _at: OrderedDict[tuple[str, int, int], float] = OrderedDict()
 
 
 def note(workspace: str, labeler_id: int, task_id: int) -> None:
-    """A question goes out; only the first time counts."""
+    """A question goes out to somebody for the first time ever."""
     with _lock:
-        _at.setdefault((workspace, labeler_id, task_id), monotonic())
+        _at[workspace, labeler_id, task_id] = monotonic()
         while len(_at) > MOST:
             _at.popitem(last=False)
 
