@@ -32,6 +32,32 @@ def test_drafts_survive_a_reload_and_belong_to_their_person(
     expect(page.get_by_role("textbox", name="Reason")).to_have_value("")
 
 
+def test_what_was_taken_off_after_an_undo_stays_off(server: Server, newcomer: Newcomer,
+                                                    tasks: Tasks) -> None:
+    tasks(3)
+    me, one = newcomer()
+    page = one.page
+    sides(page)
+    key(page, "1")
+    expect(status(page)).to_have_text("Saved: A significantly better.")
+    page.get_by_role("group", name="Flags of B").get_by_role("button", name="unsafe").click()
+    key(page, "2")
+    expect(status(page)).to_have_text("Saved: A better.")
+    key(page, "u")
+    expect(status(page)).to_have_text("Taken back: answer it again.")
+    pressed = page.locator(".pf-flag[aria-pressed=true]")
+    pressed.click()
+    expect(pressed).to_have_count(0)
+    key(page, "u")  # to the question before, and back
+    expect(page.locator(".pf-choice[aria-current=true]")).to_contain_text("A significantly better")
+    key(page, "1")
+    expect(page.locator(".pf-choice[aria-current=true]")).to_contain_text("A better")
+    expect(pressed).to_have_count(0)
+    key(page, "2")
+    expect(status(page)).to_have_text("Saved: A better.")
+    assert [c.answer.flags for c in stored(server, me)] == [{}, {}]
+
+
 def test_two_tabs_do_not_conflict(server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(4)
     me, one = newcomer()

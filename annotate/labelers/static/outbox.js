@@ -122,22 +122,26 @@ export class Drafts {
   constructor(corner) {
     this.corner = corner;
     this.known = new Map(); // by task, what this tab has read or written last
+    this.given = new Map(); // by task, what is there without a draft
   }
 
   /** What is there of a question that is shown now: a draft, or the answer that stands. */
   begin(task, before) {
-    const draft = this.corner.get(`draft/${task}`) ?? draftOf(before);
+    const given = draftOf(before);
+    const draft = this.corner.get(`draft/${task}`) ?? given;
     this.known.set(task, lookOf(draft));
+    this.given.set(task, lookOf(given));
     return draft;
   }
 
-  /** Kept where something was begun; on `leaving` the page also the time it took. */
+  /** Kept where it says something else than what is there without it; on `leaving` the page also
+   *  the time it took. */
   keep(task, draft, leaving) {
     const look = lookOf(draft);
     if (look !== this.known.get(task)) {
       this.known.set(task, look);
-      if (isBegun(draft)) this.put(task, draft);
-      else this.drop(task);
+      if (look === this.given.get(task)) this.drop(task);
+      else this.put(task, draft);
     }
     if (!leaving) return;
     this.put(task, { ...draft, ...this.corner.get(`draft/${task}`), spent: draft.spent });
@@ -160,11 +164,9 @@ export class Drafts {
   }
 }
 
-const lookOf = ({ flags, scores, reason, rewrite, tiers }) =>
-  JSON.stringify([flags, scores, reason, rewrite, tiers]);
-
-const isBegun = ({ flags, scores, reason, rewrite, tiers }) => reason || rewrite || tiers.length
-  || Object.keys(scores).length || Object.values(flags).some((each) => each.length);
+/** What a draft says; flags that were taken back are none. */
+const lookOf = ({ flags, scores, reason, rewrite, tiers }) => JSON.stringify(
+  [Object.entries(flags).filter(([, chosen]) => chosen.length), scores, reason, rewrite, tiers]);
 
 /** A draft to begin with: empty, or the answer that stands. */
 function draftOf(before) {
