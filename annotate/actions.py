@@ -70,7 +70,7 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
     task = _shown_to(store, me, task_id)
     with store.database.write():  # no round ends between the look and the act
         if skipped:
-            if store.tasks.has_ended(task_id):
+            if store.tasks.has_ended(task_id, me.id):
                 raise BadInput("the round has ended: this question is asked no more")
             store.assignments.unskip(task_id, me.id)
             return
@@ -80,7 +80,7 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
         if submission_key not in {comparison.submission_key for comparison in history}:
             if history[-1].answer.verdict == "withdrawn":
                 raise BadInput("this answer was taken back already")
-            if store.tasks.has_ended(task_id):
+            if store.tasks.has_ended(task_id, me.id):
                 raise BadInput("the round has ended; you can still change the answer in My answers")
             store.comparisons.undo_last(me.id, task, submission_key)
 

@@ -22,7 +22,7 @@ from typing import Any
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import SKIP_REASONS, Assignment, Task
-from data.tasks import Tasks
+from data.tasks import ENDED, Tasks
 
 #: So many answers of one's own lie between a task and its repeat.
 REPEAT_AFTER = 10
@@ -180,7 +180,7 @@ class Assignments:
             SELECT t.id FROM assignments a JOIN tasks t ON t.id = a.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
             WHERE a.labeler_id = :me AND a.skipped_at IS NULL AND a.leased_at > :stale
-            AND (r.closed_at IS NULL AND t.round_id IS NOT NULL OR t.purpose = 'gold')
+            AND (t.round_id IS NOT NULL OR t.purpose = 'gold') AND NOT {ENDED}
             AND t.id IS NOT :skip AND NOT EXISTS (
                 SELECT 1 FROM current_comparisons c
                 WHERE c.task_id = t.id AND c.labeler_id = :me)

@@ -12,6 +12,12 @@ from data.records import PURPOSES, Task
 #: A labeler's page ranks so many responses: a key and a letter each. A file may hold more, but what
 #: is of a file alone is asked of nobody.
 MOST_RANKED = 9
+#: Whether a task `t` has ended for whom an assignment `a` gave it to: when its round is closed, and
+#: hidden gold, which is of none, when the round is that it was handed out in. If it alone were
+#: left, all would see that it is gold. Practice, which everybody knows, stays.
+ENDED = """EXISTS (SELECT 1 FROM rounds over WHERE over.closed_at IS NOT NULL
+    AND (over.id = t.round_id OR t.purpose = 'gold' AND over.closed_at > a.leased_at
+        AND NOT EXISTS (SELECT 1 FROM known_answers k WHERE k.task_id = t.id AND k.practice)))"""
 
 
 def _task(row: sqlite3.Row, response_ids: Sequence[int]) -> Task:
@@ -80,11 +86,11 @@ class Tasks:
             members.setdefault(row["task_id"], []).append(row["response_id"])
         return [_task(row, members[row["id"]]) for row in rows]
 
-    def has_ended(self, task_id: int) -> bool:
-        """Whether the task's round has been closed: it is asked no more, of anybody."""
+    def has_ended(self, task_id: int, labeler_id: int) -> bool:
+        """Whether a task that was handed to a labeler is asked of them no more: see `ENDED`."""
         return self._database.value(
-            "SELECT 1 FROM tasks t JOIN rounds r ON r.id = t.round_id "
-            "WHERE t.id = ? AND r.closed_at IS NOT NULL", [task_id]) is not None
+            "SELECT 1 FROM assignments a JOIN tasks t ON t.id = a.task_id "
+            f"WHERE t.id = ? AND a.labeler_id = ? AND {ENDED}", [task_id, labeler_id]) is not None
 
     def labels_missing(self) -> int:
         """How many labels the tasks of open rounds still want, whoever gives them."""

@@ -194,7 +194,7 @@ class Desk:
         assert me is not None  # only after _sit_down
         self.handed = [each for each in self.handed
                        if showing.is_open(self.store, each.task_id, me)
-                       and not self.store.tasks.has_ended(each.task_id)]
+                       and not self.store.tasks.has_ended(each.task_id, me)]
         while len(self.handed) < AHEAD:
             given = actions.next_task(self.store, self.token(),
                                       self.handed[0].task_id if self.handed else None)
@@ -245,7 +245,8 @@ class Desk:
 
     def _last(self, me: Labeler) -> dict[str, str] | None:
         last = self.store.assignments.last_done(me.id)
-        if last is None or self._is_practice(last[0]) or self.store.tasks.has_ended(last[0]):
+        if last is None or self._is_practice(last[0]) \
+                or self.store.tasks.has_ended(last[0], me.id):
             return None
         return {"id": seal(self._secret, last[0]), "of": "skip" if last[1] else "answer"}
 
