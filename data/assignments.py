@@ -176,9 +176,8 @@ class Assignments:
                 WHERE c.task_id = t.id AND c.labeler_id = :me)""", {"me": labeler_id}))
 
     def _left_open(self, values: Mapping[str, Any]) -> list[int]:
-        return [row["id"] for row in self._database.rows("""
+        return [row["id"] for row in self._database.rows(f"""
             SELECT t.id FROM assignments a JOIN tasks t ON t.id = a.task_id
-            LEFT JOIN rounds r ON r.id = t.round_id
             WHERE a.labeler_id = :me AND a.skipped_at IS NULL AND a.leased_at > :stale
             AND (t.round_id IS NOT NULL OR t.purpose = 'gold') AND NOT {ENDED}
             AND t.id IS NOT :skip AND NOT EXISTS (
@@ -265,12 +264,12 @@ class Assignments:
     def _lease(self, task_id: int, labeler_id: int) -> Assignment:
         task = self._tasks.get(task_id)
         with self._database.write() as db:
+            is_first = self.get(task_id, labeler_id) is None
             db.conn.execute(
                 "INSERT INTO assignments (task_id, labeler_id, shown, leased_at) "
                 "VALUES (?, ?, ?, ?) ON CONFLICT (task_id, labeler_id) "
                 "DO UPDATE SET leased_at = excluded.leased_at",
                 [task_id, labeler_id, str(self._order(task.repeat_of, task_id, labeler_id,
-            is_first = self.get(task_id, labeler_id) is None
                                                       list(task.response_ids))), now()])
         found = self.get(task_id, labeler_id)
         assert found is not None  # it was written just above
