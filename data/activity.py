@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from data.database import now
@@ -12,7 +13,9 @@ from data.store import Store
 class Activity:
     """One person's answers: in all, of the open round, first given today by UTC.
 
-    Leads' decisions are left out, as in all figures: they were not given blind.
+    Hidden known answers that were given since the round was opened count as of it, as they do in
+    the person's own bar. Leads' decisions are left out, as in all figures: they were not given
+    blind.
     """
 
     answers: int = 0
@@ -25,11 +28,12 @@ def activity(store: Store) -> dict[int, Activity]:
     """Everybody's, by labeler id."""
     turn = store.rounds.current()
     today = store.comparisons.given_since(now()[:10])
-    in_round = store.comparisons.by_labeler(turn.id) if turn else {}
+    in_round = Counter(store.comparisons.by_labeler(turn.id) if turn else ())
+    in_round.update(store.comparisons.known_since(turn.id) if turn else ())
     seen = {row["labeler_id"]: row["seen"] for row in store.database.rows(
         "SELECT labeler_id, max(seen_at) AS seen FROM sessions GROUP BY labeler_id")}
     return {person.id: Activity(
-        store.comparisons.count(person.id), in_round.get(person.id, 0), today.get(person.id, 0),
+        store.comparisons.count(person.id), in_round[person.id], today.get(person.id, 0),
         seen.get(person.id)) for person in store.people.all()}
 
 

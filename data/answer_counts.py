@@ -76,6 +76,16 @@ class AnswerCounts:
             found[row["labeler_id"]] -= row["n"]
         return found
 
+    def known_since(self, round_id: int, labeler_id: int | None = None) -> dict[int, int]:
+        """How many hidden known answers each labeler (or one) has given since a round was opened,
+        by labeler id; what stands, without practice. They are of no round themselves."""
+        return {row["labeler_id"]: row["n"] for row in self._database.rows("""
+            SELECT l.id AS labeler_id, count(*) AS n FROM labelers l CROSS JOIN known_answers k
+            CROSS JOIN current_comparisons c ON c.task_id = k.task_id AND c.labeler_id = l.id
+            WHERE (:me IS NULL OR l.id = :me) AND NOT k.practice AND c.created_at >=
+                (SELECT created_at FROM rounds WHERE id = :round) GROUP BY l.id""",
+            {"me": labeler_id, "round": round_id})}
+
     def hidden(self, labeler_id: int, round_id: int) -> tuple[int, int]:
         """How many hidden known answers a labeler has given since a round was opened, and how many
         hidden repeats of the round; what stands, without practice."""
@@ -88,5 +98,6 @@ class AnswerCounts:
         repeats = self._database.value("""
             SELECT count(*) FROM tasks t CROSS JOIN current_comparisons c
             ON c.task_id = t.id AND c.labeler_id = :me
-            WHERE t.only_for = :me AND t.round_id = :round AND t.purpose = 'repeat'""", values)
-        return int(gold), int(repeats)
+            WHERE t.only_for = :me AND t.round_id = :round AND t.purpose = 'repeat'""",
+            {"me": labeler_id, "round": round_id})
+        return self.known_since(round_id, labeler_id).get(labeler_id, 0), int(repeats)

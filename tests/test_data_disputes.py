@@ -187,6 +187,29 @@ def test_a_decision_is_no_answer_of_its_lead(world: World,
     assert activity(world.store)[lead.id] == Activity(1, 0, 0)
 
 
+def test_hidden_tasks_are_answers_of_the_round(world: World) -> None:
+    """Also known answers, which are of none; those from before it, and practice, are not."""
+    ada, ben = world.people(2)
+    task, known = world.task(), [world.task() for _ in range(3)]
+    earlier, gold, practice = (world.store.known.add(
+        one.prompt_id, one.response_ids, Answer(tuple((i,) for i in one.response_ids)),
+        practice=one is known[2]) for one in known)
+    world.choose(ada, world.store.tasks.get(earlier), 0)
+    turn = world.store.rounds.open(world.policy, world.reference)
+    assert activity(world.store)[ada.id] == Activity(1, 0, 1)
+    add = world.store.tasks.add
+    ordinary = add(task.prompt_id, task.response_ids, round_id=turn.id)
+    repeat = add(task.prompt_id, task.response_ids, round_id=turn.id, purpose="repeat",
+                 repeat_of=task.id, only_for=ada.id)
+    for number in (ordinary, repeat, gold):
+        world.choose(ada, world.store.tasks.get(number), 0)
+    assert activity(world.store)[ada.id] == Activity(4, 3, 4)
+    world.choose(ada, world.store.tasks.get(practice), 0)
+    assert activity(world.store)[ada.id] == Activity(5, 3, 5)
+    assert world.store.comparisons.hidden(ada.id, turn.id) == (1, 1)
+    assert activity(world.store)[ben.id] == Activity()
+
+
 def test_a_decision_is_changed_by_deciding_alone(world: World) -> None:
     lead, (task,) = decided(world)
     stands = world.store.decisions.of_task(task.id)

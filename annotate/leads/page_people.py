@@ -81,7 +81,7 @@ def _table(everybody: list[Labeler]) -> None:
           *_progress(found.get(p.id, Activity()), goal), moment(p.created_at))
          for p in everybody], numbers=(4, 5, 6)))
     st.caption("Today by UTC, changed answers counted once. Hidden repeats and known answers are "
-               "counted, leads' decisions are not."
+               "counted, leads' decisions are not; practice is of no round."
                + (f" The daily goal is {goal:,}." if goal else ""))
 
 
