@@ -64,6 +64,27 @@ def test_quality_says_which_counts_hold_repeats(server: Server, arrive: Arrive) 
     run(main())
 
 
+def test_quality_says_what_is_not_of_the_chosen_kinds(server: Server, arrive: Arrive) -> None:
+    server.store.people.add("Robot", kind="imported")
+
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("quality") as tab:
+            whose = tab.labelled("Whose answers")
+
+            async def of(*kinds: str) -> str:
+                tab.set(whose, list(kinds))
+                await tab.rerun()
+                return tab.text()
+
+            assert "100 % of round 0, without hidden repeats" in await of("human", "imported")
+            assert "100 % of round 0, of all kinds of labelers, without" in await of("human")
+            for kinds in (("imported",), ()):
+                text = await of(*kinds)
+                assert "None of the chosen kinds of labelers has answered yet in round 0." in text
+                assert "No answer has been given" not in text
+    run(main())
+
+
 def test_the_tags_with_few_labels_wait_until_they_are_asked_for(server: Server,
                                                                 arrive: Arrive) -> None:
     async def main() -> None:

@@ -60,11 +60,14 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
     people = {person.id: person for person in store().people.all()}
     with st.spinner("Counting", show_time=True):
         report = reports.get(store(), turn.id if turn else None, kinds)
+    everybody = {person.kind for person in people.values()} <= set(kinds)
     if not report.people:
-        st.write("No answer has been given yet" + (f" in round {turn.number}." if turn else "."))
+        nobody = "No answer has been given" if everybody else \
+            "None of the chosen kinds of labelers has answered"
+        st.write(f"{nobody} yet" + (f" in round {turn.number}." if turn else "."))
         return
     _alarms(report, people, permits(labeler, "people"))
-    _facts(report, turn)
+    _facts(report, turn, everybody)
     st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
     others = sorted({people[i].kind for i in report.people.keys() - report.set_aside} - {"human"})
     if others:
@@ -127,13 +130,15 @@ def _act(who: int) -> str:
             "</a>")
 
 
-def _facts(report: Report, turn: Round | None) -> None:
+def _facts(report: Report, turn: Round | None, everybody: bool) -> None:
+    """The figures as cards, over `everybody` or over the chosen kinds of labelers."""
     facts = []
     if turn is not None:
         given, wanted = store().tasks.progress(turn.id)
         facts.append(("Labels given", f"{given:,} of {wanted:,}",
-                      f"{100 * given / wanted:.0f} % of round {turn.number}, without hidden "
-                      "repeats" if wanted else "no pairs yet"))
+                      f"{100 * given / wanted:.0f} % of round {turn.number}, "
+                      f"{'' if everybody else 'of all kinds of labelers, '}without hidden repeats"
+                      if wanted else "no pairs yet"))
     else:
         facts.append(("Answers", f"{report.answers:,}", "in all rounds, with hidden repeats"))
     facts += [("Agreement of two labelers", *share(report.agreement)),
