@@ -136,7 +136,7 @@ def from_store(store: Store, round_ids: Collection[int] | None = None) -> Prefer
                           len(preferences) - len(told_apart))
 
 
-def from_files(pairs: Iterable[FilePair], strength: int = 3) -> list[Example]:
+def from_files(pairs: Iterable[FilePair]) -> list[Example]:
     """Examples of preferences read from a file, without a store; ids are made up.
 
     Pairs of the same prompt come together, and so do responses with the same text.
@@ -154,8 +154,8 @@ def from_files(pairs: Iterable[FilePair], strength: int = 3) -> list[Example]:
                     response_id += 1
                     ids[text] = response_id
             comparison_id += 1
-            made.append(Pair(ids[pair.chosen], ids[pair.rejected], strength, 1.0, comparison_id,
-                             0, prompt_id))
+            made.append(Pair(ids[pair.chosen], ids[pair.rejected], pair.strength, 1.0,
+                             comparison_id, 0, prompt_id))
         examples.append(Example(prompt_id, group[0].messages,
                                 {i: text for text, i in ids.items()}, tuple(made)))
     return examples

@@ -134,8 +134,9 @@ def test_json_and_back(tmp_path: Path) -> None:
 
 def test_files_group_by_prompt_and_share_texts() -> None:
     ask = [{"role": "user", "content": "why"}]
-    examples = from_files([FilePair(ask, "a", "b"), FilePair(ask, "a", "c"),
-                           FilePair([{"role": "user", "content": "how"}], "a", "b")])
+    examples = from_files([FilePair(ask, "a", "b"), FilePair(ask, "a", "c", 1),
+                           FilePair([{"role": "user", "content": "how"}], "a", "b", 4)])
     assert [len(e.pairs) for e in examples] == [2, 1]
     assert [list(e.texts.values()) for e in examples] == [["a", "b", "c"], ["a", "b"]]
     assert len({i for e in examples for i in e.texts}) == 5
+    assert [p.strength for e in examples for p in e.pairs] == [3, 1, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -182,10 +183,10 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
     import_pairs(workspace, tmp_path, 24)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     hostile = "<script>alert(1)</script> <img src=http://evil.test/x onerror=alert(1)>"
-    rows = [{"prompt": f"{hostile} {n}", "chosen": f"{hostile} yes {n}", "rejected": f"no {n}"}
-            for n in range(6)]
-    rows += [{"prompt": r["prompt"] + " again", "chosen": r["rejected"], "rejected": r["chosen"]}
-             for r in rows]
+    rows = [{"prompt": f"{hostile} {n}", "chosen": f"{hostile} yes {n}", "rejected": f"no {n}",
+             "strength": 4} for n in range(6)]
+    rows += [{"prompt": r["prompt"] + " again", "chosen": r["rejected"], "rejected": r["chosen"],
+              "strength": 1} for r in rows]
     dropped = [{**rows[0], "set_aside": True}] * 2 + [{**rows[0], "rejected": rows[0]["chosen"]}]
     (tmp_path / "other.jsonl").write_text("\n".join(map(json.dumps, [*rows, *dropped])))
     page = tmp_path / "file.html"
@@ -195,6 +196,8 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
     result = json.loads(capsys.readouterr().out)
     assert result["drift"] is None and result["pairs"] == 12
     assert result["file"] == {"prompts": 12, "training_prompts": 0}
+    assert [row["name"] for row in result["groups"]["strength"]["rows"]] == [
+        "significantly better", "negligibly better"]
     assert result["left_out"] == {"an answer that was set aside": 2,
                                   "chosen and rejected are the same": 1}
     said = ("Left out of the file: 2 (an answer that was set aside), "
@@ -217,8 +220,6 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
 
 def test_a_version_whose_files_are_gone_is_named_not_fatal(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     at = ["--workspace", str(workspace)]
     import_pairs(workspace, tmp_path, 24)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
