@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.errors import BadInput
 from data.questions import Question
-from data.records import STRENGTHS, Answer, Verdict
+from data.records import STRENGTHS, Answer, Rewrite, Verdict
 
 LETTERS = "ABCDEFGHI"
 #: What the strength of a ranking is called, and of a plain preference: nobody was asked.
@@ -83,9 +84,37 @@ def ranking_of_tiers(tiers: Sequence[Sequence[int]],
     return tuple(tuple(shown[position] for position in sorted(tier)) for tier in tiers)
 
 
+def ranked(tiers: Sequence[Sequence[int]], shown: Sequence[int], question: Question,
+           before: Answer | None = None) -> tuple[tuple[tuple[int, ...], ...], int, Verdict]:
+    """Groups of positions, best first, as an answer's ranking, strength and verdict.
+
+    Raises:
+        BadInput: a tie that the question does not ask for, and that the ranking which stands
+            `before` a change does not have either.
+    """
+    ranking = ranking_of_tiers(tiers, shown)
+    had = [set(group) for group in before.ranking] if before and before.verdict == "ranked" else []
+    if not question.tie and any(len(group) > 1 and set(group) not in had for group in ranking):
+        raise BadInput("ranks: give each response one of its own; ties are not asked for")
+    return ranking, 0 if len(ranking) == 1 else PLAIN_STRENGTH, "ranked"
+
+
 def tiers_of(answer: Answer, shown: Sequence[int]) -> list[list[int]]:
     """The inverse: groups of positions, best first."""
     return [sorted(shown.index(response) for response in group) for group in answer.ranking]
+
+
+def rewrite_of(response: int, before: str, text: str) -> Rewrite | None:
+    """A response's rewrite; None where nothing about it was changed.
+
+    A browser's text fields know one way to end a line: another way in the response is no change.
+    """
+    after = _plain_ends(text).strip()
+    return None if after in ("", _plain_ends(before).strip()) else Rewrite(response, after)
+
+
+def _plain_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def same_answer(one: Answer, other: Answer) -> bool:

@@ -13,11 +13,13 @@ from annotate.choices import (
     choice_of,
     choices_for,
     in_words,
+    ranked,
     ranking_of,
     ranking_of_tiers,
     same_answer,
     tiers_of,
 )
+from data.errors import BadInput
 from data.questions import Question
 from data.records import Answer
 
@@ -54,6 +56,20 @@ def test_tiers_become_groups_and_come_back() -> None:
         assert answer.ranking == ((shown[1],), (shown[0], shown[3]), (shown[2],))
         assert tiers_of(answer, shown) == tiers
         assert in_words(answer, shown) == "B > A = D > C"
+
+
+def test_ties_are_taken_where_they_are_asked_for_or_stood_before() -> None:
+    shown, strict = (40, 10, 30, 20), Question(tie=False)
+    assert ranked([[1], [0, 3], [2]], shown, Question()) == (((10,), (40, 20), (30,)), 3, "ranked")
+    assert ranked([[0, 1, 2, 3]], shown, Question()) == ((shown,), 0, "ranked")
+    assert ranked([[3], [2], [1], [0]], shown, strict)[0] == ((20,), (30,), (10,), (40,))
+    before = Answer(((20, 40), (10,), (30,)))
+    assert ranked([[2], [0, 3], [1]], shown, strict, before)[0] == ((30,), (40, 20), (10,))
+    for tiers in ([[0, 3], [1, 2]], [[0, 1, 3], [2]]):
+        with pytest.raises(BadInput, match="ties are not asked for"):
+            ranked(tiers, shown, strict, before)
+    with pytest.raises(BadInput, match="ties are not asked for"):
+        ranked([[0, 1, 2, 3]], shown, strict, Answer((shown,), 0, "both_bad"))
 
 
 def test_the_same_answer_whatever_the_strength_and_the_order_within_a_tie() -> None:

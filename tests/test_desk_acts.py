@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from data_world import World
 from desk_world import Person, ack, entry, pairs, send, undo
 
 from annotate import actions
-from annotate.labelers import first_handed
 from annotate.labelers.sealing import seal, secret_of
 from data.errors import PrefloopError
 from data.questions import Question
@@ -77,13 +75,14 @@ def rewrites(world: World, me: Person) -> list[str]:
     return [each.text for each in found if each is not None]
 
 
-def test_an_unchanged_rewrite_is_none(world: World, me: Person) -> None:
-    pairs(world, 1)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_an_unchanged_rewrite_is_none(world: World, me: Person, end: str) -> None:
+    world.task((f"one{end}two", f"three{end}four"), wanted=3)
     world.store.questions.change(Question(rewrite=True))
     mine = me.desk()
     question = mine.view()["question"]
-    text = f"  {question['responses'][0]['text']}\n"
-    send(mine, entry(question, question_version=1, rewrite={"base": 0, "text": text}))
+    text = question["responses"][0]["text"].replace(end, "\n")  # as a browser's text field has it
+    send(mine, entry(question, question_version=1, rewrite={"base": 0, "text": f"  {text}\n"}))
     assert len(me.stands()) == 1 and rewrites(world, me) == []
 
 
@@ -160,6 +159,34 @@ def test_two_tabs_store_one_answer(world: World, me: Person) -> None:
     assert not told["ok"] and told["final"] and "answered this task already" in told["words"]
     assert len(me.stands()) == 1
     assert view["question"]["key"].split("-")[0] != mine["key"].split("-")[0]
+
+
+def test_what_is_skipped_in_one_tab_is_gone_from_the_other(world: World, me: Person) -> None:
+    pairs(world, 3)
+    one, two = me.desk(), me.desk()
+    mine, other = one.view()["question"], two.view()["question"]
+    skipping = {"key": mine["key"], "do": "skip", "reason": "cannot judge"}
+    send(one, skipping)
+    view = two.view()
+    assert view["question"]["key"].split("-")[0] != mine["key"].split("-")[0]
+    assert view["last"]["of"] == "skip"
+    # Sent again, as after a lost acknowledgement, or pressed in both tabs: skipped it is.
+    for tab, key in ((me.desk(), mine["key"]), (two, other["key"])):
+        assert ack(send(tab, {**skipping, "key": key}), key)["ok"]
+    assert me.stands() == []
+
+
+def test_an_answer_that_met_a_skip_on_its_way_counts_alone(world: World, me: Person) -> None:
+    """The other tab's answer was in its outbox already; Undo then brings the answer back."""
+    pairs(world, 3)
+    one, two = me.desk(), me.desk()
+    mine, other = one.view()["question"], two.view()["question"]
+    send(one, {"key": mine["key"], "do": "skip", "reason": "cannot judge"})
+    view = send(two, entry(other))
+    assert len(me.stands()) == 1 and view["last"]["of"] == "answer"
+    view = send(two, undo(other))
+    assert me.stands() == []
+    assert view["question"]["key"].split("-")[0] == other["key"].split("-")[0]
 
 
 @pytest.mark.parametrize("wrong", [{"choice": None, "tiers": [[0, 1], [2]]},
@@ -239,62 +266,3 @@ def test_what_cannot_be_kept_now_is_said_and_comes_again(
     me.token = fresh
     view = send(mine, *acts)
     assert [each["ok"] for each in view["acks"]] == [True, True] and len(me.stands()) == 2
-
-
-def test_no_answer_took_longer_than_its_question_was_there(
-        world: World, me: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs(world, 2)
-    moment = [1000.0]
-    monkeypatch.setattr(first_handed, "monotonic", lambda: moment[0])
-    mine = me.desk()
-    view = mine.view()
-    moment[0] += 20
-    send(mine, entry(view["question"], seconds=3600, active_seconds=1800),
-         entry(view["ahead"], seconds=12, active_seconds=40))
-    assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(20, 20), (12, 12)]
-
-
-def test_what_a_question_took_before_a_reload_counts(
-        world: World, me: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs(world, 1)
-    moment = [1000.0]
-    monkeypatch.setattr(first_handed, "monotonic", lambda: moment[0])
-    me.desk().view()
-    moment[0] += 50
-    reloaded = me.desk()
-    question = reloaded.view()["question"]
-    moment[0] += 2
-    view = send(reloaded, entry(question, seconds=52, active_seconds=40))
-    assert [(a.seconds, a.active_seconds) for a in me.stands()] == [(52, 40)]
-    again = send(reloaded, {"key": f"{view['last']['id']}-undo1", "do": "undo", "of": "answer"})
-    assert again["question"]["before"]["spent"] == {"seconds": 52, "active": 40}
-
-
-def test_what_a_round_that_has_ended_has_is_not_taken_back(world: World, me: Person) -> None:
-    pairs(world, 2)
-    mine = me.desk()
-    view = mine.view()
-    answered, skipped = view["question"], view["ahead"]
-    send(mine, entry(answered), {"key": skipped["key"], "do": "skip", "reason": "cannot judge"})
-    world.store.rounds.open(world.policy, world.reference)
-    assert mine.view()["last"] is None and me.desk().view()["last"] is None
-    for question, of in ((answered, "answer"), (skipped, "skip")):
-        late = undo(question, of)  # a page that has not heard of the next round
-        told = ack(send(mine, late), late["key"])
-        assert not told["ok"] and told["final"]
-        assert told["words"].startswith("the round has ended")
-    stands, = world.store.comparisons.current(labeler_id=me.labeler.id)
-    actions.submit(world.store, me.token, stands.task_id,  # as My answers does, which it names
-                   replace(stands.answer, strength=4), "changed", stands.revision)
-    assert [answer.strength for answer in me.stands()] == [4]
-
-
-def test_an_undo_that_comes_again_after_its_round_took_nothing_more(world: World,
-                                                                    me: Person) -> None:
-    pairs(world, 1)
-    mine = me.desk()
-    question = mine.view()["question"]
-    send(mine, entry(question), undo(question))
-    world.store.rounds.open(world.policy, world.reference)
-    view = send(me.desk(), undo(question))  # its acknowledgement was lost
-    assert ack(view, undo(question)["key"])["ok"] and view["question"] is None

@@ -12,6 +12,7 @@ from streamlit_client import Tab
 
 from annotate.labelers.page_mine import PAGE_SIZE
 from data.exchange.importing import import_file
+from data.questions import Question
 from data.records import Answer, Labeler
 
 
@@ -99,6 +100,41 @@ def test_an_answer_of_more_than_nine_responses_can_be_read_and_changed(
             await tab.press(tab.labelled("Save the change"))
             assert "Nothing was changed" in tab.text() and not tab.all("exception")
     run(main())
+
+
+def test_a_ranking_takes_no_ties_that_were_not_asked_for(server: Server, arrive: Arrive,
+                                                         tasks: Tasks) -> None:
+    version = server.store.questions.change(Question(tie=False))
+
+    async def main() -> None:
+        me, mine = arrive()
+        (task,) = tasks(1, ("one", "two", "three"))
+        given = server.store.assignments.assign(task, me.id)
+        server.store.comparisons.submit(me.id, given.task, Answer(
+            (given.shown,), 0, "both_bad", question_version=version), f"{task}/{me.id}")
+        async with await mine.tab("answers") as tab:
+            async def saved(bad: bool, *ranks: str) -> str:
+                tab.set(tab.labelled("All bad"), bad)
+                for letter, rank in zip("ABC", ranks, strict=False):
+                    tab.set(tab.labelled(f"Rank of {letter}"), [rank])
+                await tab.press(tab.labelled("Save the change"))
+                assert not tab.all("exception")
+                return tab.text()
+
+            answer, = folded(tab)
+            tab.set(answer, True)
+            await tab.rerun()
+            assert "Nothing was changed" in await saved(True)
+            assert "choose a rank for each response first" in await saved(False)
+            assert "ties are not asked for" in await saved(False, "1", "1", "2")
+            assert "NOT" not in await saved(False, "1", "3", "2")
+        a, b, c = given.shown
+        _, changed = server.store.comparisons.history(task, me.id)
+        assert changed.answer.ranking == ((a,), (c,), (b,)) and changed.answer.strength == 3
+    try:
+        run(main())
+    finally:
+        server.store.questions.change(Question())
 
 
 def test_a_decision_is_shown_and_not_offered_for_change(server: Server, arrive: Arrive,

@@ -12,10 +12,10 @@ from typing import Any
 
 from annotate.choices import (
     LETTERS,
-    PLAIN_STRENGTH,
     choices_for,
+    ranked,
     ranking_of,
-    ranking_of_tiers,
+    rewrite_of,
 )
 from data.errors import BadInput
 from data.questions import SCORES, Question
@@ -101,9 +101,7 @@ def _verdict(entry: Mapping[str, Any], question: Question,
     if not all(_is(position, int) for position in placed) \
             or sorted(placed) != list(range(len(shown))):
         raise BadInput("tiers: each response must be placed once")
-    if not question.tie and len(tiers) != len(shown):
-        raise BadInput("tiers: ties are not asked for")
-    return ranking_of_tiers(tiers, shown), 0 if len(tiers) == 1 else PLAIN_STRENGTH, "ranked"
+    return ranked(tiers, shown, question)
 
 
 def _rewrite(entry: Mapping[str, Any], asked: Asked) -> Rewrite | None:
@@ -114,11 +112,8 @@ def _rewrite(entry: Mapping[str, Any], asked: Asked) -> Rewrite | None:
     if not isinstance(rewrite, Mapping) or not _is(rewrite.get("base"), int) \
             or not 0 <= rewrite["base"] < len(asked.shown):
         raise BadInput("rewrite: wanted the position of a response and a text")
-    text = _text(rewrite, "text").strip()
     base = rewrite["base"]
-    if not text or text == asked.texts[base].strip():
-        return None
-    return Rewrite(asked.shown[base], text)
+    return rewrite_of(asked.shown[base], asked.texts[base], _text(rewrite, "text"))
 
 
 def _by_position(entry: Mapping[str, Any], name: str, shown: Sequence[int],

@@ -10,14 +10,14 @@ import streamlit as st
 from annotate import actions, notices
 from annotate.answer_form import show_task
 from annotate.choices import (
-    PLAIN_STRENGTH,
     Choice,
     choice_of,
     choices_for,
     in_words,
     letter,
+    ranked,
     ranking_of,
-    ranking_of_tiers,
+    rewrite_of,
     tiers_of,
 )
 from annotate.figures import as_label, moment, short
@@ -25,7 +25,7 @@ from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.comparisons import LONGEST_RATIONALE, LONGEST_REWRITE
 from data.errors import BadInput
-from data.questions import SCORES
+from data.questions import SCORES, Question
 from data.records import Answer, Comparison, Labeler, Prompt, Rewrite, Verdict
 from data.search import Filters, find
 
@@ -80,7 +80,7 @@ def _details(comparison: Comparison, prompt: Prompt) -> None:
 def _form(comparison: Comparison) -> None:
     """What was said, to be changed; under the question that it was said under."""
     answer, shown = comparison.answer, comparison.shown
-    asked = store().questions.version(answer.question_version)
+    asked, all_bad = _asked(comparison), answer.verdict == "both_bad"
     if len(shown) == 2:
         choices = _choices(comparison)
         current = choice_of(answer, shown, choices)
@@ -88,13 +88,14 @@ def _form(comparison: Comparison) -> None:
                              key=f"pick-{comparison.id}",
                              default=current.label if current else None)
     else:
-        ranks = {position: rank for rank, tier in enumerate(tiers_of(answer, shown), 1)
-                 for position in tier}
+        ranks = {} if all_bad else {position: rank for rank, tier in
+                                    enumerate(tiers_of(answer, shown), 1) for position in tier}
         for position in range(len(shown)):
             st.segmented_control(f"Rank of {letter(position)}", range(1, len(shown) + 1),
-                                 default=ranks[position], key=f"pick-{comparison.id}-{position}")
-        if asked.both_bad:
-            st.checkbox("All bad", answer.verdict == "both_bad", key=f"bad-{comparison.id}")
+                                 default=ranks.get(position),
+                                 key=f"pick-{comparison.id}-{position}")
+        if asked.both_bad or all_bad:
+            st.checkbox("All bad", all_bad, key=f"bad-{comparison.id}")
     for position, response in enumerate(shown):
         given = answer.flags.get(response, ())
         if asked.scores:
@@ -127,9 +128,14 @@ def _letters(comparison: Comparison) -> list[str]:
     return [letter(position) for position in range(len(comparison.shown))]
 
 
+def _asked(comparison: Comparison) -> Question:
+    """The question of then."""
+    return store().questions.version(comparison.answer.question_version)
+
+
 def _choices(comparison: Comparison) -> tuple[Choice, ...]:
     """The buttons of then, and the one that was pressed, whatever has become of it."""
-    choices = choices_for(store().questions.version(comparison.answer.question_version))
+    choices = choices_for(_asked(comparison))
     given = choice_of(comparison.answer, comparison.shown)
     known = choice_of(comparison.answer, comparison.shown, choices)
     return choices if known or given is None else (*choices, given)
@@ -151,7 +157,7 @@ def _picked(comparison: Comparison) -> Answer:
              for position, response in enumerate(shown)}
     scores = {response: score for position, response in enumerate(shown)
               if (score := state.get(f"score-{comparison.id}-{position}")) is not None}
-    if store().questions.version(old.question_version).scores and len(scores) < len(shown):
+    if _asked(comparison).scores and len(scores) < len(shown):
         raise BadInput("give each response a score first")
     ranking, strength, verdict = _verdict(comparison)
     return replace(old, ranking=ranking, strength=strength, verdict=verdict,
@@ -174,13 +180,13 @@ def _verdict(comparison: Comparison) -> tuple[tuple[tuple[int, ...], ...], int, 
     if not all(picked):
         raise BadInput("choose a rank for each response first")
     tiers = [[i for i, rank in enumerate(picked) if rank == each] for each in sorted(set(picked))]
-    return ranking_of_tiers(tiers, shown), 0 if len(tiers) == 1 else PLAIN_STRENGTH, "ranked"
+    return ranked(tiers, shown, _asked(comparison), comparison.answer)
 
 
 def _rewrite(comparison: Comparison) -> Rewrite | None:
     base = st.session_state.get(f"base-{comparison.id}")
-    text = str(st.session_state.get(f"rewrite-{comparison.id}") or "").strip()
-    if base is None or not text:
+    if base is None:
         return None
     response = store().responses.get([comparison.shown[_letters(comparison).index(base)]])[0]
-    return None if text == response.text.strip() else Rewrite(response.id, text)
+    return rewrite_of(response.id, response.text,
+                      str(st.session_state.get(f"rewrite-{comparison.id}") or ""))

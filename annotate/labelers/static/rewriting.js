@@ -21,7 +21,7 @@ export class Rewriting {
 
   /** A new question; `best()` is the position of the best response, where that is known. */
   show(texts, ask, draft, best) {
-    Object.assign(this, { texts, draft, best });
+    Object.assign(this, { texts: texts.map(plainEnds), draft, best });
     this.base = draft.rewrite?.base ?? null;
     this.field.value = draft.rewrite?.text ?? "";
     this.field.maxLength = ask.longest_rewrite;
@@ -87,3 +87,6 @@ export class Rewriting {
     this.field.disabled = this.base === null;
   }
 }
+
+/** Lines end as they do in the text field, so that what was not changed there compares equal. */
+const plainEnds = (text) => text.replace(/\r\n?/g, "\n");
