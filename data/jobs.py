@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from data.database import Database, now
@@ -22,6 +23,15 @@ def _job(row: sqlite3.Row) -> Job:
         row["round_id"], row["requested_by"], row["progress"], row["message"],
         row["seconds_left"], row["attempts"], bool(row["stop_requested"]), parsed(row["result"]),
         row["error"], row["created_at"], row["started_at"], row["finished_at"])
+
+
+@dataclass(frozen=True)
+class ListedJob:
+    """What a list of jobs shows of one."""
+
+    id: int
+    kind: str
+    status: str
 
 
 class Jobs:
@@ -49,6 +59,11 @@ class Jobs:
         return [_job(row) for row in self._database.rows(
             "SELECT * FROM jobs WHERE :status IS NULL OR status = :status "
             "ORDER BY id DESC LIMIT :limit", {"status": status, "limit": limit})]
+
+    def listed(self) -> list[ListedJob]:
+        """Every job, newest first, without what it was asked and what came out, which is long."""
+        return [ListedJob(**dict(row)) for row in self._database.rows(
+            "SELECT id, kind, status FROM jobs ORDER BY id DESC")]
 
     def unfinished(self, kind: str) -> list[Job]:
         """Jobs of a kind that run or wait for their turn; one that runs comes first."""

@@ -49,7 +49,7 @@ def test_settings_are_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(("subject", "address"), [
-    ("Ada", "/browse?labeler=4"), ("task 7", "/browse?task=7"), ("job 12", "/jobs"),
+    ("Ada", "/browse?labeler=4"), ("task 7", "/browse?task=7"), ("job 12", "/jobs?job=12"),
     ("task 8", "/browse?labeler=5"),  # somebody's name
     ("version 3", None), ("", None), ("task 7\n", None), ("answers: all", None),
 ])

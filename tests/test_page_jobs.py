@@ -66,6 +66,33 @@ def test_the_chosen_job_stays_in_view_as_its_status_changes(
     run(main())
 
 
+def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
+    """However many were queued since; and a link leads to the one that it names."""
+    jobs = server.store.jobs
+    for running in jobs.all("running"):
+        jobs.stopped(running.id)
+    ended, running = jobs.add("sample"), jobs.add("train-reward")
+    jobs.claim(ended.id)
+    jobs.stopped(ended.id)
+    jobs.claim(running.id)
+    waiting = [jobs.add("sample") for _ in range(60)]
+
+    async def main() -> None:
+        async with await arrive("engineer")[1].tab("jobs") as tab:
+            box = tab.labelled("Job").proto
+            assert box.raw_value == f"{running.id} · train-reward · running"
+            assert len(box.options) == len(jobs.all()) >= 62
+            await tab.press(tab.labelled("Stop"))
+            assert jobs.get(running.id).stop_requested
+            for job in (waiting[7], ended):
+                await tab.rerun(page="jobs", query=f"job={job.id}")
+                assert tab.labelled("Job").proto.raw_value.startswith(f"{job.id} · sample · ")
+            for nothing in ("x", "999999", ""):
+                await tab.rerun(page="jobs", query=f"job={nothing}")
+                assert not tab.all("exception") and "Stopped at" in tab.text()
+    run(main())
+
+
 def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
         server: Server, arrive: Arrive) -> None:
     store = server.store

@@ -15,6 +15,8 @@ from data.errors import BadInput, PrefloopError
 from data.limits import is_finite, too_low
 from data.reward_reports import Verdict, verdict
 
+#: Under which the session keeps which job is in view; one that is started here comes into view.
+CHOSEN = "job-chosen"
 #: Digits with a comma before every three: thousands to some, a decimal comma to others.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 #: Fields of a job that stands or falls with its reward model; both are asked for together.
@@ -133,7 +135,7 @@ def _start(entry: Mapping[str, Any]) -> None:
                 config[field["name"]] = value
         job = actions.start_job(store(), token(), entry["kind"], config)
         st.session_state["jobs-notice"] = f"Job {job.id} is queued."
-        st.session_state["job-chosen"] = job.id
+        st.session_state[CHOSEN] = job.id
     except PrefloopError as error:
         st.session_state["jobs-error"] = f"NOT started: {error}"
 

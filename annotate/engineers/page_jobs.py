@@ -15,7 +15,7 @@ from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
 from annotate.figures import duration, moment, title_of
 from annotate.launch import workspace_of_environment
-from annotate.picking import pick
+from annotate.picking import pick, pick_from_address
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
 from data.errors import PrefloopError
@@ -62,28 +62,27 @@ def _worker_state(labeler: Labeler) -> None:
 
 @guarded("rounds")
 def _jobs(labeler: Labeler) -> None:
-    jobs = store().jobs.all(limit=50)
+    jobs, titles = store().jobs.listed(), _titles()
     if not jobs:
         st.write("No job has been started yet.")
         return
-    by_id = {job.id: job for job in jobs}
-    chosen = pick("Job", {job.id: f"{job.id} · {title_of_kind(job.kind)} · {job.status}"
-                          for job in jobs}, "job-chosen",
-                  default=next((job.id for job in jobs if job.status == "running"), jobs[0].id))
+    names = {job.id: f"{job.id} · {titles.get(job.kind, job.kind)} · {job.status}" for job in jobs}
+    pick_from_address("job", names, job_form.CHOSEN)
+    chosen = pick("Job", names, job_form.CHOSEN, default=next(
+        (job.id for job in jobs if job.status == "running"), jobs[0].id))
     if chosen is not None:
-        _job(by_id[chosen])
+        _job(store().jobs.get(chosen))
 
 
-def title_of_kind(kind: str) -> str:
-    """What the worker calls a kind of job."""
-    known = {entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])}
-    return str(known.get(kind, kind))
+def _titles() -> dict[str, str]:
+    """What the worker calls each kind of job."""
+    return {entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])}
 
 
 def _job(job: Job) -> None:
     with st.container(border=True):
         head, stop = st.columns([6, 1], vertical_alignment="center")
-        head.markdown(f"**{title_of_kind(job.kind)}** "
+        head.markdown(f"**{_titles().get(job.kind, job.kind)}** "
                       f":{_COLOURS[job.status]}-badge[{job.status}]")
         if job.status in ("queued", "running"):
             stop.button("Stopping" if job.stop_requested else "Stop", key=f"stop-{job.id}",

@@ -8,11 +8,11 @@ from typing import Any
 
 from data.records import Labeler
 
-_TASK, _JOB = re.compile(r"task (\d+)", re.ASCII), re.compile(r"job \d+", re.ASCII)
+_TASK, _JOB = re.compile(r"task (\d+)", re.ASCII), re.compile(r"job (\d+)", re.ASCII)
 
 
 def address_of(subject: str, people: Iterable[Labeler]) -> str | None:
-    """The page that shows what an entry is about: a person, a task, the jobs; None for the rest.
+    """The page that shows what an entry is about: a person, a task, a job; None for the rest.
 
     A person comes first: names are unique, and somebody may be called `task 7`.
     """
@@ -21,7 +21,8 @@ def address_of(subject: str, people: Iterable[Labeler]) -> str | None:
             return f"/browse?labeler={person.id}"
     if task := _TASK.fullmatch(subject):
         return f"/browse?task={task[1]}"
-    return "/jobs" if _JOB.fullmatch(subject) else None
+    job = _JOB.fullmatch(subject)
+    return f"/jobs?job={job[1]}" if job else None
 
 
 def in_words(details: Mapping[str, Any]) -> str:
