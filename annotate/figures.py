@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,29 +22,29 @@ def share(estimate: Estimate | None) -> tuple[str, str]:
     """A share as its value and what belongs under it: `71 %`, `n = 120, 62–79 %`."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return f"{100 * estimate.value:.0f} %", (
-        f"n = {estimate.n:,}, {100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
+    return f"{100 * estimate.value:.0f} %", _under(
+        estimate, f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
 
 
 def number(estimate: Estimate | None) -> tuple[str, str]:
     """Any other estimate as its value and what belongs under it."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return plain(estimate.value), _under(estimate, plain)
+    return plain(estimate.value), _under(
+        estimate, f"{plain(estimate.low)} to {plain(estimate.high)}")
 
 
 def time(estimate: Estimate | None) -> tuple[str, str]:
     """A time per task as its value and what belongs under it: `21 s`, `n = 120, 18 s to 24 s`."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return duration(estimate.value), _under(estimate, duration)
+    return duration(estimate.value), _under(
+        estimate, f"{duration(estimate.low)} to {duration(estimate.high)}")
 
 
-def _under(estimate: Estimate, in_words: Callable[[float], str]) -> str:
+def _under(estimate: Estimate, interval: str) -> str:
     """How many it is from, and its interval; of too few there is none."""
-    few = not (math.isfinite(estimate.low) and math.isfinite(estimate.high))
-    return f"n = {estimate.n:,}" + (
-        "" if few else f", {in_words(estimate.low)} to {in_words(estimate.high)}")
+    return f"n = {estimate.n:,}" + (f", {interval}" if estimate.bounded else "")
 
 
 def plain(value: float) -> str:
@@ -58,9 +58,11 @@ def plain(value: float) -> str:
 
 
 def estimate_of(value: Any) -> Estimate | None:
-    """An estimate from a job's stored result; None if it is something else."""
+    """An estimate from a job's stored result, whose interval may be unbounded; None if it is
+    something else."""
     if isinstance(value, Mapping) and {"value", "n", "low", "high"} <= value.keys() \
-            and all(isinstance(value[k], int | float) for k in ("value", "n", "low", "high")):
+            and all(isinstance(value[k], int | float) for k in ("value", "n")) \
+            and all(isinstance(value[k], int | float | None) for k in ("low", "high")):
         return Estimate.from_dict(value)
     return None
 

@@ -32,11 +32,12 @@ class Dot:
 
 def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
          chance: float | None = 50.0) -> dict[str, Any]:
-    """Shares in percent with their intervals, one row each, the first on top.
+    """Shares in percent with their intervals, one row each, the first on top; not those that
+    have none.
 
     A dashed line marks what chance would give, a grey band what others have published.
     """
-    known = [row for row in rows if math.isfinite(row.estimate.value)]
+    known = [row for row in rows if math.isfinite(row.estimate.value) and row.estimate.bounded]
     names = _distinct([row.name for row in known])
     low = min([100 * row.estimate.low for row in known] + [45.0])
     shapes = [_band(start, end) for _, start, end in bands]

@@ -86,8 +86,9 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "–"
     if isinstance(value, dict) and _is_estimate(value):
-        return (f"{_cell(value['value'])} (95 % interval {_cell(value['low'])} to "
-                f"{_cell(value['high'])}, n = {value['n']})")
+        ends = value["low"], value["high"]
+        interval = "" if None in ends else f"95 % interval {' to '.join(map(_cell, ends))}, "
+        return f"{_cell(value['value'])} ({interval}n = {value['n']})"
     return reveal_line(str(value))
 
 

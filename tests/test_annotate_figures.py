@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 
-from annotate.figures import number, time
+from reward_world import example
+
+from annotate.engineers.reward_figures import gains
+from annotate.figures import estimate_of, number, share, time
+from annotate.plots import Dot, dots
 from data.measures.statistics import Estimate
+from reward.report.figures import report
 
 
 def test_an_interval_that_there_is_not_is_not_written() -> None:
@@ -13,3 +18,18 @@ def test_an_interval_that_there_is_not_is_not_written() -> None:
     assert time(Estimate(3.9, 1, -math.inf, math.inf)) == ("3.9 s", "n = 1")
     assert number(Estimate(0.5, 2, math.nan, math.nan)) == ("0.5", "n = 2")
     assert time(None) == number(None) == ("–", "no data yet")
+    unbounded = Estimate(0.65, 12, -math.inf, math.inf)
+    assert (str(unbounded), unbounded.percent()) == ("0.650 (n = 12)", "65.0 % (n = 12)")
+    assert share(unbounded) == ("65 %", "n = 12")
+    assert share(Estimate(0.65, 12, 0.4, 0.8)) == ("65 %", "n = 12, 40–80 %")
+    figure, = dots([Dot("one", unbounded), Dot("two", Estimate(0.5, 12, 0.2, 0.8))])["data"]
+    assert figure["y"] == ["two"]
+
+
+def test_a_stored_estimate_without_an_interval_is_a_figure_all_the_same() -> None:
+    kept = Estimate(0.65, 12, -math.inf, math.inf).as_dict()
+    assert number(estimate_of(kept)) == ("0.65", "n = 12")
+    assert estimate_of({**kept, "value": None}) is estimate_of({"value": 1.0, "n": 3}) is None
+    texts = ["a", "long one"]
+    found = report([example(1, texts, [(0, 1, 3)] * 9 + [(1, 0, 3)] * 3)], {100: 1.0, 101: 0.0})
+    assert gains(found) == [("the longer one wins", "+50.0 points (n = 12)")]

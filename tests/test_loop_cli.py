@@ -285,10 +285,11 @@ def test_eval_reward_wants_a_file_that_is_there(workspace: Path,
 def test_what_is_no_number_is_null_in_json_and_a_dash_for_people(
         capsys: pytest.CaptureFixture[str]) -> None:
     result = {"accuracy": {"value": 0.75, "n": 40, "low": 0.6, "high": 0.86}, "loss": math.nan,
-              "baselines": {"chance": 0.5}, "kl": None, "samples": [{"text": "long"}]}
+              "baselines": {"chance": 0.5}, "kl": None, "samples": [{"text": "long"}],
+              "gain": {"value": 0.05, "n": 12, "low": None, "high": None}}
     print_json(result)
     assert json.loads(capsys.readouterr().out)["loss"] is None
     print_result(result)
     assert capsys.readouterr().out.splitlines() == [
         "  accuracy: 0.75 (95 % interval 0.6 to 0.86, n = 40)", "  loss: –",
-        "  baselines: chance: 0.5", "  kl: –"]
+        "  baselines: chance: 0.5", "  kl: –", "  gain: 0.05 (n = 12)"]

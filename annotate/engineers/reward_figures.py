@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from annotate.figures import NOTHING, estimate_of, number, plain
+from annotate.figures import NOTHING, estimate_of, number, plain, share
 from data.measures.statistics import Estimate
 from data.reward_reports import FEW, over_file
 
@@ -54,11 +54,11 @@ def accuracy_words(estimate: Estimate | None) -> str:
 
 
 def gain_words(estimate: Estimate | None) -> str:
-    """A difference of two accuracies in points, with its interval."""
+    """A difference of two accuracies in points, with its interval where it has one."""
     if estimate is None or estimate.n < FEW:
         return "too few to say" if estimate else NOTHING
-    low, high = (f"{100 * end:+.1f}" for end in (estimate.low, estimate.high))
-    return f"{100 * estimate.value:+.1f} points ({low} to {high}, n = {estimate.n:,})"
+    return estimate.beside(f"{100 * estimate.value:+.1f} points",
+                           f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}")
 
 
 def facts(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -267,8 +267,7 @@ def accuracy_card(estimate: Estimate | None) -> tuple[str, str]:
         return NOTHING, "no held-out pair decided yet"
     if estimate.n < FEW:
         return NOTHING, f"too few to say: n = {estimate.n}"
-    return f"{100 * estimate.value:.0f} %", (
-        f"n = {estimate.n:,}, {100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
+    return share(estimate)
 
 
 def _calibration(metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -277,4 +276,4 @@ def _calibration(metrics: Mapping[str, Any]) -> tuple[str, str]:
         return NOTHING, "not measured"
     if error.n < FEW_FOR_BINS:
         return NOTHING, f"too few to say: n = {error.n}"
-    return plain(error.value), f"n = {error.n:,}, {plain(error.low)} to {plain(error.high)}"
+    return number(error)

@@ -41,14 +41,28 @@ class Estimate:
                    -math.inf if low is None else float(low),
                    math.inf if high is None else float(high))
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval to write or draw: too few values bound nothing."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
     def percent(self) -> str:
         """For a share: `71.2 % (62.0–79.1 %, n = 120)`."""
-        return (f"{100 * self.value:.1f} % ({100 * self.low:.1f}–{100 * self.high:.1f} %, "
-                f"n = {self.n:,})")
+        return self.beside(f"{100 * self.value:.1f} %",
+                           f"{100 * self.low:.1f}–{100 * self.high:.1f} %")
+
+    def rounded(self, digits: int) -> str:
+        """For anything else: `0.71 (0.62 to 0.79, n = 120)`, with so many digits."""
+        return self.beside(f"{self.value:.{digits}f}",
+                           f"{self.low:.{digits}f} to {self.high:.{digits}f}")
+
+    def beside(self, value: str, interval: str) -> str:
+        """A written value with its interval, where it has one, and its n."""
+        return f"{value} ({f'{interval}, ' if self.bounded else ''}n = {self.n:,})"
 
     def __str__(self) -> str:
-        """For anything else: `0.712 (0.620 to 0.791, n = 120)`."""
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n:,})"
+        """`0.712 (0.620 to 0.791, n = 120)`."""
+        return self.rounded(3)
 
 
 def proportion(successes: float, n: int) -> Estimate | None:

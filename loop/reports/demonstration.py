@@ -158,8 +158,7 @@ def _words(row: Mapping[str, Any], key: str) -> str:
     estimate = Estimate.from_dict(value)
     if key in _SHARES:
         return estimate.percent()
-    return (f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f}, "
-            f"n = {estimate.n:,})")
+    return estimate.rounded(2)
 
 
 def _plots(report: Mapping[str, Any]) -> Any:
