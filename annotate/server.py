@@ -13,10 +13,13 @@ import json
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import streamlit
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from annotate import warming
 from annotate.door import oidc
 from annotate.door.gate import PERSON_HEADER, Gate
-from annotate.door.signin import ROUTES, store
+from annotate.door.signin import ROUTES, failures, store
 from annotate.launch import DEFAULT_HOST, app_url, public_url, workspace_of_environment
 from data.errors import PrefloopError
 
@@ -140,6 +143,13 @@ class SafeHeaders:
         return safe + self._headers
 
 
+@asynccontextmanager
+async def _while_up(_: object) -> AsyncIterator[None]:
+    """What is counted is not lost when the server is stopped."""
+    yield
+    await run_in_threadpool(failures.flush)
+
+
 def _secure(cookie: bytes) -> bytes:
     return cookie if b"; secure" in cookie.lower() else cookie + b"; Secure"
 
@@ -171,7 +181,7 @@ def serve(host: str, port: int) -> None:
 
     app = App(Path(__file__).with_name("app.py"), routes=ROUTES, secrets=secrets or None,
               middleware=[Middleware(SafeHeaders, single_sign_on=provider is not None),
-                          Middleware(Gate, store=store)])
+                          Middleware(Gate, store=store)], lifespan=_while_up)
     warming.soon()
     app.run(config={**OPTIONS, "server.address": host, "server.port": port,
                     "server.corsAllowedOrigins": [url] if (url := public_url()) else []})

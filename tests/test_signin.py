@@ -21,6 +21,7 @@ from annotate.door import signin
 from annotate.door.ratelimit import Limiter, Rate, Tally, client_of
 from data.errors import BadInput, PrefloopError
 from data.records import Labeler
+from data.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +222,36 @@ def test_a_client_is_an_address_or_a_network() -> None:
 
 
 def test_a_tally_is_written_seldom_and_loses_nothing() -> None:
-    clock = Clock()
-    tally = Tally(60, clock)
-    written = [tally.add() for _ in range(10)]
-    assert written == [1] + [0] * 9
-    clock.now += 61
-    assert tally.add() == 10
+    written: list[tuple[int, str]] = []
+    turns: list[Callable[[], None]] = []
+    tally = Tally(60, lambda count, last_from: written.append((count, last_from)),
+                  lambda _, turn: turns.append(turn))
+    for number in range(10):
+        tally.add(f"10.0.0.{number}")
+    assert written == [(1, "10.0.0.0")]
+    turns.pop()()  # a minute later, and with nobody else coming
+    assert written == [(1, "10.0.0.0"), (9, "10.0.0.9")]
+    tally.add("10.0.0.10")
+    assert len(written) == 2  # one a minute at most
+    turns.pop()()
+    turns.pop()()  # a minute with nothing to tell: nobody looks again
+    assert written[2:] == [(1, "10.0.0.10")] and turns == []
+    tally.add("somebody else")
+    tally.add("and again")
+    assert written[3:] == [(1, "somebody else")]
+    tally.flush()  # the server is stopped
+    assert written[4:] == [(1, "and again")]
+    turns.pop()()
+    assert written[5:] == [] and turns == []
+
+
+def test_a_stopped_server_has_told_of_all_failures(tmp_path: Path) -> None:
+    make_workspace(tmp_path / "w")
+    with serving(tmp_path / "w") as server:
+        for number in range(3):
+            assert Visitor(server.url).sign_in(f"guess {number}").status == 403
+    told = Store.of_workspace(tmp_path / "w").audit.entries(action="failed sign-in")
+    assert sum(entry.details["failures"] for entry in told) == 3
 
 
 def test_a_public_address_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:

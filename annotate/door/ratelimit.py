@@ -1,4 +1,5 @@
-"""How often something may be tried: token buckets in memory, one a client and one for all.
+"""How often something may be tried: token buckets in memory, one a client and one for all; and how
+often it was, to be told.
 
 A bucket refills by itself, so whoever shares an address with somebody who guesses waits seconds,
 never minutes. Buckets that are full again are forgotten: memory does not grow with visitors.
@@ -63,22 +64,45 @@ class Limiter:
         self._full_at = {client: full for client, full in emptiest if full > now}
 
 
+def _in_background(seconds: float, act: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+
+
 class Tally:
-    """Counts what happens often, to be written down seldom."""
+    """Counts what happens often, to be written down seldom: the first time at once, and what
+    follows within `every` seconds at their end, together, with where the last came from."""
 
-    def __init__(self, every: float, clock: Callable[[], float] = monotonic) -> None:
-        self._every, self._clock = every, clock
+    def __init__(self, every: float, write: Callable[[int, str], None],
+                 later: Callable[[float, Callable[[], None]], None] = _in_background) -> None:
+        self._every, self._write, self._later = every, write, later
         self._lock = threading.Lock()
-        self._written_at, self._count = -math.inf, 0
+        self._count, self._last_from, self._waits = 0, "", False
 
-    def add(self) -> int:
-        """Count one more; returns how many to write down now, 0 while it is too early."""
+    def add(self, whence: str) -> None:
+        """Count one more, from there."""
         with self._lock:
-            self._count += 1
-            if self._clock() - self._written_at < self._every:
-                return 0
-            count, self._count, self._written_at = self._count, 0, self._clock()
-            return count
+            self._count, self._last_from = self._count + 1, whence
+            waits, self._waits = self._waits, True
+        if not waits:
+            self._go_on()
+
+    def flush(self) -> None:
+        """Write down what was counted and is not written down yet."""
+        with self._lock:
+            count, self._count = self._count, 0
+            last_from = self._last_from
+        if count:
+            self._write(count, last_from)
+
+    def _go_on(self) -> None:
+        """Write, and look again after a while, for as long as there is something to write."""
+        with self._lock:
+            self._waits = waits = self._count > 0
+        if waits:
+            self._later(self._every, self._go_on)
+            self.flush()
 
 
 def client_of(address: str | None) -> str:

@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 limiter = Limiter(_EACH, _EVERYBODY)
-failures = Tally(every=60.0)
 
 
 @lru_cache(maxsize=1)
@@ -126,7 +125,7 @@ async def finish_single_sign_on(request: Request) -> Response:
     if email is not None:
         token, why = await run_in_threadpool(_admit, email)
     if token is None:
-        await run_in_threadpool(_note_failure, request)
+        await run_in_threadpool(failures.add, _client(request) or "unknown")
         response: Response = HTMLResponse(message_page("You are not signed in.", why),
                                           status_code=403)
     else:
@@ -225,20 +224,20 @@ def _client(request: Request) -> str | None:
 
 
 async def _refused(request: Request) -> Response:
-    await run_in_threadpool(_note_failure, request)
+    await run_in_threadpool(failures.add, _client(request) or "unknown")
     return HTMLResponse(message_page(
         "This link does not work.", "It was used already, has expired, or was replaced by a newer "
         "one.", how_to_sign_in(oidc.own_provider())), status_code=403)
 
 
-def _note_failure(request: Request) -> None:
-    """Counted in the audit log, but never so often that trying could fill it."""
-    count = failures.add()
-    if not count:
-        return
+def record_failures(count: int, last_from: str) -> None:
+    """So many failed tries, in the audit log."""
     with suppress(PrefloopError):  # a full disk makes no wrong link a good one
-        store().audit.record(None, "failed sign-in", last_from=_client(request) or "unknown",
-                             failures=count)
+        store().audit.record(None, "failed sign-in", last_from=last_from, failures=count)
+
+
+#: Written down never so often that trying could fill the log.
+failures = Tally(60.0, record_failures)
 
 
 def _too_many(wait: float) -> Response:
