@@ -51,12 +51,15 @@ class Verdict:
 
 
 def latest_report(store: Store, version: RewardModel) -> Report:
-    """The newest evaluation on the workspace's held-out prompts, else the report of training."""
+    """The newest evaluation on the workspace's held-out prompts, else the report of training.
+
+    That is the one that ended last: one that was stopped may have gone on after a later one.
+    """
     row = store.database.row("""
         SELECT id, result, finished_at FROM jobs WHERE kind = 'eval-reward' AND status = 'done'
         AND json_extract(result, '$.reward_model') = ?
-        AND coalesce(json_extract(resolved, '$.data'), '') = '' ORDER BY id DESC LIMIT 1""",
-        [version.name])
+        AND coalesce(json_extract(resolved, '$.data'), '') = ''
+        ORDER BY finished_at DESC, id DESC LIMIT 1""", [version.name])
     if row is None:
         return Report(version.metrics, version.created_at, version.job_id, False)
     return Report(json.loads(row["result"]), row["finished_at"], row["id"], True)

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from backbone.config import ModelConfig
 from data.errors import BadInput
 from data.measures.statistics import clustered_mean
+from data.records import Job
 from data.reward_reports import judge, latest_report
 from data.store import Store
 from loop import cli
@@ -76,9 +77,9 @@ def test_who_is_let_through_and_what_is_said(store: Store) -> None:
     assert "reward-3" in gate.check_named(store, "", force=False), "the newest"
 
 
-def evaluated(store: Store, right: int, data: str = "") -> None:
+def evaluated(store: Store, right: int, data: str = "", job: Job | None = None) -> None:
     """A report on reward-1, over 100 held-out pairs or a file's."""
-    job = store.jobs.add("eval-reward", {"data": data} if data else {})
+    job = job or store.jobs.add("eval-reward", {"data": data} if data else {})
     assert store.jobs.claim(job.id)
     store.jobs.set_resolved(job.id, {"data": data})
     store.jobs.finish(job.id, {"reward_model": "reward-1", **metrics(right, 100)})
@@ -93,16 +94,13 @@ def test_a_later_evaluation_counts_unless_it_was_on_a_file(store: Store) -> None
     assert gate.check(store, model, force=False) == ""
 
 
-def test_of_several_evaluations_the_newest_counts(store: Store) -> None:
+def test_of_several_evaluations_the_one_that_ended_last_counts(store: Store) -> None:
     model = add(store, "reward-1", metrics(70, 100))
+    jobs = [store.jobs.add("eval-reward") for _ in range(3)]
     for right, offered in ((70, True), (50, False), (80, True)):
-        evaluated(store, right)
+        evaluated(store, right, job=jobs.pop())
         assert latest_report(store, model).metrics["held_out_accuracy"]["value"] == right / 100
-        if offered:
-            assert gate.check(store, model, force=False) == ""
-        else:
-            with pytest.raises(BadInput, match=r"does not beat its baselines.*50.0 %"):
-                gate.check(store, model, force=False)
+        assert (gate.check(store, model, force=True) == "") is offered
 
 
 @pytest.fixture
