@@ -130,25 +130,28 @@ class People:
             db.conn.execute("UPDATE labelers SET role = ? WHERE id = ?", [role, labeler_id])
 
     def set_email(self, labeler_id: int, email: str) -> None:
-        """Let a person sign in with this address; empty takes it back.
+        """Let a person sign in with this address alone; empty lets them with none, not even where
+        they are called by one.
 
         Raises:
             BadInput: it is no address, or somebody else's.
         """
-        config = dict(self.get(labeler_id).config)
-        config.pop("email", None)
-        if email.strip():
-            config["email"] = self._free_email(email, labeler_id)
+        address = self._free_email(email, labeler_id) if email.strip() else ""
+        config = {**self.get(labeler_id).config, "email": address}
         with self._database.write() as db:
             db.conn.execute("UPDATE labelers SET config = ? WHERE id = ?",
                             [json.dumps(config, ensure_ascii=False), labeler_id])
 
     def of_email(self, email: str) -> Labeler | None:
-        """Whom an address signs in: who was given it, or else who is called by it."""
+        """Whom an address signs in: who was given it, or else who is called by it and was given
+        none."""
+        address = email.strip().lower()
+        if not address:
+            return None
         row = self._database.row(
             "SELECT * FROM labelers WHERE kind = 'human' AND "
             "coalesce(json_extract(config, '$.email'), lower(name)) = ? "
-            "ORDER BY json_extract(config, '$.email') IS NULL, id", [email.strip().lower()])
+            "ORDER BY json_extract(config, '$.email') IS NULL, id", [address])
         return None if row is None else _labeler(row)
 
     def domains(self) -> tuple[str, ...]:

@@ -156,6 +156,9 @@ def test_whoever_may_join_joins_as_a_labeler(
     assert [entry.action for entry in server.store.audit.entries(limit=2)] == ["sign in", "join"]
     again, _ = arrive(email="new@joining.example", email_verified=True)
     assert people.of_session(token_of(again) or "") == joined
+    people.set_email(joined.id, "")  # taken back, the address is no way in, nor one to join anew
+    visitor, answer = arrive(email="new@joining.example", email_verified=True)
+    assert answer.status == 403 and token_of(visitor) is None
     for other in ("eve@evil.joining.example", "eve@joining.example.evil", "eve@xjoining.example"):
         visitor, answer = arrive(email=other, email_verified=True)
         assert answer.status == 403 and token_of(visitor) is None
