@@ -51,6 +51,12 @@ class Responses:
             raise NotFound(f"there is no response {missing[0]}")
         return [found[i] for i in ids]
 
+    def stored_at(self, ids: Sequence[int]) -> dict[int, str]:
+        """When each was stored, by id, of those that there are."""
+        return {row["id"]: row["created_at"] for row in self._database.rows(
+            "SELECT id, created_at FROM responses WHERE id IN (SELECT value FROM json_each(?))",
+            [to_json(list(ids))])}
+
     def of_round(self, round_id: int, policy_version_id: int | None = None) -> list[Response]:
         """The responses sampled for a round (by one policy version), oldest first."""
         return [_response(row) for row in self._database.rows(

@@ -36,8 +36,14 @@ class JobContext:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder for what this job resumes from; the job's own, whoever runs it."""
-        return self.workspace / "checkpoints" / f"job-{self.job.id}"
+        """The folder for what this job resumes from; the job's own, whoever runs it.
+
+        With a database that was restored from a backup ids come again: when the job was queued
+        tells it from another one. A folder of before its name said so is taken for the job's.
+        """
+        folder = self.workspace / "checkpoints" / f"job-{self.job.id}"
+        queued = "".join(filter(str.isdecimal, self.job.created_at[:26]))  # all but the time zone
+        return folder if folder.exists() else folder.with_name(f"{folder.name}-{queued}")
 
     def forget_checkpoints(self) -> None:
         """Remove what the job would resume from, once its result is stored."""

@@ -27,11 +27,11 @@ def asked_world(folder: Path, tasks: int = 60, wanted: int = 1, seed: int = 0) -
 
 def add_features(store: Store, folder: Path, seed: int = 0) -> None:
     """Of every response of a task that has none yet."""
-    have = ResponseFeatures(folder).ids()
+    have = ResponseFeatures(folder, store.responses).ids()
     ids = [i for i in store.asking.responses() if i not in have]
     values = np.random.default_rng(seed).normal(size=(len(ids), WIDTH))
-    prompts = [response.prompt_id for response in store.responses.get(ids)]
-    ResponseFeatures(folder).add(ids, prompts, {FeatureKind(2): values}, "made up")
+    ResponseFeatures(folder, store.responses).add(store.responses.get(ids),
+                                                  {FeatureKind(2): values}, "made up")
 
 
 def settings(folder: Path, text: str) -> None:

@@ -14,18 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_world import World
 from models import one_thread, tiny_checkpoint
 from processes import starter, wait_for
 from reward_world import Recorder
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from backbone.config import ModelConfig
+from data.asking import STATE
+from data.database import now
 from data.errors import PrefloopError
 from data.progress import Silent, Stopped
 from data.records import Answer, NewResponse
 from data.store import Store
 from loop.asking.extracting import extract_features, known_features
 from loop.asking.instant import instant_beside, read_features
+from loop.asking.live import Asker
 from loop.asking.process import AskingProcess
 from loop.models import reward_backbone
 from loop.settings import SETTINGS_NAME, read_settings
@@ -67,7 +72,7 @@ def answer_all(store: Store) -> None:
 
 def test_features_are_computed_once_and_give_way_to_a_job(workspace: Path) -> None:
     store, found = Store.of_workspace(workspace), read_settings(workspace)
-    kept = ResponseFeatures(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
     assert not extract_features(store, workspace, found, lambda: True) and not kept.ids()
     assert extract_features(store, workspace, found)
     assert kept.ids() == set(store.asking.responses()) and len(kept.ids()) == 24
@@ -130,7 +135,7 @@ def test_features_are_due_again_where_they_are_to_be_read_otherwise(
 def test_what_is_to_be_read_anew_is_kept_until_something_takes_its_place(workspace: Path) -> None:
     store, found = Store.of_workspace(workspace), read_settings(workspace)
     assert extract_features(store, workspace, found)
-    kept = ResponseFeatures(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
     files, (first, *_) = kept.files(), kept.ids()
     other = found.with_section("reward", replace(found.reward, max_length=4))
     assert not extract_features(store, workspace, other, most=0)
@@ -145,7 +150,7 @@ def test_a_job_that_reads_nothing_leaves_features_where_they_are(workspace: Path
     store = Store.of_workspace(workspace)
     answer_all(store)
     extract_features(store, workspace, read_settings(workspace))
-    files = ResponseFeatures(workspace).files()
+    files = ResponseFeatures(workspace, store.responses).files()
     change(workspace, "reward", "max_length = 4")
     data, settings = from_store(store), read_settings(workspace)
     context: Any = SimpleNamespace(store=store, workspace=workspace, settings=settings)
@@ -153,37 +158,37 @@ def test_a_job_that_reads_nothing_leaves_features_where_they_are(workspace: Path
     known = read_features(context, backbone, data, lambda _: None, only_known=True)
     assert known is not None and not known.rows
     assert instant_beside(context, backbone, data, Silent(), only_known=True) == {}
-    assert ResponseFeatures(workspace).files() == files
+    assert ResponseFeatures(workspace, store.responses).files() == files
 
 
 def test_another_checkpoint_has_features_of_its_own(workspace: Path, tmp_path: Path) -> None:
     store, found = Store.of_workspace(workspace), read_settings(workspace)
     extract_features(store, workspace, found)
-    before = ResponseFeatures(workspace).read().kinds
+    before = ResponseFeatures(workspace, store.responses).read().kinds
     (tmp_path / "other").mkdir()
     models = ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path / "other", seed=3)))
     extract_features(store, workspace, found.with_section("models", models))
-    after = ResponseFeatures(workspace).read().kinds
+    after = ResponseFeatures(workspace, store.responses).read().kinds
     assert all(before[kind].shape == after[kind].shape and
                not np.allclose(before[kind], after[kind]) for kind in before)
 
 
 def test_what_is_read_at_other_depths_is_read_anew(workspace: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    store, found, kept = Store.of_workspace(workspace), read_settings(workspace), ResponseFeatures(
-        workspace)
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
     assert extract_features(store, workspace, found)
     files, table = kept.files(), kept.read()
     assert {store.responses.get([i])[0].prompt_id for i in table.rows} == set(table.prompts)
     monkeypatch.setattr(kinds, "DEPTHS", kinds.BASIC)
     assert extract_features(store, workspace, found)
-    assert kept.files() == files
+    assert kept.files() != files, "whoever stands on them sees that they are others"
     assert set(kept.read().kinds) == set(kinds.kinds_of(2, "", kinds.BASIC))
 
 
 def test_texts_cut_elsewhere_are_read_anew(workspace: Path) -> None:
-    store, found, kept = Store.of_workspace(workspace), read_settings(workspace), ResponseFeatures(
-        workspace)
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
     assert extract_features(store, workspace, found)
     before = kept.read().kinds
     shorter = found.with_section("reward", replace(found.reward, max_length=4, question=""))
@@ -197,9 +202,45 @@ def test_texts_cut_elsewhere_are_read_anew(workspace: Path) -> None:
     assert not any(np.allclose(cut[kind], whole[kind]) for kind in cut)
 
 
-def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
-    kept, values = ResponseFeatures(tmp_path), np.ones((1, 2), np.float32)
-    kept.add([1], [1], {kinds.FeatureKind(2): values}, "one")
+def test_after_a_restored_backup_features_of_other_responses_are_not_there(
+        workspace: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
+    assert extract_features(store, workspace, found)
+    stale, files = sorted(kept.ids())[-4:], kept.files()
+    with store.database.write() as db:  # as if these had been sampled anew under the same ids
+        for i in stale:
+            db.conn.execute("UPDATE responses SET created_at = ? WHERE id = ?", [now(), i])
+    assert kept.ids().isdisjoint(stale) and len(kept.ids()) == 20
+    assert known_features(store, workspace, found).rows.keys() == kept.ids()
+    assert extract_features(store, workspace, found)
+    assert kept.ids() == kept.read().rows.keys() == set(store.asking.responses())
+    assert {*kept.files()} > {*files}
+
+
+def test_features_of_before_it_was_kept_whose_they_are_are_read_anew(workspace: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
+    assert extract_features(store, workspace, found)
+    before = kept.read()
+    for name in kept.files():
+        with safe_open(kept.folder / name, "np") as file:
+            tensors = {key: file.get_tensor(key) for key in set(file.keys())}
+            of = file.metadata()["checkpoint"]
+        save_file(tensors, kept.folder / name, metadata={"checkpoint": of})
+    assert not kept.ids() and not known_features(store, workspace, found).rows
+    Asker(store, workspace).turn()
+    assert store.setting(STATE) is None, "there is nothing to learn from yet"
+    assert extract_features(store, workspace, found)
+    assert kept.read().rows == before.rows
+
+
+def test_a_file_that_is_none_of_ours_is_named(world: World) -> None:
+    store = world.store
+    world.task(("one", "two"))
+    kept = ResponseFeatures(store.database.path.parent, store.responses)
+    values = np.ones((1, 2), np.float32)
+    kept.add(store.responses.all()[:1], {kinds.FeatureKind(2): values}, "one")
     (name,) = kept.files()
     save_file({"ids": np.ones(1, np.int64), "prompts": np.ones(1, np.int64), "layer2": values},
               kept.folder / name)
@@ -221,18 +262,18 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
     found = instant_beside(context, backbone, data, Silent())["instant_accuracy"]
     # "the cat" is always better than "a dog by the sea": any model learns that.
     assert found["value"] == 1.0 and found["n"] == len(data.held_out) > 0
-    assert ResponseFeatures(workspace).ids() == set(store.asking.responses())
+    assert ResponseFeatures(workspace, store.responses).ids() == set(store.asking.responses())
     assert instant_beside(context, backbone, PreferenceData(data.train, ()), Silent()) == {}
     # what is kept is for all, whatever one job asks about responses
-    files, kept = ResponseFeatures(workspace).files(), context.settings
+    files, kept = ResponseFeatures(workspace, store.responses).files(), context.settings
     for other in ({"question": "why?"}, {"max_length": 12}):
         context.settings = kept.with_section("reward", replace(kept.reward, **other))
         assert read_features(context, backbone, data, lambda _: None) is None
         assert instant_beside(context, backbone, data, Silent())["instant_accuracy"] == found
-        assert ResponseFeatures(workspace).files() == files
+        assert ResponseFeatures(workspace, store.responses).files() == files
     context.settings = kept
     assert read_features(context, backbone, data, lambda _: None) is not None
-    for name in ResponseFeatures(workspace).files():
+    for name in ResponseFeatures(workspace, store.responses).files():
         (workspace / "features" / name).write_bytes(b"nothing")
     assert "cannot be read" in instant_beside(context, backbone, data, Silent())["instant_missing"]
 

@@ -22,7 +22,7 @@ from reward_world import Recorder
 from data.database import now
 from data.errors import PrefloopError
 from data.progress import Part, Stopped
-from data.store import Store
+from data.store import DATABASE_NAME, Store
 from loop import cli
 from loop.context import JobContext
 from loop.jobs import JobProgress
@@ -158,7 +158,7 @@ def test_asked_to_end_it_stops_at_the_next_step_and_the_job_can_be_resumed(
     assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
     stages(lambda context: {"resumed": context.checkpoints.name})
     assert ppo(workspace, "--resume", "1") == 0
-    assert json.loads(capsys.readouterr().out)["resumed"] == "job-1"
+    assert json.loads(capsys.readouterr().out)["resumed"].startswith("job-1-")
     assert ppo(workspace, "--resume", "1") == 2
     assert cli.run(["sample", "--workspace", str(workspace), "--resume", "1"]) == 2
     assert "prefloop ppo --resume 1" in capsys.readouterr().err
@@ -193,6 +193,35 @@ def test_a_killed_commands_job_is_named_by_the_next(
     assert "prefloop ppo --resume 1" in capsys.readouterr().err
     assert ppo(workspace, "--resume", "1") == 0
     assert Store.of_workspace(workspace).jobs.get(1).status == "done"
+
+
+def test_a_restored_databases_job_does_not_go_on_with_another_ones_checkpoint(
+        workspace: Path, stages: Callable[..., None], tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    def handler(context: JobContext) -> dict[str, Any]:
+        begun = context.checkpoints.exists()
+        context.checkpoints.mkdir(exist_ok=True)
+        if not begun:
+            raise PrefloopError("stopped in the middle")
+        return {}
+
+    stages(handler)
+    Store.of_workspace(workspace).database.backup(tmp_path / "backup.db")
+    assert ppo(workspace) == 1
+    for file in workspace.glob(f"{DATABASE_NAME}*"):
+        file.unlink()
+    (tmp_path / "backup.db").rename(workspace / DATABASE_NAME)
+    assert ppo(workspace) == 1, "it has the same id, and its own beginning"
+    assert ppo(workspace, "--resume", "1") == 0
+    first, second = sorted((workspace / "checkpoints").iterdir())
+    assert first.name.startswith("job-1-") and second.name.startswith("job-1-")
+    # of before the name said whose it is
+    assert ppo(workspace) == 1
+    third, = (workspace / "checkpoints").glob("job-2-*")
+    third.rename(third.with_name("job-2"))
+    assert ppo(workspace, "--resume", "2") == 0
+    assert [*(workspace / "checkpoints").glob("job-2*")] == [third.with_name("job-2")]
+    assert "stopped in the middle" in capsys.readouterr().err
 
 
 def test_progress_is_thinned_out_and_says_how_long(

@@ -126,7 +126,7 @@ def test_a_stopped_run_ends_everywhere_and_goes_on(template: Path, tmp_path: Pat
     _, said = ended(running)
     assert store.jobs.get(1).status == "stopped", said
     assert "[rank" not in said, "the others end without an error of their own"
-    step, = (workspace / "checkpoints" / "job-1").glob("step-*")
+    step, = (workspace / "checkpoints").glob("job-1-*/step-*")
     assert 0 < int(step.name.removeprefix("step-")) < 9
     code, said = ended(start(workspace, "--resume", "1"))  # in one process now
     assert code == 0 and len(store.jobs.metrics(1)) == 9, said

@@ -134,8 +134,8 @@ def test_a_stopped_worker_keeps_the_checkpoint_and_queues_the_job_again(
     worker.send_signal(number)
     assert worker.wait(20) == 0
     assert store.jobs.get(job.id).status == "queued"
-    kept = int((workspace / "checkpoints" / f"job-{job.id}" / "step").read_text())
-    assert 0 < kept < 15
+    kept, = (workspace / "checkpoints").glob(f"job-{job.id}-*/step")
+    assert 0 < int(kept.read_text()) < 15
     run_queue(workspace)
     assert (store.jobs.get(job.id).result or {})["steps"] == 15
     assert [m["step"] for m in store.jobs.metrics(job.id)] == list(range(1, 16))

@@ -56,7 +56,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     """
     from reward.instant.response_features import ResponseFeatures
 
-    kept, name = ResponseFeatures(workspace), as_asked(settings)
+    kept, name = ResponseFeatures(workspace, store.responses), as_asked(settings)
     if wanted is None:
         wanted = store.asking.responses()[:MOST]
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
@@ -71,7 +71,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
     if not have and not lacking:
         return False  # nothing would take the place of what is there
     if not have:
-        kept.forget()  # those of another checkpoint, or read otherwise
+        kept.forget()  # those of another checkpoint or another database, or read otherwise
     store.put_setting(_OF, name)
 
     def check(_: float = 0.0) -> None:
@@ -82,8 +82,8 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
         for start in range(0, len(lacking), PART):
             check()
             part = store.responses.get(lacking[start:start + PART])
-            kept.add([r.id for r in part], [r.prompt_id for r in part],
-                     _features(store, backbone, part, kinds, settings.reward.max_length, check), of)
+            kept.add(part, _features(store, backbone, part, kinds, settings.reward.max_length,
+                                     check), of)
             on_part((start + len(part)) / len(lacking))
     except _GivesWay:
         return False
@@ -101,7 +101,7 @@ def known_features(store: Store, workspace: Path, settings: Settings,
     from reward.instant.response_features import ResponseFeatures
 
     hold = store.setting(_OF) == as_asked(settings)
-    return ResponseFeatures(workspace).read(
+    return ResponseFeatures(workspace, store.responses).read(
         set() if not hold else None if wanted is None else set(wanted))
 
 

@@ -45,7 +45,7 @@ class Asker:
         from reward.instant.response_features import ResponseFeatures
 
         self.store, self.workspace = store, workspace
-        self._features = ResponseFeatures(workspace)
+        self._features = ResponseFeatures(workspace, store.responses)
         self.model: InstantModel | None = None
         self._seen: object = None
         self._files: tuple[str, ...] = ()
@@ -80,11 +80,10 @@ class Asker:
                 self.store.asking.forget_order()
                 self.store.put_setting(STATE, None)
             return
-        if not files:
-            return
         began = time.perf_counter()
-        self._look_at(files)
-        assert self.model is not None  # made by the line above
+        if not self._look_at(files):
+            return
+        assert self.model is not None  # made by the lines above
         pairs = self.store.asking.pairs()
         quick = self.model.learn(pairs)
         learned = time.perf_counter()
@@ -97,13 +96,15 @@ class Asker:
             "seconds_learning": learned - began, "seconds": time.perf_counter() - began})
         self._draw_curve(pairs)
 
-    def _look_at(self, files: tuple[str, ...]) -> None:
-        """Stand on the features that there are."""
+    def _look_at(self, files: tuple[str, ...]) -> bool:
+        """Stand on the features that there are; whether there are any."""
         from reward.instant.model import InstantModel, Setup
 
-        if files == self._files and self.model is not None:
-            return
+        if files == self._files:
+            return self.model is not None
         table = self._features.read()
+        if not table.rows:
+            return False  # all are of responses that the database knows no more
         if self.model is None:
             before = self.store.setting(STATE) or {}
             self.model = InstantModel(table, Setup(
@@ -112,6 +113,7 @@ class Asker:
         else:
             self.model.use(table)
         self._files = files
+        return True
 
     def _order(self, asking: AskingConfig, seed: int) -> None:
         assert self.model is not None
