@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig
+from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -99,6 +100,8 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
     score = state.pop(SCORE_KEY, None)
     fresh = backbone.new_lora_config(config.r, config.lora_alpha)
     _take_over(fresh, config, *_STRENGTHS, *_PLACES)
+    if check_target_module_exists(fresh, "lm_head"):  # nobody asks for what it would do there
+        raise _no_plain_lora(folder, "target_modules", ["lm_head"])
     backbone.add_adapter(name, fresh)
     expected = backbone.adapter_state(name)
     wrong = next((key for key in state.keys() | expected.keys()
@@ -148,9 +151,13 @@ def _check_settings(given: Mapping[str, Any], folder: Path) -> None:
                 or (name == "modules_to_save" and value == ["score"]) \
                 or (name == "init_lora_weights" and value in _PLAIN_BEGINNINGS):
             continue
-        raise BadInput(f"{folder}: {CONFIG} has {name} = {json.dumps(value)[:60]}, and adapters "
-                       "are read as plain LoRA only: merge it into its checkpoint, or train one "
-                       "without")
+        raise _no_plain_lora(folder, name, value)
+
+
+def _no_plain_lora(folder: Path, name: str, value: Any) -> BadInput:
+    return BadInput(f"{folder}: {CONFIG} has {name} = {json.dumps(value)[:60]}, and adapters are "
+                    "read as plain LoRA only, not on the head over the vocabulary: merge it into "
+                    "its checkpoint, or train one without")
 
 
 def _take_over(fresh: LoraConfig, config: LoraConfig, *names: str) -> None:

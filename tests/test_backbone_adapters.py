@@ -214,7 +214,9 @@ def test_adapters_of_other_tools_act_as_strongly_here(tmp_path: Path,
 @pytest.mark.parametrize(("name", "settings"), [
     ("use_dora", {"use_dora": True}), ("lora_bias", {"lora_bias": True}),
     ("bias", {"bias": "all"}), ("modules_to_save", {"modules_to_save": ["lm_head"]}),
-    ("init_lora_weights", {"init_lora_weights": "pissa"})])
+    ("init_lora_weights", {"init_lora_weights": "pissa"}),
+    ("target_modules", {"target_modules": ["q_proj", "lm_head"]}),
+    ("target_modules", {"target_modules": r".*\.q_proj|lm_head"})])
 def test_what_is_no_plain_lora_is_refused_by_the_name_of_its_setting(
         tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     backbone = tiny_backbone(tmp_path)
