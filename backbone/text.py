@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any
@@ -21,6 +22,14 @@ from data.records import Message
 
 #: A length in tokens that no conversation reaches.
 UNCUT = 1 << 30
+#: What day it is for a chat template that writes the date: always the one that Llama's own falls
+#: back on, since a prompt, its score and a resumed run must not change at midnight.
+TODAY = datetime(2024, 7, 26)
+#: Stands before every template, in the place of transformers' `strftime_now`, which reads the clock.
+_FIXED_DATE = "{% macro strftime_now(format) %}{{ format" + "".join(
+    f" | replace({code!r}, {TODAY.strftime(code)!r})" for code in (
+        "%-d", "%-m", "%-I", "%-H", *(f"%{letter}" for letter in "aAbBcdeFHIjmMpSTxXyYZz"))
+) + " }}{% endmacro %}\n"
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,8 @@ def _template(tokenizer: Any, messages: Sequence[Message],
               add_generation_prompt: bool = False) -> list[int]:
     try:
         text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+            list(messages), chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
+            tokenize=False, add_generation_prompt=add_generation_prompt)
     except Exception as error:  # jinja raises what the template's author chose
         raise BadInput(f"the checkpoint's chat template refuses the conversation "
                        f"{messages[-1]['content'][:60]!r}: {error}") from error

@@ -1,11 +1,13 @@
 """The backbone: padding that does not matter, texts that are cut, and honest errors."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import torch
 from models import ASK, LONG, at_last_token, one_thread, tiny_backbone, tiny_checkpoint
+from transformers.utils import chat_template_utils
 
 from backbone.checkpoint import load_tokenizer
 from backbone.device import choose_device, choose_dtype
@@ -63,6 +65,31 @@ def test_a_cut_conversation_begins_with_the_user(tmp_path: Path) -> None:
     cut, number = conversation_ids(tokenizer, turns, len(whole) - 1, None)
     assert number == 2
     assert cut == conversation_ids(tokenizer, [turns[0], *turns[3:]], 100, None)[0]
+
+
+def test_the_date_in_a_chat_template_stands_still(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = load_tokenizer(str(tiny_checkpoint(tmp_path)))
+    plain = tokenizer.apply_chat_template(ASK, tokenize=False)
+    tokenizer.chat_template = (
+        "\n{% if not date_string is defined %}{% if strftime_now is defined %}"
+        "{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{% endif %}"
+        "{{ date_string + strftime_now(' %A %-d %B, %Y-%m-%d') }}" + tokenizer.chat_template)
+    seen: list[str] = []
+
+    def read(_: object, text: str, **__: object) -> dict[str, list[int]]:
+        seen.append(text)
+        return {"input_ids": [len(text)]}
+
+    monkeypatch.setattr(type(tokenizer), "__call__", read)
+    for day in (1, 2):
+        clock = type("Clock", (), {"now": lambda day=day: datetime(2031, 5, day)})
+        monkeypatch.setattr(chat_template_utils, "datetime", clock)
+        assert tokenizer.apply_chat_template(ASK, tokenize=False).startswith(f"\n0{day} May 2031")
+        prompt_ids(tokenizer, ASK)
+        conversation_ids(tokenizer, ASK, 100, None)
+    assert seen[:2] == seen[2:]
+    assert seen[1] == f"\n26 Jul 2024 Friday 26 July, 2024-07-26{plain}"
 
 
 def test_a_prompt_longer_than_the_context_is_named(tmp_path: Path) -> None:
