@@ -102,7 +102,8 @@ def _clipped(seconds: float | None) -> float | None:
 
 class Comparisons(AnswerCounts):
     """The labels. Which of them count (nobody's who is set aside) is said by the views `counted_*`
-    alone; how many somebody has given is inherited."""
+    alone, and which of these were given blind by `blind_comparisons`; how many somebody has given
+    is inherited."""
 
     def submit(self, labeler_id: int, task: Task, answer: Answer, submission_key: str,
                replaces: int | None = None, *, decision: bool = False) -> Comparison:
@@ -173,7 +174,7 @@ class Comparisons(AnswerCounts):
                     "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
                     "text": answer.rewrite.text.strip(), "created_at": now()})
             db.conn.execute(
-                "UPDATE tasks SET labels = (SELECT count(*) FROM counted_comparisons c "
+                "UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c "
                 "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])
             return self.get(comparison_id)
 

@@ -404,6 +404,27 @@ AND (new.chosen_by IS NOT NULL OR new.priority = -old.labels) BEGIN
 END;
 """
 
+# A lead's decision takes nobody's place: only answers given blind are the labels of a task.
+_PLACES = """
+CREATE VIEW blind_comparisons AS
+    SELECT c.* FROM counted_comparisons c WHERE NOT EXISTS (
+        SELECT 1 FROM decisions d WHERE d.comparison_id = c.id);
+DROP TRIGGER what_is_set_aside_is_not_counted;
+CREATE TRIGGER what_is_set_aside_is_not_counted AFTER UPDATE OF set_aside_at ON labelers
+WHEN (new.set_aside_at IS NULL) <> (old.set_aside_at IS NULL) BEGIN
+    UPDATE labelers SET set_aside_changes = set_aside_changes + 1 WHERE id = new.id;
+    UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c
+        WHERE c.task_id = tasks.id)
+        WHERE id IN (SELECT c.task_id FROM comparisons c WHERE c.labeler_id = new.id);
+END;
+CREATE TRIGGER decisions_take_no_place AFTER INSERT ON decisions BEGIN
+    UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c
+        WHERE c.task_id = tasks.id) WHERE id = new.task_id;
+END;
+UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c
+    WHERE c.task_id = tasks.id) WHERE id IN (SELECT task_id FROM decisions);
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -472,6 +493,13 @@ def m009_set_aside(db: Database) -> None:
 def m010_step_back(db: Database) -> None:
     """Tasks that nobody has put in order step back with their labels too."""
     for statement in _split(_STEP_BACK):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m011_places(db: Database) -> None:
+    """Decisions are no labels of their tasks."""
+    for statement in _split(_PLACES):
         db.conn.execute(statement)
 
 

@@ -78,7 +78,7 @@ def as_before(store: Store, path: Path, known: int) -> None:
         older.apply(Database(db))
         db.execute("ATTACH ? AS new", [str(store.database.path)])
         for table in ("labelers", "policy_versions", "rounds", "prompts", "responses", "tasks",
-                      "task_responses", "assignments", "comparisons", "preferences"):
+                      "task_responses", "assignments", "comparisons", "preferences", "decisions"):
             columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
             db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
         db.commit()

@@ -135,13 +135,12 @@ def win_rate(store: Store, round_id: int,
     for row in store.database.rows("""
             SELECT t.prompt_id, f.strength, l.kind, chosen.policy_version_id AS winner,
                 rejected.policy_version_id AS loser
-            FROM tasks t JOIN counted_comparisons c ON c.task_id = t.id
+            FROM tasks t JOIN blind_comparisons c ON c.task_id = t.id
             JOIN labelers l ON l.id = c.labeler_id
             JOIN preferences f ON f.comparison_id = c.id
             JOIN responses chosen ON chosen.id = f.chosen_id
             JOIN responses rejected ON rejected.id = f.rejected_id
             WHERE t.round_id = ? AND t.purpose = 'evaluate'
-            AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)
             ORDER BY c.id, f.id""", [round_id]):
         if {row["winner"], row["loser"]} == {turn.policy_version_id, turn.reference_id} \
                 and (kinds is None or row["kind"] in kinds):

@@ -1,0 +1,83 @@
+"""A lead's decision takes nobody's place among the labels that its task wants."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from data_world import World, as_before
+
+from data.lineage import card
+from data.records import Answer, Labeler, Task
+from data.store import Store
+
+
+def disputed(world: World, wanted: int) -> tuple[Task, list[Labeler]]:
+    """A task that two of three people have answered differently, and a lead has decided."""
+    crew = world.people(3)
+    task = world.task(wanted=wanted)
+    world.choose(crew[0], task, 0)
+    world.choose(crew[1], task, 1)
+    decide(world, world.store.people.add("Lead", "lead"), task)
+    return task, crew
+
+
+def decide(world: World, lead: Labeler, task: Task, key: str = "decided") -> None:
+    world.store.decisions.decide(lead.id, task.id, Answer((task.response_ids,), 0), key)
+
+
+def labels_of(store: Store, task: Task) -> str:
+    return dict(card(store, "task", task.id, store.people.all()[0].id).facts)["Labels"]
+
+
+def is_asked(world: World, who: Labeler, task: Task) -> bool:
+    given = world.store.assignments.next_for(who.id)
+    return given is not None and given.task.id == task.id
+
+
+def test_a_decided_task_still_wants_the_labels_that_were_wanted(world: World) -> None:
+    task, (*_, cas) = disputed(world, wanted=3)
+    assert world.store.tasks.progress(world.round.id) == (2, 3)
+    assert labels_of(world.store, task) == "2 of 3, and a decision"
+    assert is_asked(world, cas, task)
+    world.choose(cas, task, 0)
+    assert world.store.tasks.progress(world.round.id) == (3, 3)
+    assert labels_of(world.store, task) == "3 of 3, and a decision"
+    assert not is_asked(world, world.people(1)[0], task)
+
+
+def test_who_is_set_aside_leaves_a_place_that_no_decision_takes(world: World) -> None:
+    task, (_, ben, cas) = disputed(world, wanted=2)
+    assert not is_asked(world, cas, task)
+    world.store.people.set_aside(ben.id, True)
+    assert world.store.tasks.progress(world.round.id) == (1, 2)
+    assert is_asked(world, cas, task)
+
+
+def test_an_answer_that_becomes_a_decision_leaves_its_place(world: World) -> None:
+    """However often it is decided anew; and the task goes back to where tasks of its labels are."""
+    lead, task = world.store.people.add("Lead", "lead"), world.task()
+    world.choose(lead, task, 0)
+    assert world.store.tasks.progress(world.round.id) == (1, 1)
+    for key in ("decided", "decided anew"):
+        decide(world, lead, task, key)
+        assert world.store.tasks.progress(world.round.id) == (0, 1)
+        assert world.store.tasks.get(task.id).priority == 0
+    assert is_asked(world, world.people(1)[0], task)
+    assert not is_asked(world, lead, task)
+
+
+def test_a_workspace_from_before_counts_no_decision_as_a_label(world: World,
+                                                               tmp_path: Path) -> None:
+    task, (*_, cas) = disputed(world, wanted=3)
+    other = world.task()
+    world.choose(cas, other, 0)
+    old = tmp_path / "old.db"
+    as_before(world.store, old, 10)
+    with closing(sqlite3.connect(old)) as db:
+        db.execute("UPDATE tasks SET labels = 3 WHERE id = ?", [task.id])
+        db.commit()
+    opened = Store(old)
+    assert opened.tasks.progress(world.round.id) == (3, 4)
+    assert labels_of(opened, task) == "2 of 3, and a decision"
+    for each in (task, other):
+        assert opened.tasks.get(each.id).priority == world.store.tasks.get(each.id).priority
