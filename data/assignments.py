@@ -141,6 +141,12 @@ class Assignments:
             if not changed:
                 raise NotFound(f"task {task_id} is not assigned to labeler {labeler_id}")
 
+    def is_skipped(self, task_id: int, labeler_id: int) -> bool:
+        """Whether a labeler has given a task back, and not answered it since."""
+        return self._database.value(
+            "SELECT skipped_at FROM assignments WHERE task_id = ? AND labeler_id = ?",
+            [task_id, labeler_id]) is not None
+
     def unskip(self, task_id: int, labeler_id: int) -> None:
         """Take a skip back: the task returns to this labeler as the one at hand."""
         with self._database.write() as db:

@@ -114,7 +114,8 @@ class Comparisons(AnswerCounts):
 
         Sending the same `submission_key` again (a double click, a retry after a lost connection)
         returns what was stored the first time; a revision that changes nothing is none, and returns
-        what stands. The display order is the assignment's, never the caller's.
+        what stands. The display order is the assignment's, never the caller's. A task that was
+        skipped is so no more.
 
         Raises:
             BadInput: the answer does not fit the task.
@@ -173,6 +174,9 @@ class Comparisons(AnswerCounts):
                     "comparison_id": comparison_id, "prompt_id": task.prompt_id,
                     "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
                     "text": answer.rewrite.text.strip(), "created_at": now()})
+            db.conn.execute(
+                "UPDATE assignments SET skipped_at = NULL, skip_reason = NULL "
+                "WHERE task_id = ? AND labeler_id = ?", [task.id, labeler_id])
             db.conn.execute(
                 "UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c "
                 "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])

@@ -116,6 +116,18 @@ def test_a_skipped_task_goes_to_somebody_else(world: World) -> None:
         world.store.assignments.skip(task.id, 99, "other")
 
 
+def test_a_skipped_task_that_is_answered_after_all_is_no_skip(world: World) -> None:
+    ann, = world.people(1)
+    task = world.task()
+    assert world.store.assignments.next_for(ann.id) is not None
+    world.store.assignments.skip(task.id, ann.id, "other")
+    assert world.store.assignments.is_skipped(task.id, ann.id)
+    assert world.store.assignments.last_done(ann.id) == (task.id, True)
+    world.choose(ann, task, 0)
+    assert not world.store.assignments.is_skipped(task.id, ann.id)
+    assert world.store.assignments.last_done(ann.id) == (task.id, False)
+
+
 def test_a_closed_round_hands_out_nothing(world: World) -> None:
     ann, bob = world.people(2)
     world.task(wanted=2)

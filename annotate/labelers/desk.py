@@ -157,7 +157,7 @@ class Desk:
         reason = entry.get("reason")
         if reason not in SKIP_REASONS:
             raise BadInput(f"reason: must be one of {', '.join(SKIP_REASONS)}")
-        if not showing.is_open(self.store, task_id, me.id):
+        if showing.is_answered(self.store, task_id, me.id):
             raise AlreadyAnswered("you have answered this question already (in another tab?)")
         actions.skip(self.store, self.token(), task_id, str(reason))
         self._put_away(task_id)
@@ -171,7 +171,7 @@ class Desk:
         actions.take_back(self.store, self.token(), task_id, key,
                           skipped=entry.get("of") == "skip")
         if not showing.is_open(self.store, task_id, me.id):
-            return {"words": "Taken back, and answered again since."}
+            return {"words": "Taken back, and answered or skipped since."}
         self._put_away(task_id)
         self._hand(self._assignment(me, task_id), first=True)
         for later in self.handed[1:]:

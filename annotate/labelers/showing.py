@@ -83,10 +83,16 @@ def _is_being_sampled(store: Store, turn: Round) -> bool:
     return job is not None and job.round_id == turn.id
 
 
-def is_open(store: Store, task_id: int, labeler_id: int) -> bool:
-    """Whether a task waits for this labeler's answer: there is none, or it was taken back."""
+def is_answered(store: Store, task_id: int, labeler_id: int) -> bool:
+    """Whether this labeler has answered a task, and not taken that back."""
     history = store.comparisons.history(task_id, labeler_id)
-    return not history or history[-1].answer.verdict == "withdrawn"
+    return bool(history) and history[-1].answer.verdict != "withdrawn"
+
+
+def is_open(store: Store, task_id: int, labeler_id: int) -> bool:
+    """Whether a task waits for this labeler's answer: they have neither answered nor skipped it."""
+    return not (is_answered(store, task_id, labeler_id)
+                or store.assignments.is_skipped(task_id, labeler_id))
 
 
 def _before(store: Store, assignment: Assignment) -> dict[str, Any] | None:
