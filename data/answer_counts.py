@@ -29,10 +29,13 @@ class AnswerCounts:
             "WHERE round_id = ? AND answers <> decisions ORDER BY labeler_id", [round_id])}
 
     def imported(self) -> int:
-        """How many standing answers belong to no round: they came from files."""
-        return int(self._database.value(
-            "SELECT coalesce(sum(answers - decisions), 0) FROM answer_counts "
-            "WHERE round_id = 0"))
+        """How many standing answers came from files: of those of no round all but known answers."""
+        return int(self._database.value("""
+            SELECT (SELECT coalesce(sum(answers - decisions), 0) FROM answer_counts
+                WHERE round_id = 0)
+            - (SELECT count(*) FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
+                WHERE t.purpose = 'gold' AND t.round_id IS NULL AND NOT EXISTS (
+                    SELECT 1 FROM decisions d WHERE d.comparison_id = c.id))"""))
 
     def with_repeats(self, round_id: int) -> bool:
         """Whether answers to hidden repeats are among those of `by_labeler`."""

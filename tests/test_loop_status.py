@@ -11,7 +11,7 @@ from command_world import workspace
 from data.errors import BadInput
 from data.lineage import card
 from data.progress import Silent
-from data.records import NewResponse
+from data.records import Answer, NewResponse
 from data.store import Store
 from loop import cli
 from loop.context import JobContext
@@ -52,6 +52,13 @@ def test_status_speaks_of_imported_answers_before_there_is_a_round(
     shown = capsys.readouterr().out
     assert "1 imported answer\n" in shown and "Next: train on the 1 imported answer: " in shown
     store = Store.of_workspace(workspace)
+    # Known answers are of no round either, and came from no file.
+    ann, task = store.people.add("Ann"), store.tasks.get(1)
+    answer = Answer(tuple((i,) for i in task.response_ids))
+    gold = store.tasks.get(store.known.add(task.prompt_id, task.response_ids, answer))
+    store.assignments.assign(gold.id, ann.id)
+    store.comparisons.submit(ann.id, gold, answer, "gold")
+    assert store.comparisons.imported() == 1
     model = store.versions.add_reward_model(name="reward-1", base="x", path="p", metrics={},
                                             comparisons={})
     assert "`prefloop ppo`; or sample the first round" in next_step(store, [])
