@@ -161,6 +161,22 @@ def test_sampling_goes_on_with_the_prompts_it_began_with(
     assert found[0] == found[1]
 
 
+def test_repeats_that_come_meanwhile_are_no_tasks_of_the_sampling(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("sample", SAMPLE)
+    at = ["sample", "--workspace", str(workspace), "--resume", str(job.id)]
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "sampling responses: [3-6] of")
+        assert cli.run(at) == 1
+    task, ann = store.tasks.of_round(1)[0], store.people.add("Ann")
+    store.tasks.add(task.prompt_id, task.response_ids, round_id=1, purpose="repeat",
+                    repeat_of=task.id, only_for=ann.id)
+    assert cli.run(at) == 0
+    result = store.jobs.get(job.id).result
+    assert result is not None and result["tasks"] == len(store.tasks.of_round(1)) - 1 > 1
+
+
 @pytest.mark.parametrize(("change", "said"), [
     ({"max_new_tokens": 9000}, "leaves room for a response"),
     ({"server": "http://127.0.0.1:1/v1"}, "server http://127.0.0.1:1"),

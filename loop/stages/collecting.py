@@ -40,7 +40,8 @@ def sample(context: JobContext) -> dict[str, Any]:
     kl = _kl_of_round(context, round_, adapters)
     context.forget_checkpoints()
     return {"round": round_.number, "responses": collected.responses,
-            "tasks": len(context.store.tasks.of_round(round_.id)),
+            "tasks": sum(task.purpose in ("train", "evaluate")  # labelers' repeats come meanwhile
+                         for task in context.store.tasks.of_round(round_.id)),
             "identical": collected.identical, "cut_off": collected.cut_off,
             "too_long": len(plan.too_long), "refused": len(plan.refused), "kl": kl, **figures}
 
