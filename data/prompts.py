@@ -71,6 +71,11 @@ def checked_text(field: str, text: str) -> str:
     return text
 
 
+def without_nul(text: str) -> str:
+    """What a model wrote as files and other tools can hold it: a token may be a NUL character."""
+    return text.replace("\0", "")
+
+
 def prompt_of(row: sqlite3.Row) -> Prompt:
     """A record from a row of the prompts table."""
     return Prompt(row["id"], json.loads(row["messages"]), row["source"], row["split"],

@@ -18,6 +18,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from backbone.decoding import decode
 from backbone.model import Backbone
+from data.prompts import without_nul
 
 FinishReason = Literal["eos", "stop", "length"]
 
@@ -36,7 +37,7 @@ class Sample:
     logprobs: list[float]
     """log π of each token at the sampling temperature."""
     text: str
-    """The response as people read it: without end tokens and stop texts."""
+    """The response as people read it: without end tokens, stop texts and NUL characters."""
     finish_reason: FinishReason
 
 
@@ -159,7 +160,7 @@ class _Partial:
         text = self._decoded()
         for stop in self._stop:
             text = text.split(stop)[0]
-        return Sample(self._ids, self._logprobs, text.strip(), self._reason)
+        return Sample(self._ids, self._logprobs, without_nul(text).strip(), self._reason)
 
     def _decoded(self) -> str:
         ids = [i for i in self._ids if i not in self._end_ids]

@@ -50,6 +50,24 @@ def test_preferences_that_come_back_are_there_already(world: World, tmp_path: Pa
     assert import_file(Store(tmp_path / "other.db"), tmp_path / f"p.{suffix}").added == 6
 
 
+@pytest.mark.parametrize(("name", "tool"), FORMATS)
+def test_a_response_with_nul_characters_comes_back_like_any_other(tmp_path: Path, name: str,
+                                                                  tool: str | None) -> None:
+    """Models have written some, and none of them makes an export unreadable."""
+    world = World.make(tmp_path / "prefloop.db")
+    world.choose(world.people(1)[0], world.task(("\0o\0ne ", "two\0")), 0)
+    export(world.store, tmp_path / name, "comparisons", tool)
+    report = import_file(world.store, tmp_path / name)
+    assert (report.added, report.duplicates, report.skipped) == (0, 1, {})
+    other = Store(tmp_path / "other.db")
+    assert import_file(other, tmp_path / name).added == 1
+    assert sorted(response.text for response in other.responses.all()) == ["one ", "two"]
+    if tool is None:
+        pairs = tmp_path / f"pairs{Path(name).suffix}"
+        export(world.store, pairs)
+        assert import_file(world.store, pairs).duplicates == 1
+
+
 def decided(world: World) -> None:
     """A task of which two people say different things, and a lead the third decides it."""
     ann, bob, lead = (*world.people(2), world.store.people.add("Lea", "lead"))

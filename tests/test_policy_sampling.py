@@ -12,7 +12,7 @@ from backbone.model import Backbone
 from policy.logprobs import response_logprobs
 from policy.responses import join
 from policy.roles import POLICY
-from policy.sampling import draw, generate, stop_ids, uniform_draws
+from policy.sampling import draw, generate, replay, stop_ids, uniform_draws
 
 
 def _backbone(folder: Path, **options: bool) -> Backbone:
@@ -43,6 +43,14 @@ def test_what_ran_before_changes_no_sample(tmp_path: Path) -> None:
         backbone.choose_attention(rows, width)
         found.append(generate(backbone, POLICY, prompts, draws, 1.0))
     assert [s.logprobs for s in found[0]] == [s.logprobs for s in found[1]]
+
+
+def test_a_response_holds_no_nul_character(tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one from a server, of which the tokens are replayed here: no file could hold it."""
+    backbone = tiny_backbone(tmp_path)
+    monkeypatch.setattr(backbone.tokenizer, "decode", lambda ids, **_: "\0 a\0b\0 ")
+    assert replay(backbone, [], [5], [0.0]).text == "ab"
 
 
 @pytest.mark.parametrize("pad_is_eos", [False, True])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data.errors import BadInput
-from data.prompts import check_messages, checked_text
+from data.prompts import check_messages, checked_text, without_nul
 from data.records import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -157,7 +157,7 @@ def _of_messages(values: Mapping[str, Any], chosen: list[Message],
 
 
 def _usable(pair: Pair) -> Pair:
-    texts = [checked_text(name, text.strip()) for name, text in
+    texts = [checked_text(name, without_nul(text).strip()) for name, text in
              (("chosen", pair.chosen), ("rejected", pair.rejected))]
     if not all(texts):
         raise Unusable("an answer is empty")

@@ -15,7 +15,7 @@ from data.database import Database
 from data.exchange.dialogues import Unusable
 from data.exchange.judgements import Judgement, Origin
 from data.exchange.own_comparisons import annotator_of, names_of_task
-from data.prompts import fingerprint
+from data.prompts import fingerprint, without_nul
 
 
 class Homecoming:
@@ -34,7 +34,7 @@ class Homecoming:
             if origin.task in names_of_task(row["id"]))
 
     def _in_task(self, judgement: Judgement, origin: Origin, task_id: int) -> bool:
-        texts = {row["id"]: row["text"] for row in self._database.rows(
+        texts = {row["id"]: without_nul(row["text"]) for row in self._database.rows(
             "SELECT r.id, r.text FROM task_responses t JOIN responses r ON r.id = t.response_id "
             "WHERE t.task_id = ?", [task_id])}
         return any(

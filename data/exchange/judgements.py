@@ -14,7 +14,7 @@ from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
 from data.errors import BadInput
 from data.exchange.dialogues import STRENGTH, Unusable
 from data.plain_json import to_json
-from data.prompts import check_messages, checked_text, fingerprint
+from data.prompts import check_messages, checked_text, fingerprint, without_nul
 from data.questions import SCORES
 from data.records import Message, Verdict
 
@@ -74,7 +74,8 @@ class Judgement:
 
         Sorted, since files give the same responses in an order of their own each time, and their
         answers belong to one task all the same. Of two responses with the same text (but for
-        blanks around it) only the better ranked one stays, as it was written.
+        blanks around it) only the better ranked one stays, as it was written but for NUL
+        characters.
 
         Raises:
             BadInput: a text, a message or the ranking is not as it should be.
@@ -89,9 +90,10 @@ class Judgement:
         ranked = [position for group in self.ranking for position in group]
         if len(set(ranked)) < len(ranked):
             raise BadInput("ranking: names a response twice")
+        responses = tuple(map(without_nul, self.responses))
         kept: dict[str, int] = {}
         for position in ranked:
-            text = checked_text(f"responses[{position + 1}]", self.responses[position]).strip()
+            text = checked_text(f"responses[{position + 1}]", responses[position]).strip()
             if text:
                 kept.setdefault(text, position)
         if len(kept) < 2:
@@ -104,7 +106,7 @@ class Judgement:
         shown = self.shown if sorted(self.shown) == sorted(place) else ()
         return replace(
             self, messages=check_messages(self.messages),
-            responses=tuple(self.responses[position] for position in order),
+            responses=tuple(responses[position] for position in order),
             ranking=ranking, strength=0 if tie else max(1, min(self.strength, 4)),
             verdict=self.verdict if tie else "ranked",
             shown=tuple(place[p] for p in shown),
