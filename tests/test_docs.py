@@ -202,3 +202,20 @@ def test_how_long_a_session_lasts_is_what_the_pages_say() -> None:
             "use") in labelers
     assert (f"{rules.lifetime_days} days after signing in, and after {rules.idle_hours} hours "
             "without use") in security
+
+
+def test_who_may_do_what_is_what_the_roles_permit() -> None:
+    from annotate.permissions import PERMISSIONS
+
+    named = {"answer tasks": "answer", "see quality": "quality", "start and stop jobs": "rounds",
+             "the question": "settings", "people": "people"}
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    section = text[text.index("## Who may do what"):]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in section[:section.index("\n- ")].splitlines() if line.startswith("|")]
+    roles, stated = rows[0][1:], rows[2:]
+    assert set(roles) == set(PERMISSIONS)
+    assert [row[0].split(",")[0] for row in stated] == list(named)
+    for column, role in enumerate(roles, 1):
+        assert {named[row[0].split(",")[0]] for row in stated if row[column] == "yes"} == \
+            PERMISSIONS[role], role
