@@ -25,7 +25,7 @@ UNCUT = 1 << 30
 #: What day it is for a chat template that writes the date: always the one that Llama's own falls
 #: back on, since a prompt, its score and a resumed run must not change at midnight.
 TODAY = datetime(2024, 7, 26)
-#: Stands before every template, in the place of transformers' `strftime_now`, which reads the clock.
+#: Stands before every template: transformers' own `strftime_now` reads the clock.
 _FIXED_DATE = "{% macro strftime_now(format) %}{{ format" + "".join(
     f" | replace({code!r}, {TODAY.strftime(code)!r})" for code in (
         "%-d", "%-m", "%-I", "%-H", *(f"%{letter}" for letter in "aAbBcdeFHIjmMpSTxXyYZz"))
