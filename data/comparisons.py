@@ -143,13 +143,14 @@ class Comparisons(AnswerCounts):
             if replaces is None and last is not None and last.answer.verdict != "withdrawn":
                 raise AlreadyAnswered("you have answered this task already; change that answer "
                                       "in My answers")
-            if replaces is not None and (last is None or last.revision != replaces):
-                raise Conflict("this answer was changed meanwhile (in another tab?); reload")
             if not decision and last is not None and self._is_decision(last):
                 raise Conflict("you have decided this task: decide it anew under Disputes")
-            if replaces is not None and last is not None and not decision and _said(
-                    answer, answer.rewrite) == _said(last.answer, self.rewrite_of(last.id)):
+            # Before the conflict: whoever pressed twice asks for what stands by now.
+            if replaces is not None and last is not None and not decision \
+                    and self.says(last, answer):
                 return last
+            if replaces is not None and (last is None or last.revision != replaces):
+                raise Conflict("this answer was changed meanwhile (in another tab?); reload")
             comparison_id = self._database.insert("comparisons", {
                 "task_id": task.id, "labeler_id": labeler_id,
                 "revision": 1 if last is None else last.revision + 1,
@@ -229,6 +230,11 @@ class Comparisons(AnswerCounts):
         first, decisions included."""
         return [comparison_of(row) for row in self._database.rows(
             f"SELECT * FROM {_view(set_aside)} WHERE task_id = ? ORDER BY id", [task_id])]
+
+    def says(self, comparison: Comparison, answer: Answer) -> bool:
+        """Whether a comparison already says all that an answer does, its rewrite too."""
+        return _said(comparison.answer, self.rewrite_of(comparison.id)) == _said(
+            answer, answer.rewrite)
 
     def rewrite_of(self, comparison_id: int) -> Rewrite | None:
         """The rewrite that came with a comparison, if one did."""

@@ -41,6 +41,8 @@ class Decisions:
                note: str = "") -> Decision:
         """Record a decision on a task; whoever's current answer says otherwise is overridden.
 
+        The same decision once more (a double click) is none, and returns the one that stands.
+
         Raises:
             BadInput: the answer does not fit the task.
             NotFound: there is no such task.
@@ -49,17 +51,24 @@ class Decisions:
         with self._database.write():
             self._assignments.assign(task_id, labeler_id)
             history = self._comparisons.history(task_id, labeler_id)
+            last = history[-1] if history else None
+            overrides = tuple(
+                c.id for c in self._comparisons.of_task(task_id, set_aside=True)
+                if c.labeler_id != labeler_id and outcomes(c.answer) != outcomes(answer))
+            stands = self.of_task(task_id)
+            if stands is not None and last is not None and stands.comparison_id == last.id \
+                    and self._comparisons.says(last, answer) \
+                    and (stands.overrides, stands.note) == (overrides, note.strip()):
+                return stands
             stored = self._comparisons.submit(
                 labeler_id, task, answer, submission_key,
-                history[-1].revision if history else None, decision=True)
+                None if last is None else last.revision, decision=True)
             known = self.get(stored.id)
             if known is not None:
                 return known
-            others = [c for c in self._comparisons.of_task(task_id, set_aside=True)
-                      if c.labeler_id != labeler_id and outcomes(c.answer) != outcomes(answer)]
             self._database.insert("decisions", {
                 "comparison_id": stored.id, "task_id": task_id,
-                "overrides": [other.id for other in others],
+                "overrides": overrides,
                 "note": note.strip(), "created_at": now()})
         found = self.get(stored.id)
         assert found is not None  # it was written just above

@@ -85,6 +85,16 @@ def test_two_tabs_cannot_answer_or_edit_over_each_other(world: World) -> None:
     assert len(world.store.comparisons.history(task.id, ann.id)) == 2
 
 
+def test_a_change_that_is_sent_twice_under_two_keys_is_one(world: World) -> None:
+    (ann,) = world.people(1)
+    task = world.task()
+    changed = replace(world.choose(ann, task, 0).answer, strength=1)
+    first, second = (world.store.comparisons.submit(ann.id, task, changed, f"press {number}", 1)
+                     for number in (1, 2))
+    assert first == second and first.revision == 2
+    assert len(world.store.comparisons.history(task.id, ann.id)) == 2
+
+
 def test_a_revision_that_changes_nothing_is_none(world: World) -> None:
     (ann,) = world.people(1)
     task = world.task()

@@ -221,6 +221,26 @@ def test_a_decision_is_changed_by_deciding_alone(world: World) -> None:
     assert world.store.comparisons.current() == []  # nothing that was answered blind
 
 
+def test_the_same_decision_once_more_is_none(world: World) -> None:
+    """But a new note is a new one, and so is the same word against more answers or another lead."""
+    decisions = world.store.decisions
+    lead, other, ada = world.people(3)
+    task = world.task(wanted=3)
+    first, second = task.response_ids
+    word, against = Answer(((first,), (second,))), Answer(((second,), (first,)))
+    ids = [decisions.decide(lead.id, task.id, word, f"press {number}", "So.").comparison_id
+           for number in (1, 2)]
+    assert ids[0] == ids[1] and len(world.store.comparisons.history(task.id, lead.id)) == 1
+    ids.append(decisions.decide(lead.id, task.id, word, "note", "So it is.").comparison_id)
+    world.choose(ada, task, 1)
+    anew = decisions.decide(lead.id, task.id, word, "more", "So it is.")
+    assert len(anew.overrides) == 1
+    decisions.decide(other.id, task.id, against, "other")
+    last = decisions.decide(lead.id, task.id, word, "again", "So it is.")
+    assert len({*ids, anew.comparison_id, last.comparison_id}) == 4
+    assert decisions.of_task(task.id) == last
+
+
 def test_no_hidden_repeat_is_of_a_decision(world: World) -> None:
     lead, tasks = decided(world, REPEAT_AFTER + 5)
     world.store.assignments.set_rules(AssignmentRules(repeat_share=0.5))
