@@ -34,5 +34,6 @@ def cut_up(model: Any, device: torch.device) -> Any:
 
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for layer in model.get_decoder().layers:
-        fully_shard(layer, mesh=mesh)  # only this layer is ever whole on the device
+        # Left to itself, what is cut up with nothing above it stays whole after its first pass.
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     return model.to(device)

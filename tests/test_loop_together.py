@@ -144,16 +144,23 @@ share = Share.of_this_process(torch.device("cpu"))
 backbone = Backbone(sys.argv[1], torch.device("cpu"), torch.float32)
 assert share.same_work and backbone.is_cut_up
 backbone.add_adapter("a", backbone.new_lora_config(4, 8))
-held = whole = 0
-for parameter in backbone.trunk.layers.parameters():
-    if isinstance(parameter, DTensor):
-        held += parameter.to_local().numel()
-        whole += parameter.numel()
+
+def held():
+    parts = [p for p in backbone.trunk.layers.parameters() if isinstance(p, DTensor)]
+    return [sum(p.to_local().numel() for p in parts), sum(p.numel() for p in parts)]
+
+batch, found = pad([[5, 6, 7], [8, 9]], 0, backbone.device), held()
 assert not any(isinstance(p, DTensor) for p in backbone.adapter_parameters("a"))
-states = backbone.hidden(pad([[5, 6, 7], [8, 9]], 0, backbone.device), None)
+with torch.no_grad():
+    states = backbone.hidden(batch, None)
+found += held()
+loss = backbone.hidden(batch, "a").square().sum()
+found += held()
+loss.backward()
+found += held()
 if share.is_first:
-    torch.save(states, sys.argv[2])
-print(held, whole)
+    torch.save([states, *(p.grad for p in backbone.adapter_parameters("a"))], sys.argv[2])
+print(*found)
 """
 
 
@@ -168,11 +175,15 @@ def test_each_process_holds_a_part_of_every_layer(tmp_path: Path) -> None:
             "ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": "true"}) for rank in "01"]
     said = [process.communicate(timeout=200) for process in processes]
     assert [p.returncode for p in processes] == [0, 0], said
-    held, whole = zip(*(map(int, out.split()) for out, _ in said), strict=True)
     layers = sum(p.numel() for p in backbone.trunk.layers.parameters())
-    assert whole == (layers, layers) and sum(held) == layers and held[0] == held[1]
-    torch.testing.assert_close(torch.load(tmp_path / "states"), backbone.hidden(
-        pad([[5, 6, 7], [8, 9]], 0, backbone.device), None).detach())
+    for out, _ in said:  # at first, after passes without and with gradients, and in the end
+        assert list(map(int, out.split())) == [layers // 2, layers] * 4
+    backbone.add_adapter("a", backbone.new_lora_config(4, 8))
+    batch = pad([[5, 6, 7], [8, 9]], 0, backbone.device)
+    backbone.hidden(batch, "a").square().sum().backward()
+    wanted = [backbone.hidden(batch, None).detach(),
+              *(p.grad for p in backbone.adapter_parameters("a"))]
+    torch.testing.assert_close(torch.load(tmp_path / "states"), wanted)
 
 
 def test_a_worker_keeps_its_workspace(template: Path, tmp_path: Path) -> None:
