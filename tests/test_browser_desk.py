@@ -138,6 +138,24 @@ def test_digits_are_found_on_a_french_keyboard(server: Server, newcomer: Newcome
     assert [c.answer.strength for c in stored(server, me)] == [4, 4]
 
 
+def test_letters_are_found_on_a_keyboard_of_another_alphabet(server: Server, newcomer: Newcomer,
+                                                             tasks: Tasks) -> None:
+    tasks(2)
+    _, one = newcomer()
+    page = one.page
+    sides(page)
+    key(page, "1")
+    expect(status(page)).to_have_text("Saved: A significantly better.")
+    page.wait_for_timeout(PAUSE_MS)
+    page.evaluate("""document.dispatchEvent(
+        new KeyboardEvent("keydown", {key: "г", code: "KeyU"}))""")  # Undo
+    expect(status(page)).to_have_text("Taken back: answer it again.")
+    page.wait_for_timeout(PAUSE_MS)
+    page.evaluate("""document.dispatchEvent(
+        new KeyboardEvent("keydown", {key: "u", code: "KeyF"}))""")  # as on a Dvorak keyboard
+    expect(page.locator(".pf-active")).to_have_count(0)  # not F: its flags
+
+
 def test_a_numeric_keypad_answers_only_where_it_types_digits(
         server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(2)

@@ -3,8 +3,12 @@
 
 import { isTyping } from "./typing.js";
 
+/** One letter that is not Latin, or a vowel sign. */
+const OTHER_ALPHABET = /^(?!\p{Script=Latin})[\p{L}\p{M}]$/u;
+
 /** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case.
- *  A numeric keypad is taken by its word: without Num Lock its keys are arrows and the like. */
+ *  Where a keyboard writes another alphabet (Cyrillic, Greek, Arabic), a key is the Latin letter
+ *  that is printed on it, too. A numeric keypad is taken by its word: without Num Lock its keys are arrows and the like. */
 export function keyOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
   const digit = /^Digit([0-9])$/.exec(event.code);
@@ -13,6 +17,8 @@ export function keyOf(event) {
   if (event.key === "-" || event.key === "−") return "-";
   if (event.key === "+" || event.key === "=") return event.key;
   if (event.shiftKey && event.key.length === 1) return "";
+  const letter = /^Key([A-Z])$/.exec(event.code);
+  if (letter && OTHER_ALPHABET.test(event.key)) return letter[1].toLowerCase();
   return event.key.length === 1 ? event.key.toLowerCase() : event.key;
 }
 
