@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from data.store import Store
 
 FOLDERS = ("adapters", "checkpoints", "logs")
+_PARTIAL = ".partial-"  # and the pid of who builds there
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,26 @@ def exists(workspace: Path) -> bool:
 def make_workspace(workspace: Path, plan: Plan) -> int:
     """Make a workspace; returns how many prompts it holds.
 
-    It is built beside its place and moved there at the end, so a failure leaves nothing.
+    It is built beside its place, or in it where the folder is there already, and moved there at the
+    end, so a failure leaves nothing.
 
     Raises:
         BadInput: the folder holds something else, or the plan names files that are not there.
         PrefloopError: the folder cannot be written.
     """
     models = checked(plan.models)
-    if workspace.exists() and (not workspace.is_dir() or any(workspace.iterdir())):
+    there = workspace.exists()
+    if there and (not workspace.is_dir()
+                  or any(not p.name.startswith(_PARTIAL) for p in workspace.iterdir())):
         raise BadInput(f"{workspace} is not empty and holds no workspace: give a new folder")
     try:
-        with _beside(workspace) as partial:
+        with (_private(workspace, _PARTIAL) if there else
+              _private(workspace.parent, f".{workspace.name}{_PARTIAL}")) as partial:
             count = _fill(partial, plan, models)
-            partial.rename(workspace)
+            if there:
+                _move_up(partial, workspace)
+            else:
+                partial.rename(workspace)
     except OSError as error:
         raise PrefloopError(f"{workspace}: {error.strerror}") from error
     return count
@@ -114,18 +122,37 @@ def _folder(flag: str, name: str, needed: str) -> str:
 
 
 @contextmanager
-def _beside(workspace: Path) -> Iterator[Path]:
-    """A private folder next to the workspace's place, removed unless it was moved away."""
-    workspace.parent.mkdir(parents=True, exist_ok=True)
-    for left in workspace.parent.glob(f".{workspace.name}.partial-*"):
-        if not _alive(left.name.rpartition("-")[2]):  # a killed init's
-            shutil.rmtree(left, ignore_errors=True)
-    partial = workspace.parent / f".{workspace.name}.partial-{os.getpid()}"
+def _private(parent: Path, name: str) -> Iterator[Path]:
+    """A private folder, named so and by its process, removed unless it was moved away."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.iterdir():
+        if left.name.startswith(name) and not _alive(left.name.removeprefix(name)):
+            shutil.rmtree(left, ignore_errors=True)  # a killed init's
+    partial = parent / f"{name}{os.getpid()}"
     partial.mkdir(mode=0o700)
     try:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move_up(partial: Path, workspace: Path) -> None:
+    """Move what was built into the folder around it: all, or nothing."""
+    from data.store import DATABASE_NAME
+
+    with suppress(PermissionError):  # another user's, such as a mounted disk's
+        workspace.chmod(0o700)
+    moved: list[Path] = []
+    try:
+        for name in FOLDERS:  # made, not moved: where two come at once, the second one fails here
+            (workspace / name).mkdir(mode=0o700)
+            moved.append(workspace / name)
+        for name in (SETTINGS_NAME, DATABASE_NAME):  # it is a workspace once the database is there
+            moved.append((partial / name).rename(workspace / name))
+    except BaseException:
+        for path in moved:
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 def _alive(pid: str) -> bool:

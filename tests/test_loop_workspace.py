@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backbone.config import ModelConfig
-from data.errors import BadInput
+from data.errors import BadInput, PrefloopError
 from data.store import Store
 from loop import cli, workspace
 from loop.settings import read_settings
@@ -70,6 +72,47 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     make_workspace(tmp_path / "w", Plan(starter_prompts=False))
     assert Store.of_workspace(tmp_path / "w").prompts.count() == 0
+
+
+@pytest.mark.parametrize("named", [".", "link"])
+def test_a_folder_that_cannot_be_replaced_is_made_one_in_place(
+        named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "link").symlink_to("w")
+    before = (tmp_path / "w").stat().st_ino
+    (tmp_path / "w" / ".partial-4194305").mkdir()  # a killed init's
+    monkeypatch.chdir(tmp_path / "w" if named == "." else tmp_path)
+    assert cli.run(["init", "--workspace", named, "--no-starter-prompts"]) == 0
+    assert {*os.listdir(tmp_path / "w")} == {"prefloop.db", "prefloop.toml", "adapters",
+                                             "checkpoints", "logs"}
+    assert Store.of_workspace(tmp_path / "w").prompts.count() == 0
+    assert (tmp_path / "w").stat().st_ino == before and mode(tmp_path / "w") == 0o700
+    assert (tmp_path / "link").is_symlink() and {*os.listdir(tmp_path)} == {"w", "link"}
+
+
+@pytest.mark.parametrize("at", ["logs", "prefloop.toml", "prefloop.db"])
+def test_what_fails_in_place_leaves_the_folder_empty(at: str, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w").mkdir()
+    mkdir, rename = Path.mkdir, Path.rename
+
+    def refuse(path: Path) -> None:
+        if path == tmp_path / "w" / at:
+            raise OSError(errno.EIO, "the disk is gone")
+
+    def making(self: Path, *arguments: Any, **named: Any) -> None:
+        refuse(self)
+        mkdir(self, *arguments, **named)
+
+    def moving(self: Path, place: Path) -> Path:
+        refuse(place)
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "mkdir", making)
+    monkeypatch.setattr(Path, "rename", moving)
+    with pytest.raises(PrefloopError, match="the disk is gone"):
+        make_workspace(tmp_path / "w", Plan(starter_prompts=False))
+    assert os.listdir(tmp_path / "w") == []
 
 
 @pytest.mark.parametrize("content", ['{"prompt": "fine"}\n{"prompt": 3}\n', ""])
