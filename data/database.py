@@ -21,6 +21,7 @@ from data.plain_json import to_json
 from data.schema import migrations
 
 BUSY_SECONDS = 30.0
+_RESTORE = "`prefloop restore FILE` puts a backup in its place"
 
 
 def now(after: timedelta = timedelta()) -> str:
@@ -40,10 +41,10 @@ class Database:
         self.path = path
         self._local = threading.local()
         self._writing = threading.Lock()
-        with self._plain_errors():
+        with plain_errors(self.path):
             db = self.connection
             _enable_wal(db)
-            self._refuse_newer(db)
+            refuse_newer(db, path)
             if migrations.pending(db):
                 with self.write() as db:
                     migrations.apply(db)
@@ -70,7 +71,7 @@ class Database:
         Without `durable`, a power cut (not a kill) may undo it, as long as no durable one has
         followed: for what would be made anew just the same, at a fraction of the time.
         """
-        with self._plain_errors():
+        with plain_errors(self.path):
             db = self.connection
             if db.conn.in_transaction:
                 yield db
@@ -110,19 +111,19 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
-        with self._plain_errors():
+        with plain_errors(self.path):
             found: list[sqlite3.Row] = self.connection.conn.execute(sql, values).fetchall()
             return found
 
     def each(self, sql: str,
              values: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query one by one, all of the same moment, without holding them all."""
-        with self._plain_errors():
+        with plain_errors(self.path):
             yield from self.connection.conn.execute(sql, values)
 
     def row(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
         """The first row of a query, or None."""
-        with self._plain_errors():
+        with plain_errors(self.path):
             found: sqlite3.Row | None = self.connection.conn.execute(sql, values).fetchone()
             return found
 
@@ -145,37 +146,46 @@ class Database:
     def backup(self, target: Path) -> None:
         """Copy a consistent state of the live database into `target`, for its owner alone to read,
         as the workspace's own is, from the first byte on."""
-        with self._plain_errors():
-            partial = target.with_name(target.name + ".partial")
-            try:
-                partial.unlink(missing_ok=True)  # a killed one's may be open to others
-                partial.touch(mode=0o600, exist_ok=False)
-                copy = sqlite3.connect(partial)
-                with copy:
-                    self.connection.conn.backup(copy)
-                copy.close()
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+        with plain_errors(self.path):
+            copy_into_place(self.connection.conn, target)
 
-    def _refuse_newer(self, db: SqliteUtils) -> None:
-        known = {m.name for m in migrations._migrations}
-        unknown = [m.name for m in migrations.applied(db) if m.name not in known]
-        if unknown:
-            raise PrefloopError(
-                f"{self.path} was written by a newer prefloop (it has migration {unknown[-1]}, "
-                "which this version does not know): update prefloop, nothing was changed")
 
-    @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.DatabaseError as error:
-            raise PrefloopError(f"{self.path}: {_in_words(error)}") from error
-        except OSError as error:
-            raise PrefloopError(f"{self.path}: {error.strerror or error}") from error
+def copy_into_place(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy a database into a file that is its owner's alone, there whole or not at all."""
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.unlink(missing_ok=True)  # a killed one's may be open to others
+        partial.touch(mode=0o600, exist_ok=False)
+        copy = sqlite3.connect(partial)
+        with copy:
+            connection.backup(copy)
+        copy.close()
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def refuse_newer(db: SqliteUtils, path: Path) -> None:
+    """Raise PrefloopError where a database has a migration that is not known here."""
+    known = {m.name for m in migrations._migrations}
+    unknown = [m.name for m in migrations.applied(db) if m.name not in known]
+    if unknown:
+        raise PrefloopError(
+            f"{path} was written by a newer prefloop (it has migration {unknown[-1]}, "
+            "which this version does not know): update prefloop, nothing was changed")
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """SQLite's and the disk's errors as a PrefloopError that names the file."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise PrefloopError(f"{path}: {_in_words(error)}") from error
+    except OSError as error:
+        raise PrefloopError(f"{path}: {error.strerror or error}") from error
 
 
 def _enable_wal(db: SqliteUtils) -> None:
@@ -200,8 +210,8 @@ def _in_words(error: sqlite3.DatabaseError) -> str:
         ("disk I/O error", "the disk reports an error, nothing was saved"),
         ("locked", "another program has held the database locked for too long; try again"),
         ("unable to open", "the database cannot be opened; check the folder and its permissions"),
-        ("not a database", "this file is not a SQLite database"),
-        ("malformed", "the database file is damaged; restore a backup"),
+        ("not a database", f"this file is not a SQLite database; {_RESTORE}"),
+        ("malformed", f"the database file is damaged; {_RESTORE}"),
     ):
         if fragment in text:
             return words

@@ -25,6 +25,7 @@ COMMANDS = {
     "init": "workspaces:Init",
     "status": "workspaces:Status",
     "backup": "exchange:Backup",
+    "restore": "exchange:Restore",
     "import": "exchange:Import",
     "export": "exchange:Export",
     "sample": "stages:Sample",

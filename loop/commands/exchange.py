@@ -1,4 +1,4 @@
-"""Files in and out: import, export, score and backup."""
+"""Files in and out: import, export, score, backup and restore."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from data.errors import BadInput
 from loop.options import Common, File, MaybeFile, Switch
 from loop.output import Bar
-from loop.settings import read_settings
+from loop.settings import SETTINGS_NAME, read_settings
 from loop.targets import check_target
 
 if TYPE_CHECKING:
@@ -145,6 +145,34 @@ class Backup(Common):
         store.database.backup(self.file)
         size = self.file.stat().st_size
         self.show({"file": str(self.file), "bytes": size}, f"{size:,} bytes written to {self.file}")
+
+
+@dataclass(frozen=True)
+class Restore(Common):
+    """Put a backup in the place of the database, which is kept beside it; end `prefloop up` first.
+    """
+
+    file: File
+    """What `prefloop backup` wrote."""
+
+    def run(self) -> None:
+        """Replace the database, while no worker and no command runs a job over it."""
+        from data.restoring import restore
+        from loop.lock import InUse, WorkerLock
+
+        if not (self.workspace / SETTINGS_NAME).is_file():
+            self.store()  # says that there is no workspace, unless a database is all there is
+        try:
+            lock = WorkerLock(self.workspace)
+        except InUse:
+            raise InUse(f"{self.workspace} is in use: end `prefloop up`, or the command that runs "
+                        "a job there, and restore then") from None
+        with lock:
+            kept = restore(self.database, self.file)
+            self.store()  # a backup of an older prefloop is brought up to date
+        self.show({"file": str(self.file), "kept": kept and str(kept)},
+                  f"{self.database} is restored from {self.file}"
+                  + (f"; what was there is {kept}" if kept else ""))
 
 
 class BarProgress:

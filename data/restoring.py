@@ -1,0 +1,104 @@
+"""Putting a backup in the place of a workspace's database, with what was there kept beside it.
+
+Through SQLite, into the file that is there: its write-ahead log would else be read on top of the
+backup, and undo it. A file that SQLite cannot open is moved aside, its log with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+from sqlite_utils import Database as SqliteUtils
+
+from data.database import BUSY_SECONDS, copy_into_place, plain_errors, refuse_newer
+from data.errors import BadInput
+
+#: What SQLite keeps beside a database while it is open, and after a kill.
+_BESIDE = ("", "-wal", "-shm")
+
+
+def restore(path: Path, backup: Path) -> Path | None:
+    """Make a database what a backup holds; returns where what was there is kept, if anything was.
+
+    Until the backup is found to be good nothing is changed. Programs that have the database open
+    go on with the backup's content, unless the file was too damaged for SQLite to write into.
+
+    Raises:
+        BadInput: the backup is no database of prefloop, a damaged one, or the database itself.
+        PrefloopError: the backup was written by a newer prefloop, or a file cannot be written.
+    """
+    if path.exists() and backup.exists() and path.samefile(backup):
+        raise BadInput(f"{backup} is the workspace's database itself: give a backup")
+    with _opened(backup) as source, plain_errors(path):
+        kept = _free_name(path)
+        if not _replaced(path, source, kept):
+            _move_aside(path, kept)
+            copy_into_place(source, path)
+    return kept if any(_beside(kept, end).exists() for end in _BESIDE) else None
+
+
+@contextmanager
+def _opened(backup: Path) -> Iterator[sqlite3.Connection]:
+    """A backup that was looked at from end to end."""
+    if not backup.is_file():
+        raise BadInput(f"there is no file {backup}")
+    with plain_errors(backup), closing(sqlite3.connect(backup, BUSY_SECONDS)) as source:
+        try:
+            refuse_newer(SqliteUtils(source, execute_plugins=False), backup)
+            if not _is_ours(source):
+                raise BadInput(f"{backup} is no database of prefloop")
+            whole = source.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+        except sqlite3.DatabaseError as error:
+            if not _is_damaged(error):
+                raise
+            whole = False
+        if not whole:
+            raise BadInput(f"{backup} is damaged, or no database: give another backup")
+        yield source
+
+
+def _is_ours(source: sqlite3.Connection) -> bool:
+    tables = {row[0] for row in source.execute("SELECT name FROM sqlite_master")}
+    return {"_sqlite_migrations", "comparisons", "policy_versions"} <= tables
+
+
+def _replaced(path: Path, source: sqlite3.Connection, kept: Path) -> bool:
+    """Copy the database to where it is kept, and the backup over it; False, and nothing is changed,
+    where there is none that SQLite could open."""
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(path, BUSY_SECONDS)) as live:
+        try:
+            copy_into_place(live, kept)
+            source.backup(live)
+        except BaseException as error:
+            kept.unlink(missing_ok=True)
+            if isinstance(error, sqlite3.DatabaseError) and _is_damaged(error):
+                return False
+            raise
+    return True
+
+
+def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error is of what a file holds, and not of the disk, a lock or permissions."""
+    return not isinstance(error, sqlite3.OperationalError)
+
+
+def _move_aside(path: Path, kept: Path) -> None:
+    for end in _BESIDE:
+        if _beside(path, end).exists():
+            _beside(path, end).rename(_beside(kept, end))
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
+
+
+def _free_name(path: Path) -> Path:
+    """`prefloop.db.before-restore-1`, or the next number."""
+    names = (_beside(path, f".before-restore-{number}") for number in count(1))
+    return next(name for name in names if not any(_beside(name, end).exists() for end in _BESIDE))

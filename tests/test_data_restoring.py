@@ -1,0 +1,149 @@
+"""A backup that is restored stays so, and what it replaces is kept."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from data.errors import BadInput, PrefloopError
+from data.restoring import restore
+from data.store import Store
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from data.store import Store
+store = Store(Path(sys.argv[1]))
+store.put_setting("said", "after the backup")
+print("written", flush=True)
+time.sleep(600)
+"""
+
+
+def said(path: Path) -> str:
+    return str(Store(path).setting("said"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database that says "before the backup", of which `today.db` is one."""
+    store = Store(tmp_path / "prefloop.db")
+    store.put_setting("said", "before the backup")
+    store.database.backup(tmp_path / "today.db")
+    store.database.connection.close()  # which folds the write-ahead log into the file
+    return store.database.path
+
+
+@pytest.fixture
+def killed(path: Path) -> Path:
+    """The same with what a killed process wrote since, which is in the write-ahead log alone."""
+    with subprocess.Popen([sys.executable, "-c", _WRITER, str(path)],
+                          stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"written\n"
+        os.kill(writer.pid, signal.SIGKILL)
+    assert path.with_name("prefloop.db-wal").stat().st_size > 0
+    return path
+
+
+def test_what_a_killed_process_left_in_the_log_does_not_come_back(killed: Path) -> None:
+    kept = restore(killed, killed.with_name("today.db"))
+    assert kept == killed.with_name("prefloop.db.before-restore-1")
+    assert (said(killed), said(kept)) == ("before the backup", "after the backup")
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_restore_keeps_what_the_first_one_kept(killed: Path) -> None:
+    first = restore(killed, killed.with_name("today.db"))
+    assert first is not None
+    second = restore(killed, first)
+    assert second == killed.with_name("prefloop.db.before-restore-2")
+    assert (said(killed), said(second)) == ("after the backup", "before the backup")
+    assert said(first) == "after the backup"
+
+
+def test_who_has_it_open_goes_on_with_the_backup(path: Path) -> None:
+    store = Store(path)
+    store.put_setting("said", "after the backup")
+    restore(path, path.with_name("today.db"))
+    assert store.setting("said") == "before the backup"
+    store.put_setting("said", "anew")
+    assert said(path) == "anew"
+
+
+def test_a_database_that_cannot_be_opened_is_moved_aside(path: Path) -> None:
+    there = b"not a database, just a long enough text" * 50
+    path.write_bytes(there)
+    kept = restore(path, path.with_name("today.db"))
+    assert kept == path.with_name("prefloop.db.before-restore-1") and kept.read_bytes() == there
+    assert said(path) == "before the backup" and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_log_of_a_database_that_is_gone_is_moved_aside(killed: Path) -> None:
+    """Beside another file of that name, it would be read on top of it."""
+    killed.unlink()
+    kept = restore(killed, killed.with_name("today.db"))
+    assert kept is not None and kept.with_name(kept.name + "-wal").is_file()
+    assert said(killed) == "before the backup"
+    again = restore(killed, killed.with_name("today.db"))  # the log has taken the first name
+    assert again == killed.with_name("prefloop.db.before-restore-2")
+
+
+def test_where_nothing_was_nothing_is_kept(path: Path) -> None:
+    path.unlink()
+    assert restore(path, path.with_name("today.db")) is None
+    assert said(path) == "before the backup"
+
+
+def damaged(file: Path) -> None:
+    size = file.stat().st_size
+    with file.open("r+b") as opened:
+        opened.seek(4096)
+        opened.write(b"\xff" * (size - 3 * 4096))
+
+
+def other(file: Path) -> None:
+    file.unlink()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE notes (text TEXT)")
+
+
+def newer(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+                   "VALUES ('prefloop', 'm999_from_the_future', 'tomorrow')")
+
+
+@pytest.mark.parametrize(("spoil", "error", "words"), [
+    (lambda file: file.write_bytes(b""), BadInput, "no database of prefloop"),
+    (lambda file: file.write_bytes(b"just some text" * 500), BadInput, "no database"),
+    (lambda file: file.unlink(), BadInput, "there is no file"),
+    (damaged, BadInput, "is damaged"), (other, BadInput, "no database of prefloop"),
+    (newer, PrefloopError, "newer prefloop")])
+def test_what_is_no_good_backup_changes_nothing(path: Path, spoil, error: type[Exception],
+                                                words: str) -> None:
+    backup = path.with_name("today.db")
+    spoil(backup)
+    with pytest.raises(error, match=words):
+        restore(path, backup)
+    assert said(path) == "before the backup" and not [*path.parent.glob("*restore*")]
+
+
+def test_a_database_is_not_restored_from_itself(path: Path) -> None:
+    with pytest.raises(BadInput, match="itself"):
+        restore(path, path.parent / "." / "prefloop.db")
+
+
+def test_what_fails_half_way_leaves_the_database_and_no_copy(
+        path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("data.restoring.copy_into_place", full)
+    with pytest.raises(PrefloopError, match="disk is full"):
+        restore(path, path.with_name("today.db"))
+    assert said(path) == "before the backup" and not [*path.parent.glob("*restore*")]
