@@ -29,7 +29,12 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(
     assert f"restored from {backup}; what was there is {kept}\n" in capsys.readouterr().out
     assert not Store.of_workspace(workspace).people.all()
     assert [person.name for person in Store(kept).people.all()] == ["Ann"]
-    # Where the database is lost, the settings file says that here is a workspace.
+    # Also one that cannot be opened, or is lost: then the settings file tells a workspace.
+    (workspace / "prefloop.db").write_bytes(b"nothing that SQLite knows" * 100)
+    assert cli.run(["status", *at]) == 1
+    assert "`prefloop restore FILE` puts a backup in its place" in capsys.readouterr().err
+    assert cli.run(["restore", str(backup), *at]) == 0
+    assert str(workspace / "prefloop.db.before-restore-2") in capsys.readouterr().out
     for lost in workspace.glob("prefloop.db*"):
         lost.unlink()
     assert cli.run(["restore", str(backup), *at, "--json"]) == 0

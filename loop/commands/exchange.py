@@ -160,8 +160,8 @@ class Restore(Common):
         from data.restoring import restore
         from loop.lock import InUse, WorkerLock
 
-        if not (self.workspace / SETTINGS_NAME).is_file():
-            self.store()  # says that there is no workspace, unless a database is all there is
+        if not (self.database.exists() or (self.workspace / SETTINGS_NAME).is_file()):
+            self.store()  # says that there is no workspace
         try:
             lock = WorkerLock(self.workspace)
         except InUse:
