@@ -103,7 +103,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             clock.lap("generate")
             read = {}
             if (share.is_first or share.same_work) and is_due(state.step, config):
-                read = _probe(roles, prompts, config, seed, state, alive)
+                read = _probe(roles, prompts, config, seed, state, share, alive)
                 clock.lap("probe")
             rollout = judged(chosen, samples, kl_coefficient=state.kl_coefficient)
             clock.lap("evaluate")
@@ -229,17 +229,17 @@ def _sample(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed
     rows = share.mine(range(len(prompts)))
     draws = uniform_draws([(seed, 1 + step, row) for row in rows], config.max_new_tokens)
     return share.gather(generate(roles.policy, POLICY, [prompts[row].ids for row in rows], draws,
-                                 config.temperature, config.stop, alive))
+                                 config.temperature, config.stop, alive, share.agree))
 
 
 def _probe(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
-           state: TrainingState, alive: Callable[[], None]) -> dict[str, Any]:
+           state: TrainingState, share: Share, alive: Callable[[], None]) -> dict[str, Any]:
     """The policy's answers to a few fixed prompts, beside the reference's."""
     asked = probe_prompts(prompts, seed)
 
     if not state.reference_texts:
-        state.reference_texts = reference_texts(roles, asked, config, seed, alive)
-    answers = policy_texts(roles, asked, config, seed, alive)
+        state.reference_texts = reference_texts(roles, asked, config, seed, share, alive)
+    answers = policy_texts(roles, asked, config, seed, share, alive)
     return {"probes": side_by_side(asked, answers, state.reference_texts)}
 
 

@@ -14,6 +14,7 @@ from policy.config import PPOConfig
 from policy.roles import POLICY, Roles
 from policy.rollout import PromptItem
 from policy.sampling import generate, uniform_draws
+from policy.sharing import Share
 
 PROBES = 3
 
@@ -31,15 +32,15 @@ def is_due(step: int, config: PPOConfig) -> bool:
 
 
 def reference_texts(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
-                    check: Callable[[], None]) -> list[str]:
+                    share: Share, check: Callable[[], None]) -> list[str]:
     """What the frozen reference answers."""
-    return _answers(roles, roles.reference_adapter, prompts, config, seed, check)
+    return _answers(roles, roles.reference_adapter, prompts, config, seed, share, check)
 
 
 def policy_texts(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,
-                 check: Callable[[], None]) -> list[str]:
+                 share: Share, check: Callable[[], None]) -> list[str]:
     """What the policy answers by now."""
-    return _answers(roles, POLICY, prompts, config, seed, check)
+    return _answers(roles, POLICY, prompts, config, seed, share, check)
 
 
 def side_by_side(prompts: Sequence[PromptItem], answers: Sequence[str],
@@ -50,9 +51,9 @@ def side_by_side(prompts: Sequence[PromptItem], answers: Sequence[str],
 
 
 def _answers(roles: Roles, adapter: str | None, prompts: Sequence[PromptItem], config: PPOConfig,
-             seed: int, check: Callable[[], None]) -> list[str]:
+             seed: int, share: Share, check: Callable[[], None]) -> list[str]:
     # Rollouts draw from (seed, 1 + step, row): no step has this stream.
     draws = uniform_draws([(seed, 0, row) for row in range(len(prompts))], config.max_new_tokens)
     found = generate(roles.policy, adapter, [p.ids for p in prompts], draws, config.temperature,
-                     config.stop, check)
+                     config.stop, check, share.agree)
     return [sample.text for sample in found]

@@ -50,12 +50,14 @@ def uniform_draws(keys: Sequence[Sequence[int]], count: int) -> np.ndarray:
 @torch.no_grad()
 def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence[int]],
              draws: np.ndarray, temperature: float, stop: Sequence[str] = (),
-             check: Callable[[], None] = lambda: None) -> list[Sample]:
+             check: Callable[[], None] = lambda: None,
+             agree: Callable[[Tensor, Tensor], None] = lambda *_: None) -> list[Sample]:
     """Sample one response for each prompt (token ids), in one batch.
 
     Args:
         draws: [B, N] uniform numbers; N is the longest response in tokens.
         check: called now and then; may raise to stop the work.
+        agree: called with the tokens and log-probabilities of every step; may put others there.
     """
     longest = draws.shape[1]
     uniforms = torch.from_numpy(draws).to(backbone.device)
@@ -67,6 +69,7 @@ def generate(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence
             check()
         tokens, logprobs = draw(backbone.logits(decoding.states).div_(temperature),
                                 uniforms[rows, step])
+        agree(tokens, logprobs)
         for row, token, logprob in zip(rows.tolist(), tokens.tolist(), logprobs.tolist(),
                                        strict=True):
             partial[row].add(token, logprob)

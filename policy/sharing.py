@@ -77,14 +77,20 @@ class Share:
         found = self.everybody(value)
         return found[0] if self.same_work else sum(found)
 
+    def agree(self, *tensors: Tensor) -> None:
+        """Where all do the same work, go on with what the first one has, in place: how much is left
+        to do must not hang on how a process rounds."""
+        if self.same_work:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
     def add_up(self, *tensors: Tensor | None) -> None:
         """Sum tensors over the processes' shares, in place."""
-        for tensor in tensors:
-            if self.count == 1 or tensor is None:
-                continue
-            if self.same_work:
-                distributed.broadcast(tensor, 0)
-            else:
+        given = [tensor for tensor in tensors if tensor is not None]
+        if self.same_work:
+            self.agree(*given)
+        elif self.count > 1:
+            for tensor in given:
                 distributed.all_reduce(tensor)
 
     def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:

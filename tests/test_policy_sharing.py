@@ -37,11 +37,16 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from safetensors.torch import save_file
-from test_policy_sharing import SETUP, Recorder, Stopped, roles, run
+from test_policy_sharing import SETUP, Recorder, Stopped, roles, rounds_otherwise, run
 from policy.sharing import Share
 
-of = roles(Path({folder!r}) / "models" / os.environ["RANK"], **SETUP)
+folder = Path({folder!r}) / "models" / os.environ["RANK"]
+of = roles(folder, **SETUP)  # before they have joined: then the first one alone writes checkpoints
 share = Share.of_this_process(of.policy.device)
+if share.same_work:
+    of = roles(folder, **SETUP)  # cut up
+    if share.rank == 1:
+        rounds_otherwise(of)
 
 class StopsOnce(Recorder):
     def update(self, fraction, message):
@@ -66,7 +71,19 @@ def run(of: Roles, folder: Path, record: Recorder, share: Share) -> dict[str, to
     return policy_weights(of)
 
 
-def _two(folder: Path) -> list[str]:
+def rounds_otherwise(of: Roles) -> None:
+    """The worst that rounding could do: every response is over at its first token."""
+    logits, ends = of.policy.logits, list(of.policy.end_ids)
+
+    def rounded(hidden: torch.Tensor) -> torch.Tensor:
+        scores = logits(hidden)
+        scores[:, ends] += 1000
+        return scores
+
+    of.policy.logits = rounded  # type: ignore[method-assign]
+
+
+def _two(folder: Path, cut_up: bool = False) -> list[str]:
     """What two processes that work together print."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -77,7 +94,8 @@ def _two(folder: Path) -> list[str]:
         stderr=subprocess.PIPE, env={
             **os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank),
             "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "ACCELERATE_USE_CPU": "true"}) for rank in range(2)]
+            "ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": str(cut_up)})
+        for rank in range(2)]
     ended = [process.communicate(timeout=300) for process in started]
     assert [p.returncode for p in started] == [0, 0], "\n".join(error for _, error in ended)
     return [out.strip() for out, _ in ended]
@@ -102,6 +120,18 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     assert found["samples"] == alone.steps[-1]["samples"]
 
 
+def test_processes_that_do_the_same_sample_the_first_ones_tokens(tmp_path: Path) -> None:
+    """Else they run unlike numbers of passes, and wait for each other for ever."""
+    wanted = run(roles(tmp_path / "models", **SETUP), tmp_path / "alone", Recorder(), Share())
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "stopped").touch()
+    assert _two(tmp_path / "two", cut_up=True) == ["steps [0, 1, 2]", "steps []"]
+    first, second = (load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in range(2))
+    for key, value in wanted.items():
+        assert torch.equal(first[key], second[key])
+        torch.testing.assert_close(first[key], value, atol=2e-5, rtol=1e-3)
+
+
 def test_work_is_shared_out_and_put_together_again() -> None:
     work = list(range(7))
     parts = [Share(rank, 3).mine(work) for rank in range(3)]
@@ -122,4 +152,4 @@ def test_more_processes_than_responses_are_refused(tmp_path: Path) -> None:
               share=Share(0, 8))
 
 
-__all__ = ["Recorder", "Stopped", "roles", "run"]
+__all__ = ["Recorder", "Stopped", "roles", "rounds_otherwise", "run"]
