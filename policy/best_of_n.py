@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from backbone.model import Backbone
-from backbone.resume import beginning, keep_beginning
 from data.errors import PrefloopError
 from data.progress import Progress
 from data.records import Message
 from policy.config import BestOfNConfig
 from policy.finetuning import Demonstration, finetune
 from policy.roles import POLICY
-from policy.rollout import PromptItem, Score, of_ids
+from policy.rollout import PromptItem, Score, begun_with
 from policy.sampling import Sample, generate, uniform_draws
 
 #: Share of the job's time that sampling takes, about; only for the progress bar.
@@ -43,7 +42,7 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
     """
     if not prompts:
         raise PrefloopError("best-of-n needs training prompts, and the workspace has none")
-    prompts = _begun_with(prompts, config, checkpoint)
+    prompts = begun_with(checkpoint, prompts, config.prompts or None)
     winners, rewards = _winners(backbone, prompts, score, config, seed, progress)
     examples = [Demonstration(p.ids, w.ids) for p, w in zip(prompts, winners, strict=True)
                 if w.ids]
@@ -53,16 +52,6 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
             "kl_bound": math.log(config.n) - (config.n - 1) / config.n,
             "samples": [{"prompt": p.messages[-1]["content"], "text": w.text}
                         for p, w in list(zip(prompts, winners, strict=True))[:3]]}
-
-
-def _begun_with(prompts: Sequence[PromptItem], config: BestOfNConfig,
-                checkpoint: Path) -> list[PromptItem]:
-    """The run's own prompts, kept from its first run on."""
-    ids = beginning(checkpoint)
-    if ids is None:
-        ids = [prompt.id for prompt in prompts[:config.prompts or None]]
-        keep_beginning(checkpoint, ids)
-    return of_ids(ids, prompts)
 
 
 def _winners(backbone: Backbone, prompts: Sequence[PromptItem], score: Score,

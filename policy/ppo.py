@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbone.resume import load_training, save_training
+from backbone.resume import keep_beginning, load_training, save_training
 from data.errors import BadInput, PrefloopError
 from data.progress import Progress, Stopped
 from policy.alarm import SIGNALS, check
@@ -28,7 +28,7 @@ from policy.metrics import Clock, UpdateFigures, step_metrics
 from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, evaluate, of_ids
+from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, begun_with, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from policy.sharing import ALONE, Share
 from policy.update import update
@@ -41,7 +41,7 @@ class TrainingState:
     step: int = 0
     kl_coefficient: float = 0.0
     prompts: list[int] = field(default_factory=list)
-    """Ids of the prompts that the run began with, in its order."""
+    """Ids of the prompts that the run began with, where an older prefloop kept them here."""
     last: dict[str, Any] = field(default_factory=dict)
     """The last step's metrics; with `ended` where the run is over before its last step."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -84,9 +84,9 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
                        "responses")
     optimizers = _optimizers(roles, config)
     state = _resume(roles, optimizers, checkpoint) or TrainingState(
-        kl_coefficient=config.kl_coefficient, prompts=[prompt.id for prompt in prompts])
-    # Those that were imported since it was killed wait for the next.
-    prompts = of_ids(state.prompts or [prompt.id for prompt in prompts], prompts)
+        kl_coefficient=config.kl_coefficient)
+    # The first process's, for all: each of them read the workspace at a moment of its own.
+    prompts = share.everybody(_of_the_run(prompts, checkpoint, state) if share.is_first else [])[0]
     judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
                      reward_std=reward_std, judges=judges, share=share, spread=spread,
                      credit=credit)
@@ -198,6 +198,14 @@ def _prompts_of_step(prompts: Sequence[PromptItem], config: PPOConfig, seed: int
         order = np.random.default_rng([seed, epoch]).permutation(len(prompts))
         chosen += [prompts[int(order[within])]] * config.responses
     return chosen
+
+
+def _of_the_run(prompts: Sequence[PromptItem], checkpoint: Path,
+                state: TrainingState) -> list[PromptItem]:
+    """The prompts that the run began with."""
+    if state.prompts:
+        keep_beginning(checkpoint, state.prompts)
+    return begun_with(checkpoint, prompts)
 
 
 def _report(progress: Progress, state: TrainingState, config: PPOConfig, share: Share) -> None:

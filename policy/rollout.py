@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from backbone.resume import beginning, keep_beginning
 from data.errors import PrefloopError
 from data.records import Message
 from policy.config import PPOConfig
@@ -45,12 +47,18 @@ class PromptItem:
     """Token ids through the chat template, up to where the response begins."""
 
 
-def of_ids(ids: Sequence[int], prompts: Sequence[PromptItem]) -> list[PromptItem]:
-    """The prompts that a run began with, in its order.
+def begun_with(checkpoint: Path, prompts: Sequence[PromptItem],
+               count: int | None = None) -> list[PromptItem]:
+    """The prompts that a run began with (the first `count`), in its order, kept beside its
+    checkpoints from its first process on: those that were imported since wait for the next.
 
     Raises:
         PrefloopError: one of them is no longer there.
     """
+    ids = beginning(checkpoint)
+    if ids is None:
+        ids = [prompt.id for prompt in prompts[:count]]
+        keep_beginning(checkpoint, ids)
     by_id = {prompt.id: prompt for prompt in prompts}
     gone = [number for number in ids if number not in by_id]
     if gone:

@@ -121,10 +121,13 @@ def test_a_run_that_ended_early_is_not_gone_on_with(tmp_path: Path) -> None:
     assert all(torch.equal(wanted[key], value) for key, value in found.items())
 
 
-def test_prompts_that_came_meanwhile_wait_for_the_next_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reports", "how"), [(8, Stopped), (1, Killed)])
+def test_prompts_that_came_meanwhile_wait_for_the_next_run(
+        tmp_path: Path, reports: int, how: type[BaseException]) -> None:
     wanted = _run(tmp_path / "whole", Recorder())
-    with pytest.raises(Stopped):
-        _run(tmp_path / "cut", Doomed(8, Stopped))
+    with pytest.raises(how):
+        _run(tmp_path / "cut", Doomed(reports, how))
+    assert how is Stopped or not list((tmp_path / "cut" / "c").glob("step-*"))
     of, record = roles(tmp_path / "cut"), Recorder()
     mine = items(of.policy)
     new = [replace(item, id=100 + item.id) for item in mine]
@@ -132,6 +135,21 @@ def test_prompts_that_came_meanwhile_wait_for_the_next_run(tmp_path: Path) -> No
     assert all(torch.equal(wanted[key], value) for key, value in policy_weights(of).items())
     with pytest.raises(PrefloopError, match="8 of the 8 prompts that this run began with"):
         train(roles(tmp_path / "cut"), new, goodness, CONFIG, 7, record, tmp_path / "cut" / "c")
+
+
+def test_a_run_that_an_older_prefloop_began_keeps_its_prompts(tmp_path: Path) -> None:
+    wanted = _run(tmp_path / "whole", Recorder())
+    with pytest.raises(Stopped):
+        _run(tmp_path / "cut", Doomed(8, Stopped))
+    of = roles(tmp_path / "cut")
+    mine = items(of.policy)
+    (tmp_path / "cut" / "c" / resume.BEGINNING).unlink()
+    state, = (tmp_path / "cut" / "c").glob(f"step-*/{resume.STATE}")
+    state.write_text(json.dumps({**json.loads(state.read_text()),
+                                 "prompts": [item.id for item in mine]}))
+    new = [replace(item, id=100 + item.id) for item in mine]
+    train(of, [*new, *mine], goodness, CONFIG, 7, Recorder(), tmp_path / "cut" / "c")
+    assert all(torch.equal(wanted[key], value) for key, value in policy_weights(of).items())
 
 
 PROCESS = """
