@@ -4,7 +4,8 @@ It reads job ids on standard input and answers each with a line on standard outp
 has ended. How it ended is in the database. Between jobs it can be told to read `features` for the
 instant model, and does so until a job comes; the line that answers says how far it came. SIGTERM
 stops the job at hand at its next step; the end of standard input means that the worker is gone,
-and ends this process too.
+and ends this process too. So does, without an answer, an error that nobody foresaw: the worker sees
+what became of the job and starts another process, in which a GPU, say, works again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,20 +54,20 @@ def serve(workspace: Path, handlers: Handlers, extract: Extract | None = None) -
             said = _read_features(store, workspace, extract, lambda: not orders.empty())
             print(FEATURES, said, file=answers, flush=True)
             continue
-        run_job(store, workspace, store.jobs.get(int(order)), handlers, interrupted)
+        if not run_job(store, workspace, store.jobs.get(int(order)), handlers, interrupted):
+            return  # without an answer, so that the worker sends no other job here
         print(order, file=answers, flush=True)
 
 
 def _read_features(store: Store, workspace: Path, extract: Extract | None,
                    give_way: Callable[[], bool]) -> str:
-    """Features for the instant model; what goes wrong is one line, and nobody's job fails."""
+    """Features for the instant model; what goes wrong in a way that is known is one line, and
+    nobody's job fails."""
     try:
         if extract is None or extract(store, workspace, read_settings(workspace), give_way):
             return "done"
         return "later"
-    except Exception as error:
-        if not isinstance(error, PrefloopError):
-            traceback.print_exc()
+    except PrefloopError as error:
         return f"failed {one_line(error)}"
 
 

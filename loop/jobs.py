@@ -88,8 +88,11 @@ class JobProgress:
 
 
 def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
-            interrupted: threading.Event, watch: Watcher | None = None) -> None:
+            interrupted: threading.Event, watch: Watcher | None = None) -> bool:
     """Run a claimed job to its end and store how it ended; the error of a failed one is one line.
+
+    Returns whether this process can be trusted with another job: an error that nobody foresaw may
+    have left it useless, as one of CUDA does, after which nothing works on the GPU any more.
 
     Where `interrupted` ended it, the job stays running: the caller knows whether it is to be
     queued again or stopped. What is no PrefloopError leaves its traceback on standard error.
@@ -113,6 +116,8 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
         store.jobs.fail(job.id, one_line(error))
         if not isinstance(error, PrefloopError):
             note(traceback.format_exc().rstrip())
+            return False
+    return True
 
 
 def one_line(error: BaseException) -> str:

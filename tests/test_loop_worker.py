@@ -104,6 +104,19 @@ def test_a_failed_job_says_why_in_one_line(workspace: Path, store: Store) -> Non
         assert reason in ended.error and "\n" not in ended.error
 
 
+def test_after_an_error_that_nobody_foresaw_the_next_job_gets_a_new_process(
+        workspace: Path, store: Store) -> None:
+    kinds = ("ppo", "sample", "ppo", "eval-reward", "ppo", "eval-reward")
+    jobs = [store.jobs.add(kind, {"steps": 1} if kind == "ppo" else {}) for kind in kinds]
+    run_queue(workspace)
+    ended = [store.jobs.get(job.id) for job in jobs]
+    assert [job.status for job in ended] == ["done", "failed", "done", "failed", "done", "failed"]
+    first, second, third = ((job.result or {})["pid"] for job in ended if job.kind == "ppo")
+    assert first == second != third, "after one that was foreseen it keeps its models"
+    assert {job.error for job in ended if job.kind == "eval-reward"} == {
+        "RuntimeError: shape mismatch"}
+
+
 def test_a_mistake_in_the_settings_fails_the_job_not_the_worker(
         workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
     worker = start()
@@ -240,6 +253,24 @@ def test_reading_features_that_kills_the_child_fails_no_job_and_is_not_tried_aga
     said = worker.communicate(timeout=20)[1]
     assert said.count("reading features ended its process") == 1
     assert "SIGKILL" in said and "allocating a lot; labeling goes on" in said
+
+
+def test_reading_features_that_goes_wrong_leaves_no_process_behind_that_runs_jobs(
+        workspace: Path, store: Store, start: Callable[[], subprocess.Popen[str]]) -> None:
+    before = store.jobs.add("ppo", {"steps": 1})
+    worker = start()
+    wait_for(lambda: store.jobs.get(before.id).status == "done")
+    (workspace / "broken").touch()
+    with_a_response(store)
+    wait_for((workspace / "reading").exists)
+    after = store.jobs.add("ppo", {"steps": 1})
+    wait_for(lambda: store.jobs.get(after.id).status == "done")
+    first, second = (store.jobs.get(job.id).result or {} for job in (before, after))
+    assert first["pid"] != second["pid"]
+    worker.terminate()
+    said = worker.communicate(timeout=20)[1]
+    assert "RuntimeError: no features from this process; labeling goes on" in said
+    assert "reading features ended its process (exit code 1)" in said
 
 
 def test_switched_off_no_features_are_read(

@@ -57,9 +57,11 @@ def stubborn(context: JobContext) -> dict[str, Any]:
 
 def endless_features(store: Store, workspace: Path, settings: Settings,
                      give_way: Callable[[], bool]) -> bool:
-    """Never done by itself, and deadly where the workspace says so."""
+    """Never done by itself, and broken or deadly where the workspace says so."""
     (workspace / "reading").touch()
     while not give_way() and not (workspace / "deadly").exists():
+        if (workspace / "broken").exists():
+            raise RuntimeError("no features from this process")
         time.sleep(0.02)
     if (workspace / "deadly").exists():
         print("allocating a lot", file=sys.stderr, flush=True)
