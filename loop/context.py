@@ -46,7 +46,7 @@ class JobContext:
         return folder if folder.exists() else folder.with_name(f"{folder.name}-{queued}")
 
     def forget_checkpoints(self) -> None:
-        """Remove what the job would resume from, once its result is stored."""
+        """Remove what the job would resume from, once what it made is stored."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property

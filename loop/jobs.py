@@ -108,6 +108,8 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
                              resolved.options)
         result = handlers[job.kind](context)
         progress.flush()
+        # Before the job is done: a kill in the middle of it would else leave the rest for good.
+        context.forget_checkpoints()
         store.jobs.finish(job.id, result)
     except Stopped:
         if not interrupted.is_set():

@@ -38,7 +38,6 @@ def sample(context: JobContext) -> dict[str, Any]:
         figures = sampler.figures
     context.store.rounds.set_stage(round_.id, "labeling")
     kl = _kl_of_round(context, round_, adapters)
-    context.forget_checkpoints()
     return {"round": round_.number, "responses": collected.responses,
             "tasks": sum(task.purpose in ("train", "evaluate")  # labelers' repeats come meanwhile
                          for task in context.store.tasks.of_round(round_.id)),

@@ -152,7 +152,6 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
         name=name, base=context.settings.models.checkpoint, method=method, path=path,
         parent_id=parent_id, reward_model_id=judge.id, round_id=context.round_id,
         job_id=context.job.id, config=context.resolved, metrics=figures)
-    context.forget_checkpoints()
     return _policy_result(context, version)
 
 

@@ -58,7 +58,6 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         name=name, base=models.reward_checkpoint, path=path, metrics=metrics,
         comparisons=trained.data.comparisons, round_id=context.round_id, job_id=context.job.id,
         config=context.job.resolved)
-    context.forget_checkpoints()
     return {"reward_model": version.name, **version.metrics}
 
 
