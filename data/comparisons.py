@@ -17,6 +17,9 @@ from data.records import STRENGTHS, Answer, Comparison, Preference, Rewrite, Tas
 LONGEST_RATIONALE = 4000
 LONGEST_REWRITE = 40_000
 LONGEST_SECONDS = 24 * 3600.0
+#: `counted_preferences` as if no lead had decided anything.
+_BLIND = """(SELECT b.* FROM preferences b JOIN blind_comparisons c ON c.id = b.comparison_id
+    JOIN tasks t ON t.id = b.task_id WHERE t.purpose IN ('train', 'evaluate'))"""
 
 
 def comparison_of(row: sqlite3.Row) -> Comparison:
@@ -248,13 +251,18 @@ class Comparisons(AnswerCounts):
             "SELECT * FROM comparisons WHERE task_id = ? AND labeler_id = ? ORDER BY revision",
             [task_id, labeler_id])]
 
-    def preferences(self, split: str | None = None,
-                    round_id: int | None = None) -> list[Preference]:
-        """The training pairs of the answers that count (on prompts of a split, of a round)."""
+    def preferences(self, split: str | None = None, round_id: int | None = None, *,
+                    blind: bool = False) -> list[Preference]:
+        """The training pairs of the answers that count (on prompts of a split, of a round).
+
+        With `blind` those of what was answered blind instead: what a lead has decided keeps all
+        that labelers said of it, and the decision is none of it.
+        """
         values: dict[str, Any] = {"split": split, "round": round_id}
-        return [preference_of(row) for row in self._database.rows("""
+        return [preference_of(row) for row in self._database.rows(f"""
             SELECT f.*, c.shown, r.number AS round_number
-            FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
+            FROM {_BLIND if blind else "counted_preferences"} f
+            JOIN prompts p ON p.id = f.prompt_id
             JOIN comparisons c ON c.id = f.comparison_id
             JOIN tasks t ON t.id = f.task_id LEFT JOIN rounds r ON r.id = t.round_id
             WHERE (:split IS NULL OR p.split = :split)

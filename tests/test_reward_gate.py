@@ -192,8 +192,8 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
     assert cli.run(["eval-reward", *at, "--data", str(tmp_path / "other.jsonl"), "--json",
                     "--html", str(page)]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["drift"] is None and result["pairs"] == 12
-    assert result["file"] == {"prompts": 12, "training_prompts": 0}
+    assert result["drift"] is None and result["groups"]["agreement"]["rows"] == []
+    assert result["pairs"] == 12 and result["file"] == {"prompts": 12, "training_prompts": 0}
     assert [row["name"] for row in result["groups"]["strength"]["rows"]] == [
         "significantly better", "negligibly better"]
     assert result["left_out"] == {"an answer that was set aside": 2,

@@ -6,24 +6,37 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from data_world import World
 from reward_world import example
 
-from reward.examples import Example
+from data.records import Answer
+from reward.examples import Example, from_store
 from reward.report.baselines import baselines, said_by_others
 from reward.report.calibration import calibration
 from reward.report.figures import report
 from reward.report.groups import Facts, agreement_of, drift, groups, votes_by_kind
 from reward.report.mistakes import MOST_MISTAKES, worst_mistakes
-from reward.report.votes import Votes
+from reward.report.votes import Votes, Word
 
 
 def by(labelers: Iterable[int], of: Example) -> Example:
     """The example with its pairs' labelers set, in order."""
     return replace(of, pairs=tuple(replace(pair, labeler_id=who)
                                    for pair, who in zip(of.pairs, labelers, strict=True)))
+
+
+def said_in(examples: Iterable[Example]) -> dict[tuple[int, int], list[Word]]:
+    """What the examples' labelers said, where nobody has decided anything."""
+    found: dict[tuple[int, int], list[Word]] = {}
+    for pair in (pair for of in examples for pair in of.pairs):
+        a, b = sorted((pair.chosen_id, pair.rejected_id))
+        found.setdefault((a, b), []).append(
+            Word(pair.labeler_id, pair.chosen_id if pair.strength else None))
+    return found
 
 
 def crowd(prompts: int, seed: int = 0) -> tuple[list[Example], dict[int, float]]:
@@ -57,7 +70,7 @@ def test_groups_are_what_counting_by_hand_gives() -> None:
         writers={i: "base" if i % 100 == 0 else "ppo-1" for e in examples for i in e.texts},
         newest="ppo-1")
     votes = Votes.of(examples, scores)
-    found = groups(votes, facts, examples)
+    found = groups(votes, facts)
     decided = [(e, p) for e in examples for p in e.pairs if p.strength]
 
     def words(text: str) -> float:
@@ -105,8 +118,9 @@ def test_agreement_is_of_all_who_judged_the_two() -> None:
     differ = by((1, 2), example(2, ["a", "b"], [(0, 1, 3), (1, 0, 3)]))
     tied = by((1, 2), example(3, ["a", "b"], [(0, 1, 3), (0, 1, 0)]))
     alone = by((1,), example(4, ["a", "b"], [(0, 1, 3)]))
-    assert list(agreement_of([agree, differ, tied, alone]).values()) == [
-        "all labelers agree", "labelers differ", "labelers differ", "one labeler"]
+    assert [agreement_of(words) for words in said_in([agree, differ, tied, alone]).values()] == [
+        ["all labelers agree"], ["labelers differ"], ["labelers differ"], ["one labeler"]]
+    assert agreement_of([]) == [], "of a file, say"
 
 
 def test_the_ceiling_is_what_the_others_said() -> None:
@@ -117,9 +131,10 @@ def test_the_ceiling_is_what_the_others_said() -> None:
     scores = {100: 1.0, 101: 0.0, 200: 0.0, 201: 1.0, 300: 1.0, 301: 0.0, 400: 1.0, 401: 0.0}
     votes = Votes.of(examples, scores)
     # Of three labelers two say a: each of those meets one of each opinion, the third two others.
-    np.testing.assert_array_equal(said_by_others(votes, examples),
+    said = said_in(examples)
+    np.testing.assert_array_equal(said_by_others(votes, said),
                                   [0.5, 0.5, 0.0, 0.5, math.nan, math.nan, math.nan])
-    found = baselines(votes, examples)
+    found = baselines(votes, examples, said)
     assert found["other_labeler"]["value"] == pytest.approx(1.5 / 4)
     assert found["other_labeler"]["n"] == found["model_there"]["n"] == 4
     assert found["model_there"]["value"] == pytest.approx(2 / 4)
@@ -127,11 +142,35 @@ def test_the_ceiling_is_what_the_others_said() -> None:
     assert found["previous"] is None
 
 
+def test_what_leads_decided_still_counts_as_disagreement(tmp_path: Path) -> None:
+    """Ten pairs by two labelers who agree on half of them; a lead decides the others."""
+    world = World.make(tmp_path / "p.db")
+    store, (ann, ben) = world.store, world.people(2)
+    lead = store.people.add("Lead", "lead")
+    tasks = [world.task((f"good {n}", f"bad {n}"), wanted=2) for n in range(10)]
+    with store.database.write() as db:
+        db.conn.execute("UPDATE prompts SET split = 'held_out'")
+    for number, task in enumerate(tasks):
+        world.choose(ann, task, 0)
+        world.choose(ben, task, number % 2)
+        if number % 2:
+            first, second = task.response_ids
+            store.decisions.decide(lead.id, task.id, Answer(((first,), (second,)), 3), f"{number}")
+    examples = from_store(store).held_out
+    found = report(examples, {i: -float(i) for e in examples for i in e.texts},
+                   Facts.from_store(store))
+    # Of a decided pair the vote is the lead's, of whom one labeler said the same and one did not.
+    assert found["baselines"]["other_labeler"]["value"] == pytest.approx((10 + 5 / 2) / 15)
+    assert found["baselines"]["model_there"]["n"] == found["held_out_accuracy"]["n"] == 15
+    assert {row["name"]: row["accuracy"]["n"] for row in found["groups"]["agreement"]["rows"]} == {
+        "all labelers agree": 10, "labelers differ": 5}
+
+
 def test_gains_are_of_the_same_pairs_and_know_their_prompts() -> None:
     examples, scores = crowd(60)
     before = {i: s if i % 5 else -s for i, s in scores.items()}
     votes = Votes.of(examples, scores)
-    found = baselines(votes, examples, ("reward-1", before))
+    found = baselines(votes, examples, {}, ("reward-1", before))
     decided = [(e, p) for e in examples for p in e.pairs if p.strength]
     mine, its = (np.array([right(s, p) for _, p in decided]) for s in (scores, before))
     gain = found["over_previous"]
@@ -148,7 +187,7 @@ def test_gains_are_of_the_same_pairs_and_know_their_prompts() -> None:
         drawn.append((mine - its)[rows].mean())
     assert (gain["low"], gain["high"]) == pytest.approx(
         tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.015)
-    same = baselines(votes, examples, ("reward-1", scores))["over_previous"]
+    same = baselines(votes, examples, {}, ("reward-1", scores))["over_previous"]
     assert same["value"] == same["low"] == same["high"] == 0
 
 

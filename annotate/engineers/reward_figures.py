@@ -19,8 +19,8 @@ FEW_FOR_BINS = 50
 #: Each way to break accuracy down: its key in a report, its title, and what it says.
 WAYS = (
     ("strength", "By strength", "How much better the labeler called the winner."),
-    ("agreement", "By agreement", "Of the labelers on the same two responses. Where they differ, "
-     "no model can be right about all of them."),
+    ("agreement", "By agreement", "Of the labelers on the same two responses, before a lead "
+     "decided. Where they differ, no model can be right about all of them."),
     ("length", "By length", "About the same: |Δ log(1 + words)| < 0.2. A model that has learned "
      "nothing but length is at 50 % there, and below where the shorter one wins."),
     ("policy", "By policy", "Who wrote the two responses."),

@@ -36,7 +36,8 @@ def report(examples: Sequence[Example], scores: Scores, facts: Facts | None = No
     Args:
         examples: held-out prompts with what was said of their responses.
         scores: of all their responses, by id.
-        facts: what the store knows of them; without it there is no breakdown that needs it.
+        facts: what the store knows of them; without it there is no breakdown that needs it, and
+            no other labeler to compare with.
         previous: name and scores of the version before.
         keep_texts: whether mistakes bring their texts along.
     """
@@ -46,10 +47,10 @@ def report(examples: Sequence[Example], scores: Scores, facts: Facts | None = No
     return {
         "held_out_accuracy": as_dict(votes.accuracy()),
         "cross_entropy": as_dict(cross_entropy(examples, scores)),
-        "baselines": baselines(votes, examples, previous),
+        "baselines": baselines(votes, examples, facts.said, previous),
         "calibration": calibration(votes),
         "length_correlation": length_correlation(examples, scores),
-        "groups": groups(votes, facts, examples),
+        "groups": groups(votes, facts),
         "drift": drift(votes, facts),
         "votes_by": votes_by_kind(votes, facts),
         "mistakes": worst_mistakes(examples, scores, keep_texts),

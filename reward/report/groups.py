@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 
 from data.records import STRENGTHS
 from data.store import Store
-from reward.examples import Example, Pair
-from reward.report.votes import Votes, as_dict, both, other_votes
+from reward.examples import Pair
+from reward.report.votes import Said, Votes, Word, as_dict, both
 
 #: |Δ log(1 + words)| below this: the two responses are about as long.
 MATCHED = 0.2
@@ -36,6 +36,8 @@ class Facts:
     """Name of the policy version that wrote a response; imported texts have none."""
     newest: str = ""
     """The newest policy version that has been sampled for labelers."""
+    said: Said = field(default_factory=dict)
+    """What labelers said blind, on held-out prompts; a lead's decision is none of it."""
 
     @classmethod
     def from_store(cls, store: Store) -> Facts:
@@ -50,12 +52,16 @@ class Facts:
         asked = set(writers.values())
         sampled = [v.name for v in store.versions.policies() if v.name in asked]
         people = store.people.all()
+        said: dict[tuple[int, int], list[Word]] = defaultdict(list)
+        for p in store.comparisons.preferences("held_out", blind=True):
+            said[both(p)].append(Word(p.labeler_id, p.chosen_id if p.strength else None))
         return cls(rounds, {p.id: p.tags for p in store.prompts.all()},
                    {p.id: p.name if p.kind == "human" else f"{p.name} ({p.kind})" for p in people},
-                   {p.id: p.kind for p in people}, writers, sampled[-1] if sampled else "")
+                   {p.id: p.kind for p in people}, writers, sampled[-1] if sampled else "",
+                   said)
 
 
-def groups(votes: Votes, facts: Facts, examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
+def groups(votes: Votes, facts: Facts) -> dict[str, dict[str, Any]]:
     """Each breakdown with its `rows`, and how many groups beyond them there are (`left_out`).
 
     A row has a `name`, the model's `accuracy`, and `longer`: how often the longer response wins in
@@ -63,10 +69,9 @@ def groups(votes: Votes, facts: Facts, examples: Sequence[Example]) -> dict[str,
     """
     strengths = {STRENGTHS.get(s, str(s)): s for s in sorted(
         {pair.strength for pair in votes.pairs}, reverse=True)}
-    by_agreement = agreement_of(examples)
     ways: dict[str, tuple[Callable[[int, Pair], Iterable[str]], Iterable[str]]] = {
         "strength": (lambda i, p: [STRENGTHS.get(p.strength, str(p.strength))], strengths),
-        "agreement": (lambda i, p: [by_agreement[both(p)]], AGREEMENT),
+        "agreement": (lambda i, p: agreement_of(facts.said.get(both(p), ())), AGREEMENT),
         "length": (lambda i, p: [_length(votes.log_lengths[i])], LENGTHS),
         "tag": (lambda i, p: facts.tags.get(p.prompt_id, ()), ()),
         "round": (lambda i, p: _known(facts.rounds, p.comparison_id), ()),
@@ -79,15 +84,12 @@ AGREEMENT = ("all labelers agree", "labelers differ", "one labeler")
 LENGTHS = ("about the same length", "longer wins", "shorter wins")
 
 
-def agreement_of(examples: Iterable[Example]) -> dict[tuple[int, int], str]:
-    """How far the labelers of two responses agree, ties counting as another opinion."""
-    found = {}
-    for example in examples:
-        for ids, said in other_votes(example.pairs).items():
-            people = {pair.labeler_id for pair in said}
-            opinions = {None if pair.is_tie else pair.chosen_id for pair in said}
-            found[ids] = AGREEMENT[2 if len(people) < 2 else len(opinions) > 1]
-    return found
+def agreement_of(said: Sequence[Word]) -> list[str]:
+    """How far the labelers of two responses agree, ties counting as another opinion; nothing where
+    nobody is known to have judged them."""
+    if len({word.labeler_id for word in said}) < 2:
+        return [AGREEMENT[2]] if said else []
+    return [AGREEMENT[len({word.winner for word in said}) > 1]]
 
 
 def votes_by_kind(votes: Votes, facts: Facts) -> dict[str, int]:

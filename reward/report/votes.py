@@ -14,10 +14,24 @@ from typing import Any
 import numpy as np
 
 from data.measures.statistics import Estimate, bootstrap, clustered_mean
+from data.records import Preference
 from reward.examples import Example, Pair
 
 Array = np.ndarray[Any, Any]
 Scores = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one labeler said of two responses, blind: whatever was decided since."""
+
+    labeler_id: int
+    winner: int | None
+    """The response (id) that they called better; None: a tie."""
+
+
+Said = Mapping[tuple[int, int], Sequence[Word]]
+"""All that labelers said of two responses, by the two ids in order."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ def other_votes(pairs: Sequence[Pair]) -> dict[tuple[int, int], list[Pair]]:
     return found
 
 
-def both(pair: Pair) -> tuple[int, int]:
+def both(pair: Pair | Preference) -> tuple[int, int]:
     """The two responses of a pair, whichever was chosen."""
     first, second = sorted((pair.chosen_id, pair.rejected_id))
     return first, second
