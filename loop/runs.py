@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +40,28 @@ def run_or_follow(store: Store, workspace: Path, job: Job, handlers: Handlers) -
         Interrupted: Ctrl-C.
     """
     with Bar(job.kind) as bar:
-        while job.status not in ENDED:
-            lock = _lock_if_free(store, workspace)
-            if lock is None:
-                job = _follow(store, job, bar)
-                continue
-            with lock:
-                job = _run_here(store, workspace, job, handlers, bar)
+        try:
+            while job.status not in ENDED:
+                lock = _lock_if_free(store, workspace)
+                if lock is None:
+                    job = _follow(store, job, bar)
+                    continue
+                with lock:
+                    job = _run_here(store, workspace, job, handlers, bar)
+        except KeyboardInterrupt:
+            raise Interrupted(_left_alone(store, workspace, job)) from None
     return job
+
+
+def _left_alone(store: Store, workspace: Path, job: Job) -> str:
+    """What becomes of a job that is no longer followed."""
+    if store.jobs.get(job.id).status == "queued" and not heard(store.setting("worker")):
+        return f"job {job.id} waits in the queue; go on with {_again(workspace, job)}"
+    return f"the worker goes on with job {job.id}; `prefloop status` shows how far it is"
+
+
+def _again(workspace: Path, job: Job) -> str:
+    return f"`prefloop {job.kind} --resume {job.id} --workspace {workspace}`"
 
 
 def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
@@ -63,18 +77,17 @@ def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
 def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: Bar) -> Job:
     for orphan in recover_orphans(store):
         if orphan.id != job.id:
-            note(f"job {orphan.id} ({orphan.kind}) was interrupted; go on with it with "
-                 f"`prefloop {orphan.kind} --resume {orphan.id}`")
+            note(f"job {orphan.id} ({orphan.kind}) was interrupted; go on with "
+                 f"{_again(workspace, orphan)}")
     claimed = store.jobs.claim(job.id)
     if claimed is None:  # stopped meanwhile, from the browser
         return store.jobs.get(job.id)
-    with _interruptible() as interrupted:
+    with _interruptible() as interrupted, suppress(KeyboardInterrupt):
         run_job(store, workspace, claimed, handlers, interrupted, bar.show)
     ended = store.jobs.get(job.id)
     if ended.status == "running":
         store.jobs.stopped(job.id)
-        raise Interrupted(f"stopped; go on with `prefloop {job.kind} --resume {job.id}"
-                          f" --workspace {workspace}`")
+        raise Interrupted(f"stopped; go on with {_again(workspace, job)}")
     return ended
 
 
@@ -99,14 +112,10 @@ def _interruptible() -> Iterator[threading.Event]:
 
 def _follow(store: Store, job: Job, bar: Bar) -> Job:
     """Show the job that a worker runs (or will run), once; returns its state."""
-    try:
-        waits = "waits for the worker" if job.status == "queued" else ""
-        bar.show(job.progress, waits or job.message, job.seconds_left)
-        time.sleep(_POLL)
-        return store.jobs.get(job.id)
-    except KeyboardInterrupt:
-        raise Interrupted(f"the worker goes on with job {job.id}; `prefloop status` shows "
-                          "how far it is") from None
+    waits = "waits for the worker" if job.status == "queued" else ""
+    bar.show(job.progress, waits or job.message, job.seconds_left)
+    time.sleep(_POLL)
+    return store.jobs.get(job.id)
 
 
 def result_of(job: Job) -> dict[str, Any]:

@@ -164,6 +164,43 @@ def test_asked_to_end_it_stops_at_the_next_step_and_the_job_can_be_resumed(
     assert "prefloop ppo --resume 1" in capsys.readouterr().err
 
 
+def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on(workspace: Path) -> None:
+    endless = PROGRAM.replace("time.sleep(0.05)", "time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", endless, "ppo", "--workspace",
+                                str(workspace)], stderr=subprocess.PIPE, text=True)
+    while not (workspace / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    assert process.stderr
+    process.send_signal(signal.SIGINT)
+    while "press Ctrl-C again" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == f"stopped; go on with `prefloop ppo --resume 1 --workspace {workspace}`\n"
+    assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
+
+
+@pytest.mark.parametrize(("has_worker", "said"), [
+    (True, "the worker goes on with job 1; `prefloop status` shows how far it is"),
+    (False, "job 1 waits in the queue; go on with `prefloop ppo --resume 1 --workspace {}`")])
+def test_a_follower_says_what_becomes_of_the_job(
+        has_worker: bool, said: str, workspace: Path, stages: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(seconds: float) -> None:
+        store.put_setting("worker", {"pid": 1, "seen": now()} if has_worker else None)
+        raise KeyboardInterrupt
+
+    stages(lambda context: pytest.fail("another process has the workspace"))
+    store = Store.of_workspace(workspace)
+    with WorkerLock(workspace):
+        monkeypatch.setattr("loop.runs.time.sleep", interrupt)
+        assert ppo(workspace) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == said.format(workspace)
+    assert store.jobs.get(1).status == "queued"
+
+
 @pytest.mark.parametrize(("ending", "status", "code"), [
     ("return {}", "done", 0), ("raise ValueError('no shape')", "failed", 1)])
 def test_where_nobody_reads_its_progress_a_job_ends_as_ever(
