@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_world import World
+from desk_world import Person, entry, pairs, send, undo
 
 from data.database import Database
 from data.errors import PrefloopError
+from data.records import Answer
 
 _FULL, _NORMAL = 2, 1
 
@@ -33,6 +36,34 @@ def test_what_need_not_survive_a_power_cut_is_the_exception(database: Database) 
         with database.write(durable=False):
             assert synchronous() == _FULL  # the outer transaction says how
         assert database.connection.conn.in_transaction
+
+
+def test_whatever_was_answered_survives_a_power_cut(world: World, me: Person) -> None:
+    """An answer, its undo and a decision are each committed as durably as can be."""
+    pairs(world, 3)
+    mine, said = me.desk(), list[str]()
+    question = mine.view()["question"]
+    world.store.database.connection.conn.set_trace_callback(said.append)
+    send(mine, entry(question))
+    send(mine, undo(question))
+    lead, task = world.store.people.add("Lead", "lead"), world.task()
+    world.store.decisions.decide(lead.id, task.id, Answer((task.response_ids,), 0), "key")
+    assert _synchronous_at_commits_of_answers(said) == ["FULL"] * 3
+
+
+def _synchronous_at_commits_of_answers(statements: list[str]) -> list[str]:
+    """What was in force as each transaction ended that had written a comparison."""
+    found, in_force, has_answer = [], "FULL", False
+    for statement in statements:
+        if statement.startswith("PRAGMA synchronous"):
+            in_force = statement.split()[-1]
+        elif statement.startswith("BEGIN"):
+            has_answer = False
+        elif statement.startswith("INSERT INTO comparisons "):
+            has_answer = True
+        elif statement == "COMMIT" and has_answer:
+            found.append(in_force)
+    return found
 
 
 def test_threads_wait_for_their_turn_and_say_so_when_it_does_not_come(
