@@ -26,6 +26,8 @@ from data.errors import BadInput, PrefloopError
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 #: Config fields that alter the vocabulary scores after the head, which we read by ourselves.
 SCALED_SCORES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+#: Left unsaid, transformers would ask at the terminal whether to run a checkpoint's own code.
+_NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -64,7 +66,7 @@ def load_tokenizer(checkpoint: str, chat_template: str | None = None) -> Any:
         BadInput: unknown checkpoint, or no chat template at all.
     """
     with _plain_errors(checkpoint):
-        tokenizer = AutoTokenizer.from_pretrained(resolve(checkpoint))
+        tokenizer = AutoTokenizer.from_pretrained(resolve(checkpoint), **_NO_CODE)
     tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
         raise BadInput(f"--checkpoint {checkpoint}: its tokenizer has no chat template; take an "
@@ -76,7 +78,8 @@ def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any
     """The checkpoint's causal language model, frozen, in evaluation mode (no dropout)."""
     with _plain_errors(checkpoint):
         model = AutoModelForCausalLM.from_pretrained(
-            resolve(checkpoint), dtype=dtype, use_safetensors=True, attn_implementation="sdpa")
+            resolve(checkpoint), dtype=dtype, use_safetensors=True, attn_implementation="sdpa",
+            **_NO_CODE)
     config = model.config.get_text_config()
     altered = next((name for name in SCALED_SCORES if getattr(config, name, None) not in
                     (None, 1, 1.0)), None)
@@ -90,7 +93,7 @@ def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any
 def load_config(checkpoint: str) -> Any:
     """The checkpoint's configuration."""
     with _plain_errors(checkpoint):
-        return AutoConfig.from_pretrained(resolve(checkpoint))
+        return AutoConfig.from_pretrained(resolve(checkpoint), **_NO_CODE)
 
 
 def embedded_folder() -> Path:
