@@ -54,7 +54,7 @@ class SampleConfig:
     """Longest response in tokens."""
 
     temperature: float = 0.7
-    """Sampling temperature; PPO's log-probabilities use the same."""
+    """Sampling temperature of what labelers read; PPO and best-of-n have their own."""
 
     batch_size: int = 16
     """Sequences sampled together; with a server, requests that are under way at a time."""
@@ -119,7 +119,8 @@ class PPOConfig:
     """Longest response in tokens."""
 
     temperature: float = 0.7
-    """Temperature of sampling and of all log-probabilities (old, new and reference)."""
+    """Temperature of sampling and of all log-probabilities (old, new and reference); what labelers
+    read has its own."""
 
     learning_rate: float = 3e-4
     """AdamW's learning rate for the policy's adapter."""
