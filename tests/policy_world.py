@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from models import tiny_backbone
 
@@ -33,6 +34,21 @@ class Recorder:
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Keep a step's figures."""
         self.steps.append({"step": step, **values})
+
+
+def watched_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """(norm of the gradient, learning rate) of each of AdamW's steps from now on."""
+    taken: list[tuple[float, float]] = []
+    step = torch.optim.AdamW.step
+
+    def watch(self: torch.optim.AdamW, *rest: object) -> object:
+        gradients = [p.grad for g in self.param_groups for p in g["params"]]
+        taken.append((float(torch.stack([g.norm() for g in gradients if g is not None]).norm()),
+                      self.param_groups[0]["lr"]))
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    return taken
 
 
 def items(backbone: Backbone, words: Sequence[str] = WORDS) -> list[PromptItem]:

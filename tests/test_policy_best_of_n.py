@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from models import one_thread, tiny_backbone  # noqa: F401
-from policy_world import Recorder, goodness, items
+from policy_world import Recorder, goodness, items, watched_steps
+from test_policy_resume import Doomed, Killed
 
 from backbone.model import Backbone
 from data.errors import PrefloopError
@@ -63,27 +64,34 @@ def test_the_winner_of_each_prompt_is_the_one_that_scores_best(tmp_path: Path) -
     assert found["best_score"] == pytest.approx(sum(map(max, rows)) / len(rows))
 
 
-@pytest.mark.parametrize("calls", [3, 5, 8, 11])
-def test_a_stopped_run_ends_where_it_would_have_ended(tmp_path: Path, calls: int) -> None:
-    class StopAt(Recorder):
-        left = calls
-
-        def update(self, fraction: float, message: str) -> None:
-            """Count down."""
-            self.left -= 1
-            if self.left < 0:
-                raise Stopped
-
-    whole = _backbone(tmp_path)
+@pytest.mark.parametrize(("error", "reports", "goes_on_at"), [
+    (Stopped, 3, 0), (Stopped, 5, 2), (Stopped, 8, 5), (Stopped, 11, 8),
+    (Killed, 2, 0), (Killed, 12, 4), (Killed, 13, 4)])
+def test_a_stopped_or_killed_run_ends_where_it_would_have_ended(
+        tmp_path: Path, error: type[BaseException], reports: int, goes_on_at: int) -> None:
+    """Sampling reports three times. A killed one goes on from the last checkpoint, of every other
+    step; one that was stopped in good order from where it was."""
+    whole, resumed = _backbone(tmp_path), Recorder()
     prompts = items(whole)
     train(whole, prompts, goodness, CONFIG, 4, Recorder(), tmp_path / "whole")
     wanted = _weights(whole)
-    with pytest.raises(Stopped):
-        train(_backbone(tmp_path), prompts, goodness, CONFIG, 4, StopAt(), tmp_path / "cut")
+    with pytest.raises(error):
+        train(_backbone(tmp_path), prompts, goodness, CONFIG, 4, Doomed(reports, error),
+              tmp_path / "cut")
     again = _backbone(tmp_path)
     later = [*prompts, PromptItem(99, prompts[0].messages, prompts[1].ids)]  # imported meanwhile
-    train(again, later, goodness, CONFIG, 4, Recorder(), tmp_path / "cut")
+    train(again, later, goodness, CONFIG, 4, resumed, tmp_path / "cut")
+    assert resumed.steps[0]["step"] == goes_on_at
     assert all(torch.equal(a, b) for a, b in zip(wanted, _weights(again), strict=True))
+
+
+def test_gradients_are_clipped_and_the_learning_rate_falls_to_0(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, taken = _backbone(tmp_path), watched_steps(monkeypatch)
+    train(backbone, items(backbone), goodness, replace(CONFIG, max_grad_norm=1e-3), 0, Recorder(),
+          tmp_path / "checkpoint")
+    assert [norm for norm, _ in taken] == pytest.approx([1e-3] * 12, rel=0.02)
+    assert [rate for _, rate in taken] == pytest.approx([1e-2 * (1 - n / 12) for n in range(12)])
 
 
 def test_the_first_prompts_are_taken_and_one_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from policy_world import MODELS, Recorder, goodness, items, policy_weights, randomise, roles
+from policy_world import (
+    MODELS,
+    Recorder,
+    goodness,
+    items,
+    policy_weights,
+    randomise,
+    roles,
+    watched_steps,
+)
 
 from policy import rollout as rollouts
 from policy.config import PPOConfig
@@ -145,20 +154,10 @@ def test_accumulated_microbatches_are_one_batch(tmp_path: Path, size: int,
 
 
 def test_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[float] = []
-    of = roles(tmp_path)
-    step = torch.optim.AdamW.step
-
-    def watch(self: torch.optim.AdamW, *rest: object) -> object:
-        gradients = [p.grad for g in self.param_groups for p in g["params"]]
-        seen.append(float(torch.stack([g.norm() for g in gradients if g is not None]).norm()))
-        return step(self)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
-    record = Recorder()
+    of, record, taken = roles(tmp_path), Recorder(), watched_steps(monkeypatch)
     train(of, items(of.policy), goodness, replace(CONFIG, max_grad_norm=1e-3), 0, record,
           tmp_path / "checkpoint")
-    assert seen and max(seen) <= 1.01e-3
+    assert taken and max(norm for norm, _ in taken) <= 1.01e-3
     assert max(s["policy_grad_norm"] for s in record.steps) > 1e-3
 
 
