@@ -162,13 +162,18 @@ def test_reward_that_further_reward_models_do_not_grant_is_noticed() -> None:
     assert first_alarm(_judged(0.4)) and first_alarm(few) is None  # the means of few prompts
 
 
-def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not() -> None:
+@pytest.mark.parametrize(("name", "words"), [
+    ("reward", "the reward by"), ("judge_reward", "the further reward models' opinion by")])
+def test_kl_spent_for_nothing_is_noticed_and_noise_alone_is_not(name: str, words: str) -> None:
     def run(late_gain: float, noise: float) -> Run:
-        rewards = [0.2 * min(n, 8) + late_gain * max(n - 8, 0) for n in range(20)]
-        return [_step(n, reward=r, reward_std=noise, kl=0.9 * n) for n, r in enumerate(rewards)]
+        gains = [0.2 * min(n, 8) + late_gain * max(n - 8, 0) for n in range(20)]
+        rising = [_step(n, reward=0.1 * n, reward_std=noise, judge_std=noise, kl=0.9 * n)
+                  for n in range(20)]
+        return [{**step, name: gain} for step, gain in zip(rising, gains, strict=True)]
 
     alarm = first_alarm(run(0.0, 0.05))
-    assert alarm is not None and "the reward by" in alarm.text and alarm.step > 9
+    assert alarm is not None and alarm.step > 9
+    assert len(alarm.reasons) == 1 and words in alarm.text
     assert first_alarm(run(0.2, 0.05)) is None
     assert first_alarm(run(0.0, 3.0)) is None  # too noisy to be told
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from policy import alarm
 from policy.alarm import Limits
 from policy.config import PPOConfig
 
@@ -42,6 +43,21 @@ def test_every_setting_stands_there_with_its_default_and_a_reason() -> None:
             assert float(said) == value, name
         else:
             assert said == _shown(value), name
+
+
+#: The alarm's rules, by what their rows are called.
+RULES = {"judges": "_judges", "judges for KL": "_judges_stall", "reward for KL": "_wasted_kl",
+         "repeated 3-grams": "_repetition", "repeated tokens": "_token_repetition",
+         "KL a token": "_kl", "entropy": "_entropy", "reward models' spread": "_spread",
+         "length": "_length", "perplexity under the reference": "_perplexity"}
+
+
+def test_every_rule_of_the_alarm_has_a_row() -> None:
+    rows = re.findall(r"^\| (.+?) \| .+ \|$", _section("The alarm"), re.MULTILINE)
+    assert rows == ["signal", *RULES]
+    assert list(RULES.values()) == [
+        rule.__name__ for rule in (*alarm._OPINIONS, *alarm._REPEATS, *alarm._LOOKS)]
+    assert len(alarm._OPINIONS) == 3  # "all but the first three"
 
 
 @pytest.mark.parametrize(("words", "name"), [
