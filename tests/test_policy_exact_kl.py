@@ -3,6 +3,7 @@ is cut into chunks, and the policy gradient it makes against the objective's own
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from known_optimum import MODELS, Problem
 from models import one_thread, tiny_backbone  # noqa: F401
 from policy_world import Recorder, goodness, items, policy_weights, randomise, roles
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from backbone.model import Backbone
 from policy import logprobs, ppo
 from policy.config import PPOConfig
-from policy.logprobs import response_logprobs, response_states
+from policy.logprobs import logprobs_of_states, response_logprobs, response_states
 from policy.losses import clipped_policy_loss, exact_kl_loss
 from policy.responses import Responses, join
 from policy.roles import POLICY, Roles, load_policy, load_value
@@ -141,3 +144,33 @@ def test_whitened_advantages_and_the_kl_keep_their_proportion(tmp_path: Path) ->
     scale = white.advantages[mask].std() / plain.advantages[mask].std()
     assert float(plain.exact_kl.weight) == pytest.approx(0.3)
     assert float(white.exact_kl.weight) == pytest.approx(0.3 * float(scale), rel=1e-4)
+
+
+class Widest(TorchDispatchMode):
+    """The tensors that are as wide as the vocabulary: how many were made, and their most rows."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.rows: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.rows += [each.numel() // self.vocabulary for each in tree_leaves(found)
+                      if isinstance(each, Tensor) and each.shape[-1:] == (self.vocabulary,)]
+        return found
+
+
+def test_full_scores_are_never_held_for_more_than_a_chunk(tmp_path: Path) -> None:
+    """Of a thousand tokens, with gradients, entropy and the exact KL."""
+    backbone = tiny_backbone(tmp_path)
+    texts = join([[4, 5]] * 10, [[4 + t % 20 for t in range(100)]] * 10, backbone.pad_id,
+                 backbone.device)
+    vocabulary, width = backbone.language_model.lm_head.weight.shape
+    states, reference = torch.randn(2, 10, 100, width)
+    with Widest(vocabulary) as wide:
+        found = logprobs_of_states(backbone, states.requires_grad_(), texts, 0.7, reference)
+        assert found.kl is not None
+        torch.autograd.backward(found.logprobs.sum() + found.kl.sum())
+    assert states.grad is not None and sum(wide.rows) > 3000  # scores of π twice, and of π_ref
+    assert max(wide.rows) == logprobs.CHUNK_TOKENS
