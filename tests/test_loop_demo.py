@@ -1,14 +1,16 @@
-"""The demonstration on a tiny model: all of it, its table, its page, and going on after a kill."""
+"""The demonstration on a tiny model: all of it, its table, its page, and going on where it was."""
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from test_loop_resume import stopped_at
 
 from data.errors import BadInput
 from data.store import Store
-from loop import cli
+from loop import cli, demo
 
 FIGURES = ("agreement", "accuracy", "kl", "gold", "win_rate")
 
@@ -95,9 +97,31 @@ def test_a_second_run_has_nothing_left_to_do(workspace: Path,
     assert len(Store.of_workspace(workspace).jobs.all()) == jobs
 
 
-def test_other_flags_want_another_folder(workspace: Path, tmp_path: Path) -> None:
-    from loop import demo
+def test_a_stopped_one_goes_on_where_it_was_and_ends_the_same(
+        workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the first policy, which is enough of it."""
+    folder, steps = tmp_path / "cut", demo._steps
+    monkeypatch.setattr(demo, "_steps", lambda *asked: steps(*asked)[:4])
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "step 2 of")
+        assert run("--tiny", "--workspace", str(folder)) == 1
+    jobs = Store.of_workspace(folder).jobs
+    assert [job.kind for job in jobs.all("stopped")] == ["ppo"]
+    assert run("--tiny", "--workspace", str(folder)) == 0
+    assert [job.kind for job in jobs.all("done")] == [job.kind for job in jobs.all()] == [
+        "ppo", "train-reward", "simulate", "sample"]
+    found, whole = (json.loads((each / "report.json").read_text()) for each in (folder, workspace))
+    assert found["rounds"] == whole["rounds"][:1]
+    assert untimed(found["ppo"][0]["steps"]) == untimed(whole["ppo"][0]["steps"])
 
+
+def untimed(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps' figures without the time that they took."""
+    return [{name: value for name, value in step.items() if not name.startswith("seconds_")}
+            for step in steps]
+
+
+def test_other_flags_want_another_folder(workspace: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="with other flags"):
         demo.run(workspace, tiny=True, seed=5, json=False)
     Store(tmp_path / "prefloop.db")
