@@ -47,7 +47,7 @@ lint: $(VENV)/installed-test ## ruff, mypy and import-linter
 
 peers: $(PEERS)/installed ## an environment of their own for the peers that benchmarks measure
 
-clean: ## remove both environments and all caches; workspaces in runs/ stay
+clean: ## remove both environments and the caches in this folder; workspaces in runs/ stay
 	rm -rf $(VENV) $(PEERS) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache test-results
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
