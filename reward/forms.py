@@ -29,10 +29,16 @@ from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.config import RewardConfig
 from reward.evaluate import score_responses
 from reward.examples import Example, PreferenceData
-from reward.instant.choosing import Candidate, choose_features, grouped_folds, prepare
+from reward.instant.choosing import (
+    Candidate,
+    choose_features,
+    grouped_folds,
+    prepare_compared,
+    tabled,
+)
 from reward.instant.comparisons import Comparisons, comparisons_of
 from reward.instant.features import EncodedResponse, compute, encode_response
-from reward.instant.linear import fit_linear
+from reward.instant.linear import LinearReward, fit_table
 from reward.instant.model import COMPONENTS, SPREADS
 from reward.instant.response_features import FeatureTable
 from reward.kinds import FeatureKind, feature_sets, kinds_of, question_of
@@ -162,8 +168,8 @@ class LinearSetup:
 
     kinds: tuple[FeatureKind, ...]
     """What it reads, side by side."""
-    values: Array
-    """[N, d] those features of every response."""
+    table: Array
+    """[N, k] those features of every response, as coefficients read them."""
     rows: dict[int, int]
     """Response id -> row."""
     answers: Comparisons
@@ -176,10 +182,11 @@ def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequ
                  among: Sequence[str] = (), preferred: str | None = None) -> LinearSetup:
     """Features of the training responses, and which of them and what spread to use.
 
-    Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
-    share of the others that is done. `among` names the feature sets to choose from, all where it
-    names none, and `preferred` one that gives way only to what is clearly better
-    (`choose_features`).
+    Chosen by the newest pairs where there are many, so memory grows with what is read of each
+    response, and not with what choosing makes of it. Features of responses that are `known` (by
+    id) are not computed again; `on_batch` hears the share of the others that is done. `among`
+    names the feature sets to choose from, all where it names none, and `preferred` one that gives
+    way only to what is clearly better (`choose_features`).
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -191,19 +198,18 @@ def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequ
     kinds = sorted({kind for several in sets.values() for kind in several})
     if (known is not None and known.rows.keys() >= rows.keys()
             and known.kinds.keys() >= set(kinds)):
-        places = [known.rows[i] for i in rows]
-        found = {kind: known.kinds[kind][places] for kind in kinds}
+        found = known
     else:
-        found = compute(backbone, encoded(backbone, train, max_length, question_of(kinds)), kinds,
-                        on_batch)
-    values = {name: np.hstack([found[kind] for kind in kinds]) for name, kinds in sets.items()}
-    answers = comparisons_of(train, rows)
-    newest = answers.take(np.arange(len(answers.first))[-_MOST_PAIRS:])
-    prompts = np.array([e.prompt_id for e in train for _ in e.texts])
-    best = choose_features(prepare(values, components=COMPONENTS, groups=prompts), newest,
-                           spreads=SPREADS, preferred=preferred)[0]
-    name = best.features.name
-    return LinearSetup(sets[name], values[name], rows, answers, best)
+        found = FeatureTable(
+            rows, compute(backbone, encoded(backbone, train, max_length, question_of(kinds)),
+                          kinds, on_batch),
+            np.array([e.prompt_id for e in train for _ in e.texts]))
+    newest = comparisons_of(_newest(train), found.rows)
+    best = choose_features(*prepare_compared(found, sets, newest, COMPONENTS), spreads=SPREADS,
+                           preferred=preferred)[0]
+    chosen = sets[best.features.name]
+    table = tabled(found, chosen, best.features.standard, np.array([found.rows[i] for i in rows]))
+    return LinearSetup(chosen, table, rows, comparisons_of(train, rows), best)
 
 
 def linear_part(backbone: Backbone, max_length: int, question: str, train: Sequence[Example],
@@ -219,8 +225,9 @@ def linear_part(backbone: Backbone, max_length: int, question: str, train: Seque
     found = linear_setup(backbone, max_length, question, train, known, on_batch, among,
                          preferred)
     best = found.best
-    head = fit_linear(found.values, found.answers, spread=best.spread,
-                      standard=best.features.standard)
+    standard = best.features.standard
+    head = LinearReward(standard, *fit_table(found.table, len(standard.center), found.answers,
+                                             (best.spread,), True))
     return LinearPart(found.kinds, head), {"features": best.features.name, "spread": best.spread}
 
 
@@ -229,6 +236,14 @@ def encoded(backbone: Backbone, examples: Sequence[Example], max_length: int,
     """All their responses, in their order."""
     return [encode_response(backbone, e.messages, text, max_length, question)
             for e in examples for text in e.texts.values()]
+
+
+def _newest(examples: Sequence[Example]) -> list[Example]:
+    """The examples with those pairs alone whose answers came last, so many at the most."""
+    ids = sorted(pair.comparison_id for e in examples for pair in e.pairs)
+    before = ids[-_MOST_PAIRS - 1] if len(ids) > _MOST_PAIRS else -1
+    return [replace(e, pairs=tuple(p for p in e.pairs if p.comparison_id > before))
+            for e in examples]
 
 
 def _unseen(odds: Array, folds: Array, columns: Sequence[int]) -> Array:

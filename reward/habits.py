@@ -87,10 +87,10 @@ def without_habits(backbone: Backbone, data: PreferenceData, config: RewardConfi
         return data
     setup = linear_setup(backbone, config.max_length, config.question, data.train, known,
                          on_batch)
-    table, best = setup.best.features.table, setup.best
+    table, best = setup.table, setup.best
     # A spread is stated for all features, and the crowd's prior is over the directions kept of
     # them: with d features in k columns, the same coefficients' deviation is spread / √d.
-    spread = best.spread * math.sqrt(table.shape[1] / setup.values.shape[1])
+    spread = best.spread * math.sqrt(table.shape[1] / len(best.features.standard.center))
     habits = estimate_habits(table, setup.rows, data.train, config.corrects, spread,
                              None if on_batch is None else partial(on_batch, 1.0))
     return replace(data, train=tuple(map(habits.on, data.train)),

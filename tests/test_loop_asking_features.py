@@ -9,6 +9,7 @@ from asking_world import add_features, asked_world
 from models import one_thread
 
 from data.asking import CURVE
+from loop.asking import extracting
 from loop.asking.live import Asker
 
 assert one_thread  # a fixture, used by every test here
@@ -35,3 +36,21 @@ def test_the_curve_grows_with_features_that_come_after_the_answers(tmp_path: Pat
     assert {**grown, "at": None} == {**fresh, "at": None}
     assert grown["points"][-1]["labels"] > 2 * early["points"][-1]["labels"]
     assert (early["answers"], grown["answers"]) == (20, 60)
+
+
+def test_of_a_large_import_it_stands_on_a_part(tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training has read all of it, part by part."""
+    monkeypatch.setattr(extracting, "MOST", 10)
+    world = asked_world(tmp_path, tasks=5)
+    asker, (me,) = Asker(world.store, tmp_path), world.people(1)
+    for number in range(15):
+        world.choose(me, world.task((f"old {number}", f"older {number}")), 0)
+        add_features(world.store, tmp_path)
+        asker.turn()
+        assert asker.model is not None
+        assert set(asker.model.features.rows) == set(world.store.asking.responses()[:10])
+    assert len(asker.model.table) == 10 and len(world.store.asking.responses()) == 40
+    asker = Asker(world.store, tmp_path)
+    asker.turn()
+    assert asker.model is not None and len(asker.model.table) == 10

@@ -40,6 +40,11 @@ def as_asked(settings: Settings) -> str:
             f"{settings.reward.question!r}, of up to {settings.reward.max_length} tokens")
 
 
+def stood_on(store: Store) -> list[int]:
+    """The responses that the instant model stands on, those of tasks that wait first."""
+    return store.asking.responses()[:MOST]
+
+
 def extract_features(store: Store, workspace: Path, settings: Settings,
                      give_way: Callable[[], bool] = lambda: False, most: int = MOST,
                      on_part: Callable[[float], None] = lambda share: None,
@@ -58,7 +63,7 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
     kept, name = ResponseFeatures(workspace, store.responses), as_asked(settings)
     if wanted is None:
-        wanted = store.asking.responses()[:MOST]
+        wanted = stood_on(store)
     if kept.ids().issuperset(wanted) and (not wanted or store.setting(_OF) == name):
         return True
     if backbone is None:
@@ -92,8 +97,8 @@ def extract_features(store: Store, workspace: Path, settings: Settings,
 
 def known_features(store: Store, workspace: Path, settings: Settings,
                    wanted: Collection[int] | None = None) -> FeatureTable:
-    """The features that are kept, of those `wanted` where they are given; none where they were read
-    otherwise than the settings ask.
+    """The features that are kept, of those `wanted`, or else of those that the instant model stands
+    on; none where they were read otherwise than the settings ask.
 
     Raises:
         PrefloopError: a file cannot be read.
@@ -102,7 +107,7 @@ def known_features(store: Store, workspace: Path, settings: Settings,
 
     hold = store.setting(_OF) == as_asked(settings)
     return ResponseFeatures(workspace, store.responses).read(
-        set() if not hold else None if wanted is None else set(wanted))
+        set(stood_on(store) if wanted is None else wanted) if hold else set())
 
 
 def _read_by(backbone: Backbone, settings: Settings) -> tuple[Sequence[FeatureKind], str]:

@@ -92,9 +92,11 @@ def _as_kept(context: JobContext) -> Settings:
 
 
 def _pairs(data: PreferenceData) -> list[AskedPair]:
+    """In the order in which they were answered."""
     from data.asking import AskedPair
 
-    return [AskedPair(pair.comparison_id, pair.prompt_id, pair.chosen_id, pair.rejected_id,
-                      pair.is_tie, held_out, None)
-            for held_out, examples in ((False, data.train), (True, data.held_out))
-            for example in examples for pair in example.pairs]
+    pairs = [AskedPair(pair.comparison_id, pair.prompt_id, pair.chosen_id, pair.rejected_id,
+                       pair.is_tie, held_out, None)
+             for held_out, examples in ((False, data.train), (True, data.held_out))
+             for example in examples for pair in example.pairs]
+    return sorted(pairs, key=lambda pair: pair.comparison_id)

@@ -19,6 +19,7 @@ from data.asking import CURVE, STATE, AskedPair, AskedTask
 from data.database import now
 from data.errors import PrefloopError
 from data.store import Store
+from loop.asking.extracting import stood_on
 from loop.asking.order import changed, order
 from loop.output import note
 from loop.settings import AskingConfig, Settings, read_settings
@@ -97,12 +98,12 @@ class Asker:
         self._draw_curve(pairs)
 
     def _look_at(self, files: tuple[str, ...]) -> bool:
-        """Stand on the features that there are; whether there are any."""
+        """Stand on the features that there are, of those asked for; whether there are any."""
         from reward.instant.model import InstantModel, Setup
 
         if files == self._files:
             return self.model is not None
-        table = self._features.read()
+        table = self._features.read(set(stood_on(self.store)))
         if not table.rows:
             return False  # all are of responses that the database knows no more
         if self.model is None:

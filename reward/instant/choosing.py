@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -12,9 +12,14 @@ import numpy as np
 from data.errors import BadInput
 from reward.instant.comparisons import FIRST, SECOND, Comparisons, Ties
 from reward.instant.linear import SPREADS, fit_table
-from reward.instant.standard import Standard, standardise
+from reward.instant.response_features import FeatureTable
+from reward.instant.standard import Standard, some_prompts, standardise
+from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
+#: Scales and directions are taken from so many responses at the most, and so many are tabled at a
+#: time: memory does not grow with the width of what is read of every response.
+_MOST_TEXTS, _AT_ONCE = 4000, 1000
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,39 @@ def prepare(features: Mapping[str, Array], powers: Sequence[float] = (1.0,),
     for (name, values), power in product(features.items(), powers):
         standard = standardise(values, components, power, groups)
         found.append(Prepared(name, power, standard, standard.of(values)))
+    return found
+
+
+def prepare_compared(features: FeatureTable, sets: Mapping[str, Sequence[FeatureKind]],
+                     comparisons: Comparisons, components: int
+                     ) -> tuple[list[Prepared], Comparisons]:
+    """Every feature set, of the responses that are compared and no others, with the comparisons
+    as rows of its table; no label is looked at.
+
+    Raises:
+        BadInput: there are no comparisons.
+    """
+    if not len(comparisons.first):
+        raise BadInput("there are no comparisons to choose features by")
+    used, place = np.unique(np.concatenate([comparisons.first, comparisons.second]),
+                            return_inverse=True)
+    first, second = place.reshape(2, -1)
+    part = used[some_prompts(features.prompts[used], _MOST_TEXTS)]
+    found = []
+    for name, kinds in sets.items():
+        standard = standardise(features.side_by_side(kinds, part), components,
+                               groups=features.prompts[part])
+        found.append(Prepared(name, 1.0, standard, tabled(features, kinds, standard, used)))
+    return found, replace(comparisons, first=first, second=second)
+
+
+def tabled(features: FeatureTable, kinds: Sequence[FeatureKind], standard: Standard,
+           rows: Array) -> Array:
+    """[n, k] some rows of several kinds, side by side, as coefficients read them."""
+    found = np.zeros((len(rows), standard.basis.shape[1]))
+    for start in range(0, len(rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found[part] = standard.of(features.side_by_side(kinds, rows[part]))
     return found
 
 

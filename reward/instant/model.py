@@ -18,12 +18,12 @@ import numpy as np
 
 from data.asking import AskedPair
 from data.measures.statistics import Estimate, clustered_mean
-from reward.instant.choosing import choose_features, prepare
+from reward.instant.choosing import choose_features, prepare_compared, tabled
 from reward.instant.comparisons import FIRST, TIE, Comparisons
 from reward.instant.davidson import Design, Fit, fit
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
-from reward.instant.standard import Standard, prior_precision, standardise
+from reward.instant.standard import Standard, prior_precision, some_prompts, standardise
 from reward.kinds import feature_sets
 
 Array = np.ndarray[Any, Any]
@@ -103,10 +103,12 @@ class InstantModel:
         """Stand on these features; what was learned is fitted anew at the next `learn`."""
         self.features = features
         sets = feature_sets(features.kinds)
-        values = features.side_by_side(sets.get(self.setup.features, sets["basic"]))
-        self.standard = _standard(values, features.prompts)
-        self.table = self.standard.of(values)
-        self.precision = prior_precision(values.shape[1], self.setup.spread)[
+        kinds = sets.get(self.setup.features, sets["basic"])
+        part = some_prompts(features.prompts, _MOST_TEXTS)
+        self.standard = standardise(features.side_by_side(kinds, part), COMPONENTS,
+                                    groups=features.prompts[part])
+        self.table = tabled(features, kinds, self.standard, np.arange(len(features.prompts)))
+        self.precision = prior_precision(len(self.standard.center), self.setup.spread)[
             :self.table.shape[1]]
         self.posterior = fit_rows(np.zeros((0, self.table.shape[1])), np.zeros((0, 3)),
                                   self.precision)
@@ -171,29 +173,12 @@ class InstantModel:
 
     def _choose(self, found: Learned, answers: int) -> None:
         """Features and prior by cross-validation over prompts."""
-        sets = feature_sets(self.features.kinds)
-        data = found.comparisons.take(np.arange(len(found.pairs))[-_MOST_PAIRS:])
-        used = np.unique(np.concatenate([data.first, data.second]))
-        place = np.zeros(len(self.table), int)
-        place[used] = np.arange(len(used))
-        data = Comparisons(place[data.first], place[data.second], data.outcomes, data.groups)
-        prepared = prepare({name: self.features.side_by_side(kinds)[used]
-                            for name, kinds in sets.items()}, components=COMPONENTS,
-                           groups=self.features.prompts[used])
+        newest = found.comparisons.take(np.arange(len(found.pairs))[-_MOST_PAIRS:])
+        prepared, data = prepare_compared(self.features, feature_sets(self.features.kinds), newest,
+                                          COMPONENTS)
         best = choose_features(prepared, data, spreads=SPREADS)[0]
         self.setup = Setup(best.features.name, best.spread, answers)
         self.use(self.features)
-
-
-def _standard(values: Array, prompts: Array) -> Standard:
-    """By the responses to a random part of the prompts where they are many: directions need no
-    more."""
-    if len(values) > _MOST_TEXTS:
-        known = np.unique(prompts)
-        most = max(1, _MOST_TEXTS * len(known) // len(values))
-        part = np.isin(prompts, np.random.default_rng(0).permutation(known)[:most])
-        values, prompts = values[part], prompts[part]
-    return standardise(values, COMPONENTS, groups=prompts)
 
 
 def _as_it_is(width: int) -> Standard:

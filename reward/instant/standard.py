@@ -61,6 +61,17 @@ def standardise(features: Array, components: int | None = None, power: float = 1
     return Standard(center, scale, (vectors * lean)[:, :components].copy())
 
 
+def some_prompts(prompts: Array, most: int) -> Array:
+    """[n] rows of the responses to a random part of the prompts ([N], each response's), at most so
+    many, or of all where there are no more: scales and directions need no more."""
+    if len(prompts) <= most:
+        return np.arange(len(prompts))
+    known, counts = np.unique(prompts, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(known))
+    fitting = max(1, int((counts[order].cumsum() <= most).sum()))
+    return np.flatnonzero(np.isin(prompts, known[order[:fitting]]))[:most]
+
+
 def _means(values: Array, groups: Array) -> Array:
     """[N, d] the mean of each response's group."""
     _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
