@@ -92,12 +92,6 @@ class AnswerCounts:
     def hidden(self, labeler_id: int, round_id: int) -> tuple[int, int]:
         """How many hidden known answers a labeler has given since a round was opened, and how many
         hidden repeats of the round; what stands, without practice."""
-        values = {"me": labeler_id, "round": round_id}
-        gold = self._database.value("""
-            SELECT count(*) FROM known_answers k JOIN current_comparisons c
-            ON c.task_id = k.task_id AND c.labeler_id = :me
-            WHERE NOT k.practice AND c.created_at >=
-                (SELECT created_at FROM rounds WHERE id = :round)""", values)
         repeats = self._database.value("""
             SELECT count(*) FROM tasks t CROSS JOIN current_comparisons c
             ON c.task_id = t.id AND c.labeler_id = :me
