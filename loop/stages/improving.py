@@ -11,6 +11,7 @@ from loop.stages import gate
 from loop.stages.judges import Obeyed, judges_of
 
 if TYPE_CHECKING:
+    from backbone.heads import ScalarHead
     from backbone.model import Backbone
     from data.records import PolicyVersion, RewardModel
     from policy.config import BestOfNConfig, PPOConfig
@@ -39,25 +40,42 @@ def improve_with_ppo(context: JobContext, share: Share | None = None) -> dict[st
     config = context.settings.ppo
 
     def learn(given: Improvement) -> dict[str, Any]:
-        from loop.models import reward_backbone
         from policy.ppo import train
-        from policy.roles import Roles, load_value
+        from policy.roles import Roles
         from policy.sharing import ALONE
 
-        models, obeyed = context.settings.models, given.obeyed
+        obeyed = given.obeyed
         mean, spread = obeyed.scale(given.judge)
-        value = reward_backbone(models)
-        head = load_value(value, models, *obeyed.value_start(
-            given.judge, context.workspace / given.judge.path), context.seed)
+        value, head, said = _value_model(context, given)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
         with judges_of(context, given.judge, config.judges) as judges:
-            return train(roles, given.prompts, obeyed.score, config, context.seed,
-                         context.progress, context.checkpoints, mean, spread, judges,
-                         share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None,
-                         credit=obeyed.credit if config.credit == "tokens" else None)
+            figures = train(roles, given.prompts, obeyed.score, config, context.seed,
+                            context.progress, context.checkpoints, mean, spread, judges,
+                            share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None,
+                            credit=obeyed.credit if config.credit == "tokens" else None)
+        return {**figures, **said}
 
     return _improve(context, "ppo", config, learn, share is None or share.is_first)
+
+
+def _value_model(context: JobContext,
+                 given: Improvement) -> tuple[Backbone, ScalarHead, dict[str, str]]:
+    """The value model, on its backbone: the reward model's, from which it starts, unless the tokens
+    that the policy writes have other ids there. Then it begins anew on the policy's, which is
+    said."""
+    from loop.models import reward_backbone
+    from policy.roles import load_value
+
+    models, judge = context.settings.models, given.judge
+    theirs = reward_backbone(models)
+    written, known = (each.tokenizer.get_vocab().items() for each in (given.backbone, theirs))
+    if written <= known:
+        start = given.obeyed.value_start(judge, context.workspace / judge.path)
+        return theirs, load_value(theirs, models, *start, context.seed), {}
+    return given.backbone, load_value(given.backbone, models, None, seed=context.seed), {
+        "value_model": "began anew on the policy's checkpoint: the tokenizer of "
+                       f"{models.reward_checkpoint} has other ids"}
 
 
 def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
