@@ -76,9 +76,8 @@ def keep_workspace(workspace: Path, plan: Plan) -> int:
     """
     from data.store import Store
 
-    settings = read_settings(workspace)
-    if ((plan.models != ModelConfig() and checked(plan.models) != settings.models)
-            or plan.seed not in (None, settings.workspace.seed)):
+    check_seed_of(workspace, plan.seed)
+    if plan.models != ModelConfig() and checked(plan.models) != read_settings(workspace).models:
         raise BadInput(f"{workspace} is a workspace already and keeps its settings: "
                        f"change {workspace / SETTINGS_NAME}, or give a new folder")
     for name in FOLDERS:
@@ -89,6 +88,18 @@ def keep_workspace(workspace: Path, plan: Plan) -> int:
 
         import_prompts(store, plan.prompts)  # those that are there already stay as they are
     return store.prompts.count()
+
+
+def check_seed_of(workspace: Path, seed: int | None) -> None:
+    """Refuse a seed that an existing workspace would not hear of, and settings that are wrong.
+
+    Raises:
+        BadInput: its own is another one, or its settings cannot be read.
+    """
+    own = read_settings(workspace).workspace.seed
+    if seed not in (None, own):
+        raise BadInput(f"--seed: {workspace} is a workspace already and keeps its seed, {own}: "
+                       f"change it in {workspace / SETTINGS_NAME}, or give a new folder")
 
 
 def checked(models: ModelConfig) -> ModelConfig:

@@ -61,6 +61,18 @@ def test_init_again_with_the_same_flags_is_fine(tmp_path: Path) -> None:
     assert cli.run([*command, "--lora-rank", "5"]) == cli.run([*command, "--seed", "4"]) == 2
 
 
+@pytest.mark.parametrize("command", [["init"], ["up", "--port", "1"], ["worker", "--once"]])
+def test_another_seed_than_the_workspaces_is_refused_and_not_passed_over(
+        command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_workspace(tmp_path / "w", Plan(seed=5, starter_prompts=False))
+    assert cli.run([*command, "--workspace", str(tmp_path / "w"), "--seed", "7"]) == 2
+    assert capsys.readouterr().err == (
+        f"prefloop: --seed: {tmp_path / 'w'} is a workspace already and keeps its seed, 5: change "
+        f"it in {tmp_path / 'w' / 'prefloop.toml'}, or give a new folder\n")
+    assert cli.run(["worker", "--workspace", str(tmp_path / "none"), "--seed", "7"]) == 2
+    assert "holds no workspace" in capsys.readouterr().err
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(BadInput, match="not empty"):

@@ -12,8 +12,8 @@ from tyro.conf import OmitArgPrefixes
 from backbone.config import ModelConfig
 from loop.options import Common, MaybeFile, Switch
 from loop.output import note
-from loop.settings import SETTINGS_NAME, read_settings
-from loop.workspace import Plan, exists, keep_workspace, make_workspace
+from loop.settings import SETTINGS_NAME
+from loop.workspace import Plan, check_seed_of, exists, keep_workspace, make_workspace
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Worker(Common):
         """Hold the workspace's lock and work."""
         from loop.worker import Worker as Process
 
-        read_settings(self.workspace)  # a mistake in the file is said now, not in every job
+        self.store()  # there has to be a workspace
+        check_seed_of(self.workspace, self.seed)  # what is wrong is said now, not in every job
         Process(self.workspace).run(self.once)
         self.show({"stopped": True}, "the worker has stopped")
 
@@ -83,10 +84,11 @@ class Up(Common):
         """Supervise until Ctrl-C."""
         from loop.up import Machine, make_ready
 
-        if not exists(self.workspace):
+        if exists(self.workspace):  # a mistake in its settings is said before anything starts
+            keep_workspace(self.workspace, Plan(seed=self.seed))
+        else:
             count = make_workspace(self.workspace, Plan(seed=self.seed))
             note(f"made {self.workspace} with {count} prompts")
-        read_settings(self.workspace)  # a mistake in the file is said before anything starts
         make_ready(self.store(), self.workspace, self.host, self.port)
         Machine(self.workspace, self.host, self.port).run(self._show_link)
 
