@@ -146,7 +146,7 @@ class Jobs:
 
     def resume(self, job_id: int) -> Job:
         """Queue a stopped or failed job again, to go on from its last checkpoint; one that is
-        queued or runs is left as it is.
+        queued or runs is left as it is, and no longer asked to stop.
 
         Raises:
             NotFound: there is no such job.
@@ -158,6 +158,8 @@ class Jobs:
                 raise BadInput(f"job {job.id} is done")
             if job.status in ("failed", "stopped"):
                 self.requeue(job.id, "goes on from its last checkpoint")
+            elif job.stop_requested:  # where it was killed since, it would end as it is taken up
+                self._set(job.id, stop_requested=0)
             return self.get(job_id)
 
     def request_stop(self, job_id: int) -> None:

@@ -181,13 +181,13 @@ def _where_it_runs(store: Store) -> str:
 
 
 def _check_port(host: str, port: int) -> None:
+    if not 1 <= port <= 65_535:  # 0 would be any port, and nobody would know which
+        raise BadInput(f"--port: wanted 1 to 65535, not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OverflowError:
-            raise BadInput(f"--port: wanted 1 to 65535, not {port}") from None
         except socket.gaierror as error:
             raise BadInput(f"--host: {host}: {error.strerror}") from None
         except OSError as error:

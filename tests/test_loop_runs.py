@@ -232,6 +232,17 @@ def test_a_killed_commands_job_is_named_by_the_next(
     assert Store.of_workspace(workspace).jobs.get(1).status == "done"
 
 
+def test_a_job_that_was_to_stop_and_was_killed_can_be_gone_on_with(
+        workspace: Path, stages: Callable[..., None]) -> None:
+    stages(lambda context: {})
+    jobs = Store.of_workspace(workspace).jobs
+    job = jobs.add("ppo")
+    jobs.claim(job.id)
+    jobs.request_stop(job.id)  # and its process is killed before the next step
+    assert ppo(workspace, "--resume", str(job.id)) == 0
+    assert jobs.get(job.id).status == "done"
+
+
 def test_a_restored_databases_job_does_not_go_on_with_another_ones_checkpoint(
         workspace: Path, stages: Callable[..., None], tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,19 +256,19 @@ def test_a_restored_databases_job_does_not_go_on_with_another_ones_checkpoint(
     stages(handler)
     Store.of_workspace(workspace).database.backup(tmp_path / "backup.db")
     assert ppo(workspace) == 1
+    others, = (workspace / "checkpoints").glob("job-1-*")
     for file in workspace.glob(f"{DATABASE_NAME}*"):
         file.unlink()
     (tmp_path / "backup.db").rename(workspace / DATABASE_NAME)
     assert ppo(workspace) == 1, "it has the same id, and its own beginning"
     assert ppo(workspace, "--resume", "1") == 0
-    first, second = sorted((workspace / "checkpoints").iterdir())
-    assert first.name.startswith("job-1-") and second.name.startswith("job-1-")
+    assert [*(workspace / "checkpoints").iterdir()] == [others]
     # of before the name said whose it is
     assert ppo(workspace) == 1
-    third, = (workspace / "checkpoints").glob("job-2-*")
-    third.rename(third.with_name("job-2"))
+    mine, = (workspace / "checkpoints").glob("job-2-*")
+    mine.rename(mine.with_name("job-2"))
     assert ppo(workspace, "--resume", "2") == 0
-    assert [*(workspace / "checkpoints").glob("job-2*")] == [third.with_name("job-2")]
+    assert [*(workspace / "checkpoints").iterdir()] == [others]
     assert "stopped in the middle" in capsys.readouterr().err
 
 

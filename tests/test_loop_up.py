@@ -160,6 +160,12 @@ def test_a_taken_port_is_one_line_that_names_the_flag(
         assert re.search(r'`prefloop up --port (\d+)` or `make up ARGS="--port \1"`', said)
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_what_is_no_port_is_refused_at_once(port: int, workspace: Path) -> None:
+    with pytest.raises(BadInput, match=f"--port: wanted 1 to 65535, not {port}"):
+        up.make_ready(Store.of_workspace(workspace), workspace, "127.0.0.1", port)
+
+
 def test_a_worker_alone_is_not_said_to_have_an_app(workspace: Path, port: int) -> None:
     store = Store.of_workspace(workspace)
     with WorkerLock(workspace), pytest.raises(InUse) as without:
@@ -174,22 +180,22 @@ def test_a_worker_alone_is_not_said_to_have_an_app(workspace: Path, port: int) -
 
 
 def test_links_lead_where_up_was_started_for_whatever_the_shell_says(
-        workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        workspace: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store.of_workspace(workspace)
     ann = store.people.add("Ann")
     assert link_for(store, ann).startswith("http://127.0.0.1:8501/signin?code=")
     monkeypatch.setenv(PUBLIC_URL_VARIABLE, "https://label.example.org/")
-    up.make_ready(store, workspace, "0.0.0.0", 0)
+    up.make_ready(store, workspace, "0.0.0.0", port)
     monkeypatch.delenv(PUBLIC_URL_VARIABLE)
     assert link_for(store, ann).startswith("https://label.example.org/signin?code=")
     with WorkerLock(workspace), pytest.raises(InUse, match=r"app is at https://label\.example\.org"):
-        up.make_ready(store, workspace, "0.0.0.0", 0)
-    up.make_ready(store, workspace, "0.0.0.0", 0)
+        up.make_ready(store, workspace, "0.0.0.0", port)
+    up.make_ready(store, workspace, "0.0.0.0", port)
     monkeypatch.setenv(PUBLIC_URL_VARIABLE, "https://elsewhere.example.org")
-    assert link_for(store, ann).startswith("http://127.0.0.1:0/signin?code=")
+    assert link_for(store, ann).startswith(f"http://127.0.0.1:{port}/signin?code=")
     monkeypatch.setenv(PUBLIC_URL_VARIABLE, "elsewhere")
     with pytest.raises(BadInput, match="elsewhere"):
-        up.make_ready(store, workspace, "0.0.0.0", 0)
+        up.make_ready(store, workspace, "0.0.0.0", port)
 
 
 def test_a_lead_is_not_named_like_somebody_in_other_letters(workspace: Path) -> None:
@@ -203,16 +209,16 @@ def test_a_lead_is_not_named_like_somebody_in_other_letters(workspace: Path) -> 
     assert len(store.audit.entries()) == 3  # they are there already
 
 
-def test_a_new_workspace_gets_its_first_samples_queued_once(tmp_path: Path) -> None:
+def test_a_new_workspace_gets_its_first_samples_queued_once(tmp_path: Path, port: int) -> None:
     make_workspace(tmp_path / "w", Plan())
     store = Store.of_workspace(tmp_path / "w")
-    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
-    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", port)
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", port)
     assert [job.kind for job in store.jobs.all()] == ["sample"]
     assert store.setting("job_kinds")[0]["kind"] == "sample"
     store.jobs.request_stop(1)
     store.rounds.open(1, 1)
-    up.make_ready(store, tmp_path / "w", "127.0.0.1", 0)
+    up.make_ready(store, tmp_path / "w", "127.0.0.1", port)
     assert len(store.jobs.all()) == 1
 
 
