@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from data.errors import BadInput
@@ -20,8 +21,8 @@ def check_target(file: Path, overwrite: bool, *sources: Path, flag: str = "") ->
         flag: the flag that names the file; empty where it stands without one.
 
     Raises:
-        BadInput: the file is a folder or a source, its folder is not there, or it is there
-            already and may not be replaced.
+        BadInput: the file is a folder or a source, its folder is not there or cannot be written,
+            or it is there already and may not be replaced.
     """
     place = f"{flag}: " if flag else ""
     folder = file.resolve().parent
@@ -29,6 +30,8 @@ def check_target(file: Path, overwrite: bool, *sources: Path, flag: str = "") ->
         raise BadInput(f"{place}{file} is a folder: give a file name")
     if not folder.is_dir():
         raise BadInput(f"{place}there is no folder {folder}: make it, or give another name")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"{place}nothing may be written in {folder}: give a file in another folder")
     if file.exists() and any(source.exists() and file.samefile(source) for source in sources):
         raise BadInput(f"{place}{file} is the file that is read: give another name")
     if file.exists() and not overwrite:

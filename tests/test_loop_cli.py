@@ -258,8 +258,15 @@ def test_score_reads_rows_and_writes_them_with_their_score(
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
     assert cli.run([*at, "--output", str(tmp_path / "out.jsonl"), "--overwrite"]) == 0
     assert capsys.readouterr().out == f"2 scores written to {tmp_path / 'out.jsonl'}\n"
+    file.write_text('{"prompt": "Why?", "response": "So.", "length": NaN}\n')
+    assert cli.run(at) == 0
+    assert json.loads(capsys.readouterr().out)["length"] is None
+    stages.score = lambda *_: pytest.fail("nothing is scored in vain")  # type: ignore[attr-defined]
     for bad in ('{"prompt": "Why?"}', '{"prompt": 3, "response": "So."}',
-                '{"messages": [{"role": "user", "content": "Why?"}]}', '["no"]'):
+                '{"messages": [{"role": "user", "content": "Why?"}]}', '["no"]',
+                '{"prompt": "Why?", "response": "So \\ud83d"}',
+                '{"prompt": "Why?", "response": "So.", "id": {"a": ["\\ud83d"]}}',
+                '{"prompt": "Why?", "response": "So.", "\\ud83d": 1}'):
         file.write_text('{"prompt": "Why?", "response": "So."}\n' + bad + "\n")
         assert cli.run(at) == 2
         assert "line 2" in capsys.readouterr().err

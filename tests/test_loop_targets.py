@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ def test_every_command_that_writes_a_file_has_one_rule_for_it(
         assert shown.err == f"prefloop: {flag}{said}\n" and shown.out == ""
     assert there.read_text() == "mine" and not nowhere.parent.exists()
     assert not [*folder.iterdir()] and not Store.of_workspace(workspace).jobs.all()
+
+
+@pytest.mark.parametrize("command", ["export", "backup", "score", "eval-reward"])
+def test_a_folder_that_may_not_be_written_is_said_at_once(
+        command: str, workspace: Path, given: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = workspace.parent / "read only"
+    folder.mkdir()
+    access = os.access  # root may write anywhere
+    monkeypatch.setattr(os, "access",
+                        lambda path, mode: path != folder.resolve() and access(path, mode))
+    assert cli.run([*writing(command, given, folder / "x.jsonl"), "--workspace",
+                    str(workspace)]) == 2
+    assert f"nothing may be written in {folder}: give a file" in capsys.readouterr().err
+    assert not Store.of_workspace(workspace).jobs.all()
 
 
 @pytest.mark.parametrize("command", [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.errors import BadInput
+from data.plain_json import finite, to_json
 from loop.options import Common, File, MaybeFile, Switch
 from loop.output import Bar
 from loop.settings import SETTINGS_NAME, read_settings
@@ -190,10 +191,21 @@ class BarProgress:
 
 
 def _conversation(row: Row) -> list[Message]:
-    """A row's prompt with its response as the last message. Raises BadInput, with the line."""
+    """A row's prompt with its response as the last message.
+
+    Raises:
+        BadInput: there is none, or the row could not be written again; with the line.
+    """
     from data.exchange.dialogues import prompt_from
     from data.records import Message
 
+    for name, value in row.values.items():
+        try:
+            _json_lines([{name: value}]).encode()
+        except UnicodeEncodeError:
+            raise row.error(f"{name}: holds half of a surrogate pair") from None
+        except TypeError:
+            raise row.error(f"{name}: JSON has no {type(value).__name__}") from None
     values = dict(row.values)
     messages = values.get("messages")
     if "response" not in values and isinstance(messages, list) and len(messages) > 1:
@@ -211,9 +223,7 @@ def _conversation(row: Row) -> list[Message]:
 
 
 def _json_lines(rows: list[dict[str, Any]]) -> str:
-    import json
-
-    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return "\n".join(to_json(finite(row)) for row in rows)
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
