@@ -138,7 +138,8 @@ def test_every_snake_case_name_of_the_guides_is_a_setting_or_a_figure() -> None:
     """A renamed setting, column or metric would leave its old name behind here."""
     sources = [*(ROOT / "policy").glob("*.py"), *(ROOT / "reward").rglob("*.py"),
                *(ROOT / "data").rglob("*.py"), *(ROOT / "backbone").glob("config.py"),
-               *(ROOT / "annotate" / "door").glob("*.py")]
+               *(ROOT / "annotate" / "door").glob("*.py"),
+               *(ROOT / "loop" / "stages").glob("*.py")]
     code = "\n".join(path.read_text("utf-8") for path in sources)
     for page in PAGES:
         if page.name == "benchmarks.md":
