@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from data.store import Store
 
 LABELERS = 4  # each answers every task
-_PROGRESS = "demo"  # setting: which job runs which step, and what was asked for
+#: Setting: which job runs which step, what was asked for, and whether it was broken off and gone
+#: on with in the middle of a job.
+_PROGRESS = "demo"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ def run(workspace: Path, *, tiny: bool, seed: int, json: bool) -> None:
     steps = _steps(TINY if tiny else Sizes(), store.prompts.count("held_out"), seed)
     for number, step in enumerate(steps, 1):
         _run_step(store, workspace, number, len(steps), step)
-    report = build_report(store, tiny=tiny, seed=seed)
+    kept = store.setting(_PROGRESS)
+    jobs = [store.jobs.get(job_id) for job_id in sorted(kept["jobs"].values())]
+    report = build_report(
+        store, jobs, tiny=tiny, seed=seed,
+        paused=kept.get("paused", False) or any(job.attempts > 1 for job in jobs))
     (workspace / "report.json").write_text(json_format.dumps(report, indent=2), "utf-8")
     write_html(report, store, workspace / "report.html")
     if json:
@@ -158,6 +164,8 @@ def _run_step(store: Store, workspace: Path, number: int, count: int, step: Step
     if job.status == "done":
         return
     note(f"[{number}/{count}] {step.title}")
+    if job.started_at is not None:
+        store.put_setting(_PROGRESS, {**store.setting(_PROGRESS), "paused": True})
     if job.status in ("failed", "stopped"):
         store.jobs.requeue(job.id, "goes on from its last checkpoint")
         job = store.jobs.get(job.id)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from test_loop_resume import stopped_at
 
 from data.errors import BadInput
+from data.records import Answer, Labeler
 from data.store import Store
 from loop import cli, demo
 
@@ -81,7 +83,8 @@ def test_a_page_of_a_real_model_says_who_labeled_and_is_not_called_tiny(
     from loop.reports.demonstration import build_report, write_html
 
     store = Store.of_workspace(workspace)
-    write_html(build_report(store, tiny=False, seed=0), store, tmp_path / "report.html")
+    report = build_report(store, store.jobs.all()[::-1], tiny=False, seed=0, paused=False)
+    write_html(report, store, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "All labelers are simulated" in page
     assert "claims nothing" not in page and "tiny random" not in page
@@ -97,8 +100,40 @@ def test_a_second_run_has_nothing_left_to_do(workspace: Path,
     assert len(Store.of_workspace(workspace).jobs.all()) == jobs
 
 
+def answer_all(store: Store, labeler: Labeler) -> None:
+    """Prefers the first response of every open task."""
+    while (given := store.assignments.next_for(labeler.id)) is not None:
+        first, *others = given.task.response_ids
+        store.comparisons.submit(labeler.id, given.task, Answer(
+            ((first,), *((i,) for i in others))), f"key {given.task.id}")
+
+
+def test_what_people_do_in_its_workspace_is_none_of_it(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "used"
+    shutil.copytree(workspace, folder)
+    store = Store.of_workspace(folder)
+    ann, final = store.people.add("Ann"), store.rounds.all()[-1]
+    task = store.tasks.of_round(final.id, "evaluate")[0]
+    with store.database.write() as db:
+        db.conn.execute("UPDATE tasks SET wanted = wanted + 1 WHERE id = ?", [task.id])
+    answer_all(store, ann)
+    theirs = store.rounds.open(final.policy_version_id, final.reference_id)
+    store.jobs.set_round(store.jobs.add("sample").id, theirs.id)
+    store.tasks.add(task.prompt_id, task.response_ids, round_id=theirs.id)
+    answer_all(store, ann)
+    assert {store.comparisons.count(ann.id), *(
+        len(store.comparisons.current(round_id=each.id, labeler_id=ann.id))
+        for each in (final, theirs))} == {1, 2}
+    before = json.loads((folder / "report.json").read_text())
+    capsys.readouterr()
+    assert run("--tiny", "--workspace", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == before
+
+
 def test_a_stopped_one_goes_on_where_it_was_and_ends_the_same(
-        workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     """As far as the first policy, which is enough of it."""
     folder, steps = tmp_path / "cut", demo._steps
     monkeypatch.setattr(demo, "_steps", lambda *asked: steps(*asked)[:4])
@@ -107,11 +142,14 @@ def test_a_stopped_one_goes_on_where_it_was_and_ends_the_same(
         assert run("--tiny", "--workspace", str(folder)) == 1
     jobs = Store.of_workspace(folder).jobs
     assert [job.kind for job in jobs.all("stopped")] == ["ppo"]
+    capsys.readouterr()
     assert run("--tiny", "--workspace", str(folder)) == 0
+    assert "with the pauses between its runs" in capsys.readouterr().out
     assert [job.kind for job in jobs.all("done")] == [job.kind for job in jobs.all()] == [
         "ppo", "train-reward", "simulate", "sample"]
     found, whole = (json.loads((each / "report.json").read_text()) for each in (folder, workspace))
     assert found["rounds"] == whole["rounds"][:1]
+    assert found["paused"] and not whole["paused"]
     assert untimed(found["ppo"][0]["steps"]) == untimed(whole["ppo"][0]["steps"])
 
 

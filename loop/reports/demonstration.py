@@ -1,12 +1,13 @@
 """What a demonstration has to show: a table, a JSON document and a self-contained HTML page.
 
 Every figure comes from the workspace's database, with its n and its 95 % interval; whatever a
-simulated labeler had a hand in says so.
+simulated labeler had a hand in says so. What people do in the workspace later is left out: other
+rounds, other models, and their own answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +28,22 @@ _SHARES = {"agreement", "accuracy", "win_rate", "gold_win_rate"}
 _EXAMPLES = 12
 
 
-def build_report(store: Store, *, tiny: bool, seed: int) -> dict[str, Any]:
-    """All figures, as JSON can hold them: `rounds` holds one entry a round."""
+def build_report(store: Store, jobs: Sequence[Job], *, tiny: bool, seed: int,
+                 paused: bool) -> dict[str, Any]:
+    """All figures, as JSON can hold them: `rounds` holds one entry a round.
+
+    `jobs` are the demonstration's own, in order; `paused`: one of them was not run in one go.
+    """
     return {
         "claims": "none: a tiny random model" if tiny else "simulated labelers",
         "seed": seed, "labelers": [{"name": a.name, "kind": a.kind, **a.config}
                                    for a in store.people.all("simulated")],
         "gold": "VADER compound score of the response, -1 to 1",
-        "rounds": [_round(store, round_) for round_ in store.rounds.all()],
-        "seconds": _seconds(store.jobs.all("done")),
+        "rounds": [_round(store, store.rounds.get(job.round_id), job, {j.id for j in jobs})
+                   for job in jobs if job.kind == "sample" and job.round_id is not None],
+        "seconds": _seconds(jobs), "paused": paused,
         "ppo": [{"job": job.id, "steps": store.jobs.metrics(job.id)}
-                for job in reversed(store.jobs.all("done")) if job.kind == "ppo"]}
+                for job in jobs if job.kind == "ppo"]}
 
 
 def print_report(report: Mapping[str, Any], workspace: Path) -> None:
@@ -45,7 +51,8 @@ def print_report(report: Mapping[str, Any], workspace: Path) -> None:
     from loop.output import duration, print_table
 
     title = ("Demonstration with simulated labelers (positive sentiment, VADER), "
-             f"{duration(sum(report['seconds'].values()))} of work")
+             f"{duration(sum(report['seconds'].values()))} "
+             + ("with the pauses between its runs" if report["paused"] else "of work"))
     print_table(title, ["round", *(words for _, words in _COLUMNS)],
                 [[row["round"], *(_words(row, key) for key, _ in _COLUMNS)]
                  for row in report["rounds"]])
@@ -70,7 +77,8 @@ def write_html(report: Mapping[str, Any], store: Store, path: Path) -> None:
                     for row in report["rounds"]]),
         *(page.paragraph(line) for line in _forced(report)),
         "<h2>PPO</h2>", page.plot(_plots(report), first=True),
-        "<h2>Reference and final policy on held-out prompts</h2>", _examples(store)])
+        "<h2>Reference and final policy on held-out prompts</h2>",
+        _examples(store, report["rounds"][-1]["round"])])
 
 
 def _forced(report: Mapping[str, Any]) -> list[str]:
@@ -79,11 +87,13 @@ def _forced(report: Mapping[str, Any]) -> list[str]:
             for row in report["rounds"] if row["gate"]]
 
 
-def _round(store: Store, round_: Round) -> dict[str, Any]:
-    comparisons = store.comparisons.current(round_id=round_.id)
-    rewards = [m for m in store.versions.reward_models() if m.round_id == round_.id]
-    sampled = [job for job in store.jobs.all("done")
-               if job.kind == "sample" and job.round_id == round_.id]
+def _round(store: Store, round_: Round, sampled: Job, own: Collection[int]) -> dict[str, Any]:
+    """A round that the job sampled, as far as the `own` jobs worked for it."""
+    simulated = {labeler.id for labeler in store.people.all("simulated")}
+    comparisons = [c for c in store.comparisons.current(round_id=round_.id)
+                   if c.labeler_id in simulated]
+    rewards = [m for m in store.versions.reward_models()
+               if m.round_id == round_.id and m.job_id in own]
     accuracy = rewards[-1].metrics["held_out_accuracy"] if rewards else None
     return {
         "round": round_.number,
@@ -92,10 +102,11 @@ def _round(store: Store, round_: Round) -> dict[str, Any]:
         "agreement": _dict(percent_agreement(comparisons)),
         "accuracy": accuracy,
         "gate": next((v.metrics["gate"] for v in store.versions.policies()
-                      if v.round_id == round_.id and "gate" in v.metrics), None),
-        "kl": (sampled[0].result or {}).get("kl") if sampled else None,
+                      if v.round_id == round_.id and v.job_id in own and "gate" in v.metrics),
+                     None),
+        "kl": (sampled.result or {}).get("kl"),
         "gold": _dict(_gold(store, round_)),
-        "win_rate": _dict(win_rate(store, round_.id)),
+        "win_rate": _dict(win_rate(store, round_.id, ("simulated",))),
         "gold_win_rate": _dict(_gold_win_rate(store, round_))}
 
 
@@ -134,6 +145,7 @@ def _gold_of(response: Response) -> float:
 
 
 def _seconds(jobs: Sequence[Job]) -> dict[str, float]:
+    """From the first start to the end, by kind of job."""
     from datetime import datetime
 
     total: dict[str, float] = {}
@@ -180,8 +192,9 @@ def _plots(report: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _examples(store: Store) -> str:
-    pairs = _head_to_head(store, store.rounds.all()[-1])[:_EXAMPLES]
+def _examples(store: Store, number: int) -> str:
+    last = next(round_ for round_ in store.rounds.all() if round_.number == number)
+    pairs = _head_to_head(store, last)[:_EXAMPLES]
     return page.table(["prompt", "reference", "final policy"],
                       [[store.prompts.get(mine.prompt_id).text, its.text, mine.text]
                        for mine, its in pairs], "text")
