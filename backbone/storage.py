@@ -40,7 +40,7 @@ _PLAIN_BEGINNINGS = (True, False, "gaussian", "orthogonal", "eva")
 SCORE_KEY = "base_model.model.score.weight"
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     """Make a folder all at once: `fill` writes into a hidden sibling that is then renamed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
