@@ -68,7 +68,8 @@ def _run(folder: Path, record: Recorder, config: PPOConfig = CONFIG,
     torch.manual_seed(state)
     np.random.seed(state)
     of = roles(folder, **setup)
-    randomise(of.policy, POLICY, seed=state) if (folder / "c").exists() else None
+    if list((folder / "c").glob("step-*")):  # what is loaded then is all that counts
+        randomise(of.policy, POLICY, seed=state)
     train(of, items(of.policy), goodness, config, 7, record, folder / "c")
     return policy_weights(of)
 
