@@ -87,9 +87,8 @@ _DECIDED = f"""
 # Pairs are entered by response id, so sides are undone. A task needs two answers to be disputed,
 # and `labels` (which counts them) is cheap to ask first; one that is decided may have fewer.
 _BLIND = f"""
-    FROM tasks t JOIN counted_comparisons c ON c.task_id = t.id
-    WHERE (t.labels > 1 OR t.id IN ({_DECIDED})) AND {_OF_ROUND}
-    AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"""
+    FROM tasks t JOIN blind_comparisons c ON c.task_id = t.id
+    WHERE (t.labels > 1 OR t.id IN ({_DECIDED})) AND {_OF_ROUND}"""
 _VOTES = f"""
     SELECT f.task_id, min(f.chosen_id, f.rejected_id) AS first,
         max(f.chosen_id, f.rejected_id) AS second,
