@@ -58,7 +58,7 @@ def _sound(store: Store) -> None:
             ("integrity", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
             ("foreign keys", "SELECT * FROM pragma_foreign_key_check"),
             ("labels of a task", "SELECT id FROM tasks WHERE labels <> (SELECT count(*) "
-             "FROM blind_comparisons c WHERE c.task_id = tasks.id)"),
+             "FROM placed_comparisons c WHERE c.task_id = tasks.id)"),
             ("preferences", "SELECT id FROM comparisons c WHERE c.verdict <> 'withdrawn' "
              "AND NOT EXISTS (SELECT 1 FROM preferences f WHERE f.comparison_id = c.id)"),
             ("progress of a round", "SELECT * FROM round_progress r WHERE (given, wanted) <> "

@@ -18,8 +18,9 @@ LONGEST_RATIONALE = 4000
 LONGEST_REWRITE = 40_000
 LONGEST_SECONDS = 24 * 3600.0
 #: `counted_preferences` as if no lead had decided anything.
-_BLIND = """(SELECT b.* FROM preferences b JOIN blind_comparisons c ON c.id = b.comparison_id
-    JOIN tasks t ON t.id = b.task_id WHERE t.purpose IN ('train', 'evaluate'))"""
+_BLIND_PREFERENCES = """(SELECT b.* FROM preferences b
+    JOIN blind_comparisons c ON c.id = b.comparison_id JOIN tasks t ON t.id = b.task_id
+    WHERE t.purpose IN ('train', 'evaluate'))"""
 
 
 def comparison_of(row: sqlite3.Row) -> Comparison:
@@ -105,8 +106,8 @@ def _clipped(seconds: float | None) -> float | None:
 
 class Comparisons(AnswerCounts):
     """The labels. Which of them count (nobody's who is set aside) is said by the views `counted_*`
-    alone, and which of these were given blind by `blind_comparisons`; how many somebody has given
-    is inherited."""
+    alone, which of these were given blind by `blind_comparisons`, and which are the labels of their
+    task by `placed_comparisons`; how many somebody has given is inherited."""
 
     def submit(self, labeler_id: int, task: Task, answer: Answer, submission_key: str,
                replaces: int | None = None, *, decision: bool = False) -> Comparison:
@@ -182,7 +183,7 @@ class Comparisons(AnswerCounts):
                 "UPDATE assignments SET skipped_at = NULL, skip_reason = NULL "
                 "WHERE task_id = ? AND labeler_id = ?", [task.id, labeler_id])
             db.conn.execute(
-                "UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c "
+                "UPDATE tasks SET labels = (SELECT count(*) FROM placed_comparisons c "
                 "WHERE c.task_id = tasks.id) WHERE id = ?", [task.id])
             return self.get(comparison_id)
 
@@ -261,7 +262,7 @@ class Comparisons(AnswerCounts):
         values: dict[str, Any] = {"split": split, "round": round_id}
         return [preference_of(row) for row in self._database.rows(f"""
             SELECT f.*, c.shown, r.number AS round_number
-            FROM {_BLIND if blind else "counted_preferences"} f
+            FROM {_BLIND_PREFERENCES if blind else "counted_preferences"} f
             JOIN prompts p ON p.id = f.prompt_id
             JOIN comparisons c ON c.id = f.comparison_id
             JOIN tasks t ON t.id = f.task_id LEFT JOIN rounds r ON r.id = t.round_id

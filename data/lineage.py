@@ -97,11 +97,10 @@ class _Cards(Groups):
         return f"Task {thing}", facts, came, led
 
     def _labels(self, task: Task) -> str:
-        """Answers given blind and wanted; a decision takes nobody's place."""
-        given = [c.id for c in self._store.comparisons.of_task(task.id)]
-        decided = sum(self._store.decisions.get(i) is not None for i in given)
-        words = f"{len(given) - decided} of {task.wanted}"
-        return f"{words}, and a decision" if decided else words
+        """Labels that the task has and wants; a decision takes nobody's place."""
+        labels = self._store.database.value("SELECT labels FROM tasks WHERE id = ?", [task.id])
+        decided = self._store.decisions.of_task(task.id) is not None
+        return f"{labels} of {task.wanted}{', decided' if decided else ''}"
 
     def prompt(self, thing: int) -> _Parts:
         """A conversation so far."""

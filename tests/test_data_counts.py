@@ -35,11 +35,17 @@ def counted_anew(store: Store) -> tuple[set[tuple[int, ...]], set[tuple[int, ...
 
 
 def labels_anew(store: Store) -> dict[int, int]:
-    """How many blind answers to each task count, asked of the people and not of a view."""
-    aside = {person.id for person in store.people.all() if person.set_aside_at is not None}
-    return {task: sum(one.labeler_id not in aside and store.decisions.get(one.id) is None
-                      for one in store.comparisons.of_task(task, set_aside=True))
+    """How many places of each task are taken, asked of the people and not of a view."""
+    counted = [person.id for person in store.people.all() if person.set_aside_at is None]
+    return {task: sum(takes_a_place(store, task, person) for person in counted)
             for task in kept_labels(store)}
+
+
+def takes_a_place(store: Store, task: int, person: int) -> bool:
+    """Whether the newest of somebody's answers to a task that is no decision was not taken back."""
+    blind = [one for one in store.comparisons.history(task, person)
+             if store.decisions.get(one.id) is None]
+    return blind != [] and blind[-1].answer.verdict != "withdrawn"
 
 
 def kept_labels(store: Store) -> dict[int, int]:

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from data_world import World, as_before
 
 from data.lineage import card
@@ -37,11 +38,11 @@ def is_asked(world: World, who: Labeler, task: Task) -> bool:
 def test_a_decided_task_still_wants_the_labels_that_were_wanted(world: World) -> None:
     task, (*_, cas) = disputed(world, wanted=3)
     assert world.store.tasks.progress(world.round.id) == (2, 3)
-    assert labels_of(world.store, task) == "2 of 3, and a decision"
+    assert labels_of(world.store, task) == "2 of 3, decided"
     assert is_asked(world, cas, task)
     world.choose(cas, task, 0)
     assert world.store.tasks.progress(world.round.id) == (3, 3)
-    assert labels_of(world.store, task) == "3 of 3, and a decision"
+    assert labels_of(world.store, task) == "3 of 3, decided"
     assert not is_asked(world, world.people(1)[0], task)
 
 
@@ -53,13 +54,33 @@ def test_who_is_set_aside_leaves_a_place_that_no_decision_takes(world: World) ->
     assert is_asked(world, cas, task)
 
 
-def test_an_answer_that_becomes_a_decision_leaves_its_place(world: World) -> None:
-    """However often it is decided anew; and the task goes back to where tasks of its labels are."""
-    lead, task = world.store.people.add("Lead", "lead"), world.task()
+def test_an_answer_that_becomes_a_decision_keeps_its_place(world: World) -> None:
+    """However often it is decided anew: else a round whose leads label too could never be full."""
+    ada, = world.people(1)
+    lead, task = world.store.people.add("Lead", "lead"), world.task(wanted=2)
+    world.choose(ada, task, 0)
     world.choose(lead, task, 0)
-    assert world.store.tasks.progress(world.round.id) == (1, 1)
-    for key in ("decided", "decided anew"):
-        decide(world, lead, task, key)
+    for number in range(2):
+        answer = Answer((task.response_ids,), 0, rationale=f"reason {number}")
+        world.store.decisions.decide(lead.id, task.id, answer, f"decided {number}")
+        assert world.store.tasks.progress(world.round.id) == (2, 2)
+        assert labels_of(world.store, task) == "2 of 2, decided"
+        assert world.store.tasks.get(task.id).priority == -2
+    assert not is_asked(world, world.people(1)[0], task)
+    world.store.people.set_aside(lead.id, True)
+    assert labels_of(world.store, task) == "1 of 2"
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_who_has_only_decided_takes_no_place(world: World, taken_back: bool) -> None:
+    """Nor does an answer taken back before; the task stays where tasks of its labels are."""
+    lead, task = world.store.people.add("Lead", "lead"), world.task()
+    if taken_back:
+        world.choose(lead, task, 0)
+        world.store.comparisons.undo_last(lead.id, task, "undo")
+    for number in range(2):
+        answer = Answer((task.response_ids,), 0, rationale=f"reason {number}")
+        world.store.decisions.decide(lead.id, task.id, answer, f"decided {number}")
         assert world.store.tasks.progress(world.round.id) == (0, 1)
         assert world.store.tasks.get(task.id).priority == 0
     assert is_asked(world, world.people(1)[0], task)
@@ -71,6 +92,7 @@ def test_a_workspace_from_before_counts_no_decision_as_a_label(world: World,
     task, (*_, cas) = disputed(world, wanted=3)
     other = world.task()
     world.choose(cas, other, 0)
+    decide(world, cas, other, "decided too")
     old = tmp_path / "old.db"
     as_before(world.store, old, 10)
     with closing(sqlite3.connect(old)) as db:
@@ -78,6 +100,23 @@ def test_a_workspace_from_before_counts_no_decision_as_a_label(world: World,
         db.commit()
     opened = Store(old)
     assert opened.tasks.progress(world.round.id) == (3, 4)
-    assert labels_of(opened, task) == "2 of 3, and a decision"
+    assert labels_of(opened, task) == "2 of 3, decided"
+    assert labels_of(opened, other) == "1 of 1, decided"
     for each in (task, other):
         assert opened.tasks.get(each.id).priority == world.store.tasks.get(each.id).priority
+
+
+def test_what_was_answered_after_all_is_no_skip_in_a_workspace_from_before(
+        world: World, tmp_path: Path) -> None:
+    ada, = world.people(1)
+    answered, skipped = world.task(), world.task()
+    world.choose(ada, answered, 0)
+    world.store.assignments.assign(skipped.id, ada.id)
+    for task in (answered, skipped):
+        world.store.assignments.skip(task.id, ada.id, "cannot judge")
+    old = tmp_path / "old.db"
+    as_before(world.store, old, 10)
+    opened = Store(old).assignments
+    assert not opened.is_skipped(answered.id, ada.id) and opened.is_skipped(skipped.id, ada.id)
+    reasons = Store(old).database.rows("SELECT skip_reason FROM assignments ORDER BY task_id")
+    assert [row["skip_reason"] for row in reasons] == [None, "cannot judge"]

@@ -168,7 +168,7 @@ def test_a_decision_and_what_it_overrides_lead_to_each_other(world: World) -> No
     assert card(world.store, *place, lead.id).title == f"Decision {decision.comparison_id}"
     assert card(world.store, "answer", theirs.id, lead.id).title == f"Answer {theirs.id}"
     assert dict(card(world.store, "task", task.id, lead.id).facts)["Labels"] == (
-        "1 of 2, and a decision")
+        "1 of 2, decided")
     said = {link.label for group in card(world.store, "task", task.id, lead.id).led_to
             for link in group.links if link.kind == "answer"}
     assert said == {f"{ada.name}, answer {theirs.id}", f"Lead, decision {decision.comparison_id}"}

@@ -88,9 +88,10 @@ _ANSWERS = """
             ORDER BY position)) AS responses
     FROM temp.staged_answers a JOIN temp.staged_tasks k ON k.n = a.task
     JOIN tasks t ON t.id = k.task_id ORDER BY json_extract(a.answer, '$.decision'), a.n"""
-# New tasks have counted all their answers, which is wrong where an annotator is set aside.
+# New tasks have counted all their answers, which is wrong where an annotator is set aside. (Where
+# one is a decision, the trigger has uncounted it.)
 _RECOUNT = """
-    UPDATE tasks SET labels = (SELECT count(*) FROM blind_comparisons c
+    UPDATE tasks SET labels = (SELECT count(*) FROM placed_comparisons c
         WHERE c.task_id = tasks.id)
     WHERE id IN (SELECT task_id FROM temp.staged_tasks WHERE NOT fresh OR EXISTS (
         SELECT 1 FROM labelers l WHERE l.set_aside_at IS NOT NULL))"""
