@@ -171,7 +171,7 @@ class Desk:
         actions.take_back(self.store, self.token(), task_id, key,
                           skipped=entry.get("of") == "skip")
         if not showing.is_open(self.store, task_id, me.id):
-            return {"words": "Taken back, and answered or skipped since."}
+            return {"words": "You have answered or skipped it since."}
         self._put_away(task_id)
         self._hand(self._assignment(me, task_id), first=True)
         for later in self.handed[1:]:
