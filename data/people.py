@@ -35,9 +35,25 @@ def state_of(labeler: Labeler) -> str:
     return ", ".join(limits) or "active"
 
 
+def _address(text: str) -> str:
+    """A text as the e-mail address that it is; empty where it is none."""
+    address = text.strip().lower()
+    local, _, domain = address.rpartition("@")
+    sound = local and address.isprintable() and " " not in address and "@" not in local \
+        and _DOMAIN.fullmatch(domain)
+    return address if sound else ""
+
+
 def alike(name: str) -> str:
     """What names have in common that nobody could tell apart: differing in case or spaces only."""
     return normalize("NFKC", " ".join(name.split())).casefold()
+
+
+def sign_in_address(labeler: Labeler) -> str:
+    """The address that signs somebody in: which they were given, or else by which they are called;
+    empty where there is none."""
+    given = labeler.config.get("email")
+    return str(given) if given is not None else _address(labeler.name)
 
 
 class People:
@@ -131,14 +147,17 @@ class People:
 
     def set_email(self, labeler_id: int, email: str) -> None:
         """Let a person sign in with this address alone; empty lets them with none, not even where
-        they are called by one.
+        they are called by one. The address before is taken back: see `was_taken_back`.
 
         Raises:
             BadInput: it is no address, or somebody else's.
         """
         address = self._free_email(email, labeler_id) if email.strip() else ""
-        config = {**self.get(labeler_id).config, "email": address}
         with self._database.write() as db:
+            person = self.get(labeler_id)
+            taken_back = {*person.config.get("taken_back", ()), sign_in_address(person)}
+            config = {**person.config, "email": address,
+                      "taken_back": sorted(taken_back - {address, ""})}
             db.conn.execute("UPDATE labelers SET config = ? WHERE id = ?",
                             [json.dumps(config, ensure_ascii=False), labeler_id])
 
@@ -153,6 +172,13 @@ class People:
             "coalesce(json_extract(config, '$.email'), lower(name)) = ? "
             "ORDER BY json_extract(config, '$.email') IS NULL, id", [address])
         return None if row is None else _labeler(row)
+
+    def was_taken_back(self, email: str) -> bool:
+        """Whether an address was somebody's way in, and is so no more: nobody may join by it, or
+        whoever a lead keeps out would come back under another name."""
+        return self._database.row(
+            "SELECT 1 FROM labelers, json_each(config, '$.taken_back') AS taken "
+            "WHERE taken.value = ?", [email.strip().lower()]) is not None
 
     def domains(self) -> tuple[str, ...]:
         """Whoever has an address there may join as a labeler by signing in; none by default."""
@@ -215,10 +241,8 @@ class People:
         self.sessions.end(token)
 
     def _free_email(self, email: str, of: int | None) -> str:
-        address = email.strip().lower()
-        local, _, domain = address.rpartition("@")
-        if not local or not address.isprintable() or " " in address or "@" in local \
-                or not _DOMAIN.fullmatch(domain):
+        address = _address(email)
+        if not address:
             raise BadInput(f"email: {email!r} is no e-mail address")
         other = self.of_email(address)
         if other is not None and other.id != of:

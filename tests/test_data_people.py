@@ -6,6 +6,7 @@ import pytest
 
 from data.database import now
 from data.errors import BadInput
+from data.people import sign_in_address
 from data.sessions import SessionRules
 from data.store import Store
 
@@ -179,6 +180,23 @@ def test_an_address_belongs_to_one_person(store: Store) -> None:
         assert store.people.of_email(address) is None and store.people.of_email("") is None
     store.people.add("A machine", kind="simulated", config={"email": "m@example.org"})
     assert store.people.of_email("m@example.org") is None
+
+
+def test_an_address_that_was_taken_back_is_known(store: Store) -> None:
+    ann = store.people.add("Ann", config={"email": "ann@example.org"})
+    bob = store.people.add("Bob@example.org")
+    assert [sign_in_address(store.people.get(who.id)) for who in (ann, bob)] == [
+        "ann@example.org", "bob@example.org"]
+    assert sign_in_address(store.people.add("Cas")) == ""
+    store.people.set_email(ann.id, "ann.b@example.org")
+    store.people.set_email(bob.id, "")
+    taken_back = ["ann@example.org", "BOB@example.org "]
+    assert all(store.people.was_taken_back(each) for each in taken_back)
+    assert not store.people.was_taken_back("ann.b@example.org")
+    store.people.set_email(ann.id, "")
+    store.people.set_email(ann.id, "ann@example.org")  # hers again
+    assert store.people.get(ann.id).config == {"email": "ann@example.org",
+                                               "taken_back": ["ann.b@example.org"]}
 
 
 def test_domains_are_names(store: Store) -> None:

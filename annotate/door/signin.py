@@ -161,24 +161,29 @@ def _redeem(code: str) -> str | None:
 def _admit(email: str) -> tuple[str | None, str]:
     """A session for who has this address; or None, and why not."""
     people = store().people
-    try:
-        with store().database.write():
-            labeler = people.of_email(email) or _join(email)
-            if labeler is None:
-                return None, f"Nobody here has the address {email}. Ask your lead to add you."
-            if labeler.disabled:
-                return None, "Your lead has disabled your access."
-            store().audit.record(labeler.id, "sign in", way="single sign-on")
-            return people.sessions.start(labeler.id), ""
-    except BadInput as error:
-        return None, str(error)
+    with store().database.write():
+        labeler = people.of_email(email) or _join(email)
+        if labeler is None:
+            return None, f"Nobody here has the address {email}. Ask your lead to add you."
+        if labeler.disabled:
+            return None, "Your lead has disabled your access."
+        store().audit.record(labeler.id, "sign in", way="single sign-on")
+        return people.sessions.start(labeler.id), ""
 
 
 def _join(email: str) -> Labeler | None:
-    """A new labeler, where the lead lets everybody of the address's domain join."""
-    if email.rpartition("@")[2] not in store().people.domains():
+    """A new labeler, where the lead lets everybody of the address's domain join.
+
+    None where the address was taken back, or is no name for anybody new: somebody is called by it
+    (an annotator of a file, say), or it is too long.
+    """
+    people = store().people
+    if email.rpartition("@")[2] not in people.domains() or people.was_taken_back(email):
         return None
-    labeler = store().people.add(email, config={"email": email})
+    try:
+        labeler = people.add(email, config={"email": email})
+    except BadInput:
+        return None
     store().audit.record(labeler.id, "join", labeler.name)
     return labeler
 
