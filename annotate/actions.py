@@ -15,6 +15,7 @@ from typing import Any
 from annotate.permissions import Permission, permits, roles_with
 from data.errors import BadInput, Conflict, NotAllowed
 from data.limits import is_finite, too_low
+from data.people import sign_in_address
 from data.records import Answer, Assignment, Comparison, Job, Labeler, Task
 from data.sessions import SessionRules
 from data.store import Store
@@ -105,9 +106,14 @@ def new_link(store: Store, token: str | None, labeler_id: int) -> str:
 
 
 def set_email(store: Store, token: str | None, labeler_id: int, email: str) -> None:
-    """Let a person sign in through the organisation's page with this address; empty: no more."""
+    """Let a person sign in through the organisation's page with this address; empty: no more.
+
+    Nothing is written where it signs them in already: also one that is their name.
+    """
     me = require(store, token, "people")
     with store.database.write():
+        if email.strip().lower() == sign_in_address(store.people.get(labeler_id)):
+            return
         store.people.set_email(labeler_id, email)
         store.audit.record(me.id, "change e-mail", store.people.get(labeler_id).name,
                            email=email.strip())

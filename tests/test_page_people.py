@@ -14,6 +14,7 @@ from streamlit_client import Tab, Visitor, press_of
 
 from data.disputes import disputes
 
+_ADDRESS = "E-mail address (for the organisation's single sign-on)"
 SET_ASIDE, AGAIN = f"Set aside the answers of {CARELESS}", "Count answers again"
 
 
@@ -105,6 +106,32 @@ def test_the_chosen_person_stays_in_view_as_their_name_changes(
             await tab.press(tab.labelled("New sign-in link"))
             assert f"The sign-in link of {CARELESS}." in tab.text()
         server.store.people.set_aside(who, False)
+    run(main())
+
+
+def test_an_address_that_is_saved_as_it_stands_stays(server: Server, arrive: Arrive) -> None:
+    """Also where it is but the person's name: else whoever is called by it would be locked out."""
+    called = server.store.people.add("Ida@example.org")
+    given = server.store.people.add("Uma", config={"email": "uma@example.org"})
+    neither = server.store.people.add("Max")
+
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("account") as tab:
+            for person, address in ((called, "ida@example.org"), (given, "uma@example.org"),
+                                    (neither, "")):
+                await tab.rerun(page="people", query=f"person={person.id}")
+                field = tab.labelled(_ADDRESS)
+                assert field.proto.default == address
+                before = everything(server.store), server.store.people.all()
+                await tab.press(tab.labelled("Save address"))
+                said = f"may sign in with {address}" if address else "has no address to sign in"
+                assert f"{person.name} {said}" in shown(tab).replace("\u2060", "")
+                assert (everything(server.store), server.store.people.all()) == before
+            await tab.rerun(page="people", query=f"person={called.id}")
+            tab.set(tab.labelled(_ADDRESS), "")
+            await tab.press(tab.labelled("Save address"))
+        assert server.store.people.of_email("ida@example.org") is None
+        assert server.store.people.was_taken_back("ida@example.org")
     run(main())
 
 

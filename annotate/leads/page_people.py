@@ -15,7 +15,7 @@ from annotate.notices import failing_as, say
 from annotate.picking import pick, pick_from_address
 from annotate.session import guarded, store, token
 from data.activity import Activity, activity
-from data.people import CODE_LIFETIME, state_of
+from data.people import CODE_LIFETIME, sign_in_address, state_of
 from data.records import ROLES, Labeler
 
 _ROLE_HELP = {"labeler": "labeler: answers",
@@ -115,7 +115,7 @@ def _access(person: Labeler, labeler: Labeler) -> None:
                   disabled=own)
     email, save = st.columns([7, 2], vertical_alignment="bottom")
     email.text_input("E-mail address (for the organisation's single sign-on)",
-                     str(person.config.get("email", "")), key=f"email-{person.id}",
+                     sign_in_address(person), key=f"email-{person.id}",
                      placeholder="None")
     save.button("Save address", width="stretch", on_click=_set_email, args=(person,))
 
@@ -210,4 +210,4 @@ def _set_email(person: Labeler) -> None:
     with failing_as("saved"):
         actions.set_email(store(), token(), person.id, address)
         say(f"{person.name} may sign in with {address.strip()}." if address.strip()
-            else f"{person.name} has no address any more.")
+            else f"{person.name} has no address to sign in with.")
