@@ -238,10 +238,8 @@ class Assignments:
         if share < rules.gold_share:
             gold: int | None = self._database.value(
                 "SELECT t.id FROM known_answers k JOIN tasks t ON t.id = k.task_id "
-                "LEFT JOIN assignments a ON a.task_id = t.id AND a.labeler_id = :me "
-                "WHERE NOT k.practice AND NOT k.retired AND a.task_id IS NULL "
-                "AND k.created_by IS NOT :me "
-                "ORDER BY t.id LIMIT 1", values)
+                "WHERE NOT k.practice AND NOT k.retired AND k.created_by IS NOT :me "
+                f"AND t.id IS NOT :skip {_NOT_TAKEN_BY_ME} ORDER BY t.id LIMIT 1", values)
             return gold
         if share < rules.gold_share + rules.repeat_share:
             return self._repeat(values, draw)

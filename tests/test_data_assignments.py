@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from data_world import World
 
 from data.assignments import REPEAT_AFTER, AssignmentRules
+from data.database import now
 from data.errors import BadInput
 from data.questions import Question
 from data.records import Answer, Assignment, Rewrite
@@ -94,6 +96,28 @@ def test_hidden_tasks_end_with_the_others(world: World) -> None:
         answered(world.store, ann.id, assignment)
     assert world.store.comparisons.count(ann.id) <= 6
     assert world.store.assignments.open_for(ann.id) == 0
+
+
+def test_gold_that_was_left_open_comes_again(world: World) -> None:
+    """Also when its round has ended meanwhile; what was skipped does not."""
+    store, ann = world.store, world.store.people.add("Ann")
+    left, skipped, retired = gold = [store.known.add(task.prompt_id, task.response_ids, Answer(
+        (task.response_ids,), 0)) for task in (world.task() for _ in range(3))]
+    for task_id in gold:
+        store.assignments.assign(task_id, ann.id)
+    store.assignments.skip(skipped, ann.id, "other")
+    store.known.retire(retired)
+    with store.database.write() as db:
+        db.conn.execute("UPDATE assignments SET leased_at = ?", [now(-timedelta(hours=1))])
+    world.round = store.rounds.open(world.policy, world.reference)
+    for _ in range(20):
+        world.task()
+    store.assignments.set_rules(AssignmentRules(gold_share=0.5))
+    asked = []
+    while assignment := store.assignments.next_for(ann.id):
+        asked.append(assignment.task.id)
+        answered(store, ann.id, assignment)
+    assert len(asked) == 21 and set(asked) & set(gold) == {left}
 
 
 def test_practice_comes_first(world: World) -> None:

@@ -61,6 +61,21 @@ def test_hidden_gold_is_hidden_until_it_is_retired(world: World) -> None:
     assert not hidden_from(world.store, ada.id, [first])
 
 
+def test_gold_that_ended_with_its_round_is_hidden_until_it_is_retired(world: World) -> None:
+    """Until then it may come again; in an open round, what was handed out is still answered."""
+    ada, = world.people(1)
+    task = world.task()
+    world.choose(ada, task, 0)
+    gold = world.store.known.add(task.prompt_id, task.response_ids, Answer((task.response_ids,), 0))
+    world.store.assignments.assign(gold, ada.id)
+    world.store.rounds.open(world.policy, world.reference)
+    assert hidden_from(world.store, ada.id, task.response_ids)
+    world.store.known.retire(gold)
+    assert not hidden_from(world.store, ada.id, task.response_ids)
+    world.store.assignments.assign(gold, ada.id)
+    assert hidden_from(world.store, ada.id, task.response_ids)
+
+
 def test_ones_own_known_answer_hides_nothing_from_oneself(world: World) -> None:
     ada, ben = world.people(2)
     task = world.task()
