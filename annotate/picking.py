@@ -8,20 +8,24 @@ So the id is kept apart, and the box is set by it on every run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import streamlit as st
 
 
-def pick(title: str, options: Mapping[int, str], key: str, default: int | None) -> int | None:
+def pick(title: str, options: Mapping[int, str], key: str, default: int | None = None,
+         placeholder: str | None = None, width: int | Literal["stretch"] = "stretch") -> int | None:
     """Draw the box over the ids in `options`, each under its name; returns the one that is picked.
 
     It is kept in the session's state under `key`, where whoever wants something picked puts its id
-    before. Where nothing is kept that is on offer, `default` is picked.
+    before. Where nothing is kept that is on offer, `default` is picked. With a `placeholder`,
+    which stands in the empty box, one may pick nothing, too.
     """
     if st.session_state.get(key) not in options:
         st.session_state[key] = default
     st.session_state[_box(key)] = st.session_state[key]
-    st.selectbox(title, list(options), format_func=options.__getitem__, key=_box(key),
+    st.selectbox(title, list(options), 0 if placeholder is None else None, key=_box(key),
+                 format_func=options.__getitem__, placeholder=placeholder, width=width,
                  on_change=_keep, args=(key,))
     picked: int | None = st.session_state[key]
     return picked
@@ -42,5 +46,5 @@ def _box(key: str) -> str:
 
 def _keep(key: str) -> None:
     picked = st.session_state[_box(key)]
-    if isinstance(picked, int):  # a label that is out of date comes as it is
+    if picked is None or isinstance(picked, int):  # a label that is out of date comes as it is
         st.session_state[key] = picked

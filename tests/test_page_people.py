@@ -109,6 +109,31 @@ def test_the_chosen_person_stays_in_view_as_their_name_changes(
     run(main())
 
 
+def test_the_audit_log_stays_that_of_one_person_as_their_name_changes(
+        server: Server, arrive: Arrive, leads: LeadsWorld) -> None:
+    """Else everybody's entries would come back by themselves."""
+    store, who, others = server.store, leads.people[CARELESS].id, "what others did"
+    store.audit.record(None, "import", others)
+
+    async def main() -> None:
+        async with await arrive("lead")[1].tab("account") as tab:
+            await tab.rerun(page="audit")
+            assert others in shown(tab)
+            label = CARELESS
+            tab.set(tab.labelled("Person"), label)
+            await tab.rerun()
+            assert others not in shown(tab)
+            for aside in (True, False):
+                store.people.set_aside(who, aside)  # by somebody else
+                for _ in range(2):
+                    label = tab.send_box("Person", label)
+                    await tab.rerun()
+                    assert others not in shown(tab)
+            await tab.rerun(WidgetState(id=tab.labelled("Person").id))  # emptied
+            assert others in shown(tab)
+    run(main())
+
+
 def test_an_address_that_is_saved_as_it_stands_stays(server: Server, arrive: Arrive) -> None:
     """Also where it is but the person's name: else whoever is called by it would be locked out."""
     called = server.store.people.add("Ida@example.org")

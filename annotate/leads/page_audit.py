@@ -9,6 +9,7 @@ import streamlit as st
 from annotate.figures import Linked, moment, name_of, table_html
 from annotate.leads.audit_words import address_of, in_words
 from annotate.leads.leads_style import STYLE
+from annotate.picking import pick
 from annotate.session import guarded, store
 from data.audit import Entry
 from data.records import Labeler
@@ -28,8 +29,8 @@ def page(labeler: Labeler) -> None:
     people = {person.id: person for person in store().people.all()}
     actions = store().audit.actions()
     with st.container(horizontal=True, gap="small"):
-        who = st.selectbox("Person", list(people), index=None, placeholder="Anybody", width=220,
-                           format_func=lambda i: name_of(people[i]), key="audit-who")
+        who = pick("Person", {i: name_of(person) for i, person in people.items()}, "audit-who",
+                   placeholder="Anybody", width=220)
         action = st.selectbox("Action", actions, index=None, placeholder="Anything", width=220,
                               key="audit-action")
     trail: list[int] = st.session_state.setdefault(_TRAIL, [])
