@@ -23,9 +23,10 @@ from data.heartbeat import heard
 from data.records import Job, Labeler
 
 REFRESH_SECONDS = 2
-#: Seconds of a worker's silence before people are told; more than commands need, which ask for the
-#: lock as well: one that waits for a locked database or for a job's end is silent too.
-WORKER_SILENCE = 60.0
+#: Seconds of a worker's silence before people are told. Longer than commands wait, since they ask
+#: for the lock too; a worker that waits for a locked database or for a job to end says nothing
+#: meanwhile.
+_WORKER_SILENCE = 60.0
 #: How an error begins that speaks of one setting.
 _FLAG = re.compile(r"--([a-z0-9-]+)(?=:)")
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
@@ -54,7 +55,7 @@ def page(labeler: Labeler) -> None:
 
 @guarded("rounds")
 def _worker_state(labeler: Labeler) -> None:
-    if not heard(store().setting("worker"), WORKER_SILENCE):
+    if not heard(store().setting("worker"), _WORKER_SILENCE):
         st.warning("No worker is running, so queued jobs wait. Start one with "
                    f"`prefloop worker --workspace {workspace_of_environment()}`, or run "
                    "`prefloop up`, which starts one.")
@@ -71,7 +72,7 @@ def _jobs(labeler: Labeler) -> None:
     chosen = pick("Job", names, job_form.CHOSEN, default=next(
         (job.id for job in jobs if job.status == "running"), jobs[0].id))
     if chosen is not None:
-        _job(store().jobs.get(chosen))
+        _job(store().jobs.get(chosen), titles)
 
 
 def _titles() -> dict[str, str]:
@@ -79,10 +80,10 @@ def _titles() -> dict[str, str]:
     return {entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])}
 
 
-def _job(job: Job) -> None:
+def _job(job: Job, titles: Mapping[str, str]) -> None:
     with st.container(border=True):
         head, stop = st.columns([6, 1], vertical_alignment="center")
-        head.markdown(f"**{_titles().get(job.kind, job.kind)}** "
+        head.markdown(f"**{titles.get(job.kind, job.kind)}** "
                       f":{_COLOURS[job.status]}-badge[{job.status}]")
         if job.status in ("queued", "running"):
             stop.button("Stopping" if job.stop_requested else "Stop", key=f"stop-{job.id}",

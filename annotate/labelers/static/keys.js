@@ -8,7 +8,8 @@ const OTHER_ALPHABET = /^(?!\p{Script=Latin})[\p{L}\p{M}]$/u;
 
 /** "1" to "9" and "0" also where they need Shift (as on French keyboards); letters in lower case.
  *  Where a keyboard writes another alphabet (Cyrillic, Greek, Arabic), a key is the Latin letter
- *  that is printed on it, too. A numeric keypad is taken by its word: without Num Lock its keys are arrows and the like. */
+ *  that is printed on it, too. A numeric keypad is taken by its word: without Num Lock its keys are
+ *  arrows and the like. */
 export function keyOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
   const digit = /^Digit([0-9])$/.exec(event.code);
