@@ -159,6 +159,8 @@ def copy_into_place(connection: sqlite3.Connection, target: Path) -> None:
         copy = sqlite3.connect(partial)
         with copy:
             connection.backup(copy)
+        # Without a log beside it: one file, that can be read where nothing can be written.
+        copy.execute("PRAGMA journal_mode = DELETE")
         copy.close()
         partial.replace(target)
     finally:

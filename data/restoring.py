@@ -1,4 +1,5 @@
-"""Putting a backup in the place of a workspace's database, with what was there kept beside it.
+"""Putting a backup in the place of a workspace's database, with what was there kept beside it, and
+the adapters that the backup knows nothing of.
 
 Through SQLite, into the file that is there: its write-ahead log would else be read on top of the
 backup, and undo it. A file that SQLite cannot open is moved aside, its log with it.
@@ -6,6 +7,7 @@ backup, and undo it. A file that SQLite cannot open is moved aside, its log with
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +18,7 @@ from sqlite_utils import Database as SqliteUtils
 
 from data.database import BUSY_SECONDS, copy_into_place, plain_errors, refuse_newer
 from data.errors import BadInput
+from data.versions import Versions
 
 #: What SQLite keeps beside a database while it is open, and after a kill.
 _BESIDE = ("", "-wal", "-shm")
@@ -34,11 +37,39 @@ def restore(path: Path, backup: Path) -> Path | None:
     if path.exists() and backup.exists() and path.samefile(backup):
         raise BadInput(f"{backup} is the workspace's database itself: give a backup")
     with _opened(backup) as source, plain_errors(path):
-        kept = _free_name(path)
+        kept = _beside(path, free_ending(path.parent))
         if not _replaced(path, source, kept):
             _move_aside(path, kept)
             copy_into_place(source, path)
     return kept if any(_beside(kept, end).exists() for end in _BESIDE) else None
+
+
+def set_adapters_aside(adapters: Path, versions: Versions, ending: str) -> Path | None:
+    """Move the adapters that no version names into a folder beside theirs; returns it, if there
+    were any. The names of versions come again, and what is trained then would take their place.
+
+    Raises:
+        PrefloopError: one cannot be moved.
+    """
+    named = {adapters.parent / version.path
+             for version in (*versions.policies(), *versions.reward_models()) if version.path}
+    with plain_errors(adapters):
+        unnamed = sorted(path for path in adapters.glob("[!.]*") if path not in named)
+        if not unnamed:
+            return None
+        aside = _beside(adapters, ending)
+        aside.mkdir(mode=0o700)
+        for path in unnamed:
+            shutil.move(path, aside / path.name)
+    return aside
+
+
+def free_ending(folder: Path) -> str:
+    """What the next restore puts after the names of what it keeps: `.before-restore-1`, or the next
+    number that nothing in the folder bears."""
+    endings = (f".before-restore-{number}" for number in count(1))
+    return next(ending for ending in endings
+                if not any(folder.glob(f"*{ending}")) and not any(folder.glob(f"*{ending}-*")))
 
 
 @contextmanager
@@ -46,7 +77,8 @@ def _opened(backup: Path) -> Iterator[sqlite3.Connection]:
     """A backup that was looked at from end to end."""
     if not backup.is_file():
         raise BadInput(f"there is no file {backup}")
-    with plain_errors(backup), closing(sqlite3.connect(backup, BUSY_SECONDS)) as source:
+    with plain_errors(backup), closing(sqlite3.connect(
+            _read_only(backup), BUSY_SECONDS, uri=True)) as source:
         try:
             refuse_newer(SqliteUtils(source, execute_plugins=False), backup)
             if not _is_ours(source):
@@ -59,6 +91,13 @@ def _opened(backup: Path) -> Iterator[sqlite3.Connection]:
         if not whole:
             raise BadInput(f"{backup} is damaged, or no database: give another backup")
         yield source
+
+
+def _read_only(backup: Path) -> str:
+    """How SQLite is asked to open a backup without writing beside it, as the disk may be read-only:
+    a file that nobody writes to, where no log of one who did lies beside it."""
+    logged = any(_beside(backup, end).exists() for end in ("-wal", "-journal"))
+    return f"{backup.absolute().as_uri()}?mode={'rw' if logged else 'ro&immutable=1'}"
 
 
 def _is_ours(source: sqlite3.Connection) -> bool:
@@ -96,9 +135,3 @@ def _move_aside(path: Path, kept: Path) -> None:
 
 def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
-
-
-def _free_name(path: Path) -> Path:
-    """`prefloop.db.before-restore-1`, or the next number."""
-    names = (_beside(path, f".before-restore-{number}") for number in count(1))
-    return next(name for name in names if not any(_beside(name, end).exists() for end in _BESIDE))

@@ -57,6 +57,40 @@ def test_what_a_killed_process_left_in_the_log_does_not_come_back(killed: Path) 
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_backup_is_one_file_that_can_be_read_where_nothing_can_be_written(
+        path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = path.with_name("today.db")
+    assert backup.read_bytes()[18:20] == b"\1\1"  # SQLite's header: 2 is a log beside it
+    with closing(sqlite3.connect(backup)) as old:  # as older ones are
+        old.execute("PRAGMA journal_mode = WAL")
+    assert backup.read_bytes()[18:20] == b"\2\2"
+    folder = path.with_name("a disk?mode=rwc #1 %20")
+    folder.mkdir()
+    there = backup.rename(folder / "today.db")
+    asked = []
+    connect = sqlite3.connect
+
+    def listening(database: object, *options: object, **more: bool) -> sqlite3.Connection:
+        asked.append(str(database))
+        return connect(database, *options, **more)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr("data.restoring.sqlite3.connect", listening)
+    there.chmod(0o444)
+    folder.chmod(0o555)
+    restore(path, there)
+    folder.chmod(0o755)
+    assert said(path) == "before the backup"
+    assert asked[0].endswith("/today.db?mode=ro&immutable=1")  # root may write anywhere
+    assert [*folder.iterdir()] == [there]
+
+
+def test_of_a_backup_that_was_written_to_the_log_is_read_too(
+        killed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "other.db"
+    restore(target, killed)
+    assert said(target) == "after the backup"
+
+
 def test_a_second_restore_keeps_what_the_first_one_kept(killed: Path) -> None:
     first = restore(killed, killed.with_name("today.db"))
     assert first is not None

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from command_world import workspace
 
+from backbone.config import ModelConfig
+from backbone.storage import write_folder
 from data.store import Store
 from loop import cli
 from loop.lock import WorkerLock
+from loop.models import Versions
 
 assert workspace  # a fixture
 
@@ -38,8 +41,39 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(
     for lost in workspace.glob("prefloop.db*"):
         lost.unlink()
     assert cli.run(["restore", str(backup), *at, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": str(backup), "kept": None}
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(backup), "kept": None, "adapters": None}
     assert Store.of_workspace(workspace).prompts.count()
+
+
+def test_adapters_that_a_backup_does_not_name_are_not_written_over(
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backup, at = tmp_path / "today.db", ["--workspace", str(workspace)]
+
+    def trained(method: str) -> None:
+        versions = Store.of_workspace(workspace).versions
+        name = Versions(Store.of_workspace(workspace), workspace, ModelConfig()).next_name(method)
+        write_folder(workspace / "adapters" / name, (lambda at: (at / "w").write_text(method)))
+        versions.add_policy(name=name, base="tiny", method=method, path=f"adapters/{name}")
+
+    trained("best-of-n")
+    assert cli.run(["backup", str(backup), *at]) == 0
+    trained("ppo")
+    capsys.readouterr()
+    assert cli.run(["restore", str(backup), *at]) == 0
+    aside = workspace / "adapters.before-restore-1"
+    assert capsys.readouterr().out.endswith(
+        f"before-restore-1; adapters that it does not name are in {aside}\n")
+    trained("ppo")  # the same name, and other files
+    (workspace / "adapters" / "ppo-1" / "w").write_text("another")
+    assert (aside / "ppo-1" / "w").read_text() == "ppo"
+    assert sorted(path.name for path in (workspace / "adapters").iterdir()) == [
+        "best-of-n-1", "ppo-1"]
+    for path in workspace.glob("prefloop.db*"):  # what is kept has one number, also without it
+        path.unlink()
+    assert cli.run(["restore", str(backup), *at, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(backup), "kept": None, "adapters": f"{workspace}/adapters.before-restore-2"}
 
 
 def test_nothing_is_restored_where_there_is_no_workspace(

@@ -150,15 +150,15 @@ class Backup(Common):
 
 @dataclass(frozen=True)
 class Restore(Common):
-    """Put a backup in the place of the database, which is kept beside it; end `prefloop up` first.
-    """
+    """Put a backup in the place of the database, which is kept beside it, as are the adapters that
+    the backup does not name; end `prefloop up` first."""
 
     file: File
     """What `prefloop backup` wrote."""
 
     def run(self) -> None:
         """Replace the database, while no worker and no command runs a job over it."""
-        from data.restoring import restore
+        from data.restoring import free_ending, restore, set_adapters_aside
         from loop.lock import InUse, WorkerLock
 
         if not (self.database.exists() or (self.workspace / SETTINGS_NAME).is_file()):
@@ -169,11 +169,15 @@ class Restore(Common):
             raise InUse(f"{self.workspace} is in use: end `prefloop up`, or the command that runs "
                         "a job there, and restore then") from None
         with lock:
+            ending = free_ending(self.workspace)
             kept = restore(self.database, self.file)
-            self.store()  # a backup of an older prefloop is brought up to date
-        self.show({"file": str(self.file), "kept": kept and str(kept)},
+            store = self.store()  # a backup of an older prefloop is brought up to date
+            aside = set_adapters_aside(self.workspace / "adapters", store.versions, ending)
+        self.show({"file": str(self.file), "kept": kept and str(kept),
+                   "adapters": aside and str(aside)},
                   f"{self.database} is restored from {self.file}"
-                  + (f"; what was there is {kept}" if kept else ""))
+                  + (f"; what was there is {kept}" if kept else "")
+                  + (f"; adapters that it does not name are in {aside}" if aside else ""))
 
 
 class BarProgress:
