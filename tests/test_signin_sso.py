@@ -165,29 +165,6 @@ def test_whoever_may_join_joins_as_a_labeler(
     people.set_domains([])
 
 
-def test_who_lost_an_address_does_not_join_by_it(
-        server: Server, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
-    people, why = server.store.people, "Nobody here has the address"
-    people.set_domains(["lost.example"])
-    ada = people.add("Ada L.", config={"email": "ada@lost.example"})
-    people.set_email(ada.id, "")
-    bea = people.add("Bea L.", config={"email": "bea@lost.example"})
-    people.set_email(bea.id, "bea@elsewhere.example")
-    people.set_disabled(bea.id, True)
-    people.add("cas@lost.example", kind="imported")  # an annotator of a file, by whom it is taken
-    before = len(people.all())
-    for email in ("ada@lost.example", "bea@lost.example", "cas@lost.example",
-                  f"{'d' * 90}@lost.example"):
-        visitor, answer = arrive(email=email, email_verified=True)
-        assert answer.status == 403 and token_of(visitor) is None
-        assert f"{why} {email}. Ask your lead to add you." in answer.text
-    assert len(people.all()) == before
-    eve = people.add("Eve L.", config={"email": "ada@lost.example"})  # whose it is now
-    visitor, _ = arrive(email="ada@lost.example", email_verified=True)
-    assert people.of_session(token_of(visitor) or "") == eve
-    people.set_domains([])
-
-
 @pytest.mark.parametrize("claims", [
     {"iss": "https://evil.example"}, {"aud": "another app"}, {"exp": 1}, {"nonce": "replayed"}])
 def test_a_token_that_is_not_for_this_sign_in_is_refused(
@@ -301,3 +278,25 @@ def test_a_browser_is_led_there_and_back(server: Server, provider: Provider) -> 
         window.page.get_by_role("button", name="Sign out").click()
         expect(window.page.get_by_text("You are not signed in")).to_be_visible(timeout=20_000)
         browser.close()
+
+
+def test_who_lost_an_address_does_not_join_by_it(
+        server: Server, arrive: Callable[..., tuple[Visitor, Reply]]) -> None:
+    people, why = server.store.people, "Nobody here has the address"
+    people.set_domains(["lost.example"])
+    ada = people.add("Ada L.", config={"email": "ada@lost.example"})
+    people.set_email(ada.id, "")
+    bea = people.add("Bea L.", config={"email": "bea@lost.example"})
+    people.set_email(bea.id, "bea@elsewhere.example")
+    people.set_disabled(bea.id, True)
+    people.add("cas@lost.example", kind="imported")  # an annotator of a file, by whom it is taken
+    before = len(people.all())
+    for email in ("ada@lost.example", "bea@lost.example", "cas@lost.example"):
+        visitor, answer = arrive(email=email, email_verified=True)
+        assert answer.status == 403 and token_of(visitor) is None
+        assert f"{why} {email}. Ask your lead to add you." in answer.text
+    assert len(people.all()) == before
+    eve = people.add("Eve L.", config={"email": "ada@lost.example"})  # whose it is now
+    visitor, _ = arrive(email="ada@lost.example", email_verified=True)
+    assert people.of_session(token_of(visitor) or "") == eve
+    people.set_domains([])
