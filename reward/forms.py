@@ -125,7 +125,7 @@ def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence
     linear = CombinedReward(lora.backbone, [part], None, [1.0], lora.max_length)
     votes = [Votes.of(selection, score_responses(model, selection)) for model in (linear, lora)]
     odds = np.stack([vote.differences for vote in votes], axis=1)
-    document = {**compare(votes[0], odds, seed, _openings(votes[0], selection)), **about}
+    document = {**compare(votes[0], odds, seed), **about}
     best = document["form"]
     scorer = lora if best == "lora" else CombinedReward(
         lora.backbone, [part], lora, list(document["forms"][best]["weights"].values()),
@@ -133,18 +133,16 @@ def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence
     return Chosen(scorer, document)
 
 
-def compare(votes: Votes, odds: Array, seed: int = 0,
-            groups: Array | None = None) -> dict[str, Any]:
+def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
     """Which form has the least cross-entropy; see `Chosen.document`.
 
     Args:
         votes: decided pairs that no part has learned from.
         odds: [P, 2] score differences, chosen − rejected, of the linear head and the LoRA model.
-        seed: of the folds.
-        groups: [P] what must not be split between folds, from 0; None: each vote's prompt.
+        seed: of the folds, which part no cluster of prompts.
     """
-    groups = votes.prompts if groups is None else groups
-    folds = grouped_folds(groups, min(FOLDS, len(set(groups.tolist()))), seed)
+    clusters = set(votes.clusters.tolist())
+    folds = grouped_folds(votes.clusters, min(FOLDS, len(clusters)), seed)
     losses: dict[str, Array] = {}
     forms: dict[str, dict[str, Any]] = {}
     for form, columns in FORMS.items():
@@ -157,7 +155,8 @@ def compare(votes: Votes, odds: Array, seed: int = 0,
     able = [form for form in FORMS if form == "lora" or any(forms[form]["weights"].values())]
     best = min(able, key=lambda form: float(losses[form].mean()))
     return {"form": best, "why": "the least cross-entropy on training prompts that were set aside",
-            "prompts": votes.prompt_count, "pairs": len(votes.pairs), "forms": forms,
+            "prompts": len({pair.prompt_id for pair in votes.pairs}), "pairs": len(votes.pairs),
+            "forms": forms,
             "over": {form: as_dict(_mean(losses[form] - losses[best], votes))
                      for form in FORMS if form != best}}
 
@@ -266,16 +265,9 @@ def _weights(odds: Array, columns: Sequence[int]) -> Array:
     return found
 
 
-def _openings(votes: Votes, examples: Sequence[Example]) -> Array:
-    """[P] the number, from 0, of how the dialogue of each vote begins."""
-    opening = {e.prompt_id: opening_of(e.messages) for e in examples}
-    return np.unique([opening[p.prompt_id] for p in votes.pairs], return_inverse=True)[1]
-
-
 def _mean(values: Array, votes: Votes) -> Estimate:
-    """The mean over pairs, its interval over prompts."""
-    return ratio(np.bincount(votes.prompts, values, votes.prompt_count),
-                 np.bincount(votes.prompts, minlength=votes.prompt_count))
+    """The mean over pairs, its interval over clusters of prompts."""
+    return ratio(values, np.ones(len(values)), votes.clusters)
 
 
 def _decided_prompts(examples: Sequence[Example]) -> int:

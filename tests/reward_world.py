@@ -27,11 +27,13 @@ def text(draw: random.Random, words: int, extra: str = "") -> str:
 
 
 def example(prompt_id: int, texts: list[str], pairs: Iterable[tuple[int, int, int]],
-            prompt: str = "tell me about the cat") -> Example:
-    """One prompt; pairs are (chosen, rejected, strength) by the texts' places."""
+            prompt: str = "") -> Example:
+    """One prompt, its own where none is given; pairs are (chosen, rejected, strength) by the texts'
+    places."""
     ids = [100 * prompt_id + n for n, _ in enumerate(texts)]
     made = tuple(Pair(ids[a], ids[b], s, 1.0, 1000 * prompt_id + n, 1, prompt_id)
                  for n, (a, b, s) in enumerate(pairs))
+    prompt = prompt or f"tell me about cat {prompt_id}"
     return Example(prompt_id, [{"role": "user", "content": prompt}],
                    dict(zip(ids, texts, strict=True)), made, tuple(ids))
 

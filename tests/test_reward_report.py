@@ -13,7 +13,7 @@ import pytest
 from data_world import World
 from reward_world import example
 
-from data.records import Answer
+from data.records import Answer, Message
 from reward.examples import Example, from_store
 from reward.report.baselines import baselines, said_by_others
 from reward.report.calibration import calibration
@@ -166,6 +166,27 @@ def test_what_leads_decided_still_counts_as_disagreement(tmp_path: Path) -> None
         "all labelers agree": 10, "labelers differ": 5}
 
 
+def test_prompts_that_begin_alike_are_one_witness() -> None:
+    """The same dialogue at two lengths: intervals are those of one prompt that has both's votes."""
+    examples, scores = crowd(40)
+
+    def begun(number: int, e: Example) -> Example:
+        opening = Message(role="user", content=f"tell {number // 2}")
+        rest = [Message(role="assistant", content="and?"), Message(role="user", content="more")]
+        return replace(e, messages=[opening, *rest] if number % 2 else [opening])
+
+    alike = [begun(number, e) for number, e in enumerate(examples)]
+    merged = [replace(one, pairs=one.pairs + two.pairs, texts=one.texts | two.texts)
+              for one, two in zip(alike[::2], alike[1::2], strict=True)]
+    apart, found, wanted = (report(those, scores) for those in (examples, alike, merged))
+    for name, of in (("held_out_accuracy", None), ("cross_entropy", None),
+                     ("calibration", "error"), ("length_correlation", "pearson")):
+        one, two, other = (each[name] if of is None else each[name][of]
+                           for each in (found, wanted, apart))
+        assert one == pytest.approx(two) and one != pytest.approx(other)
+    assert found["prompts"] == apart["prompts"] == 40
+
+
 def test_gains_are_of_the_same_pairs_and_know_their_prompts() -> None:
     examples, scores = crowd(60)
     before = {i: s if i % 5 else -s for i, s in scores.items()}
@@ -246,7 +267,7 @@ def test_mistakes_are_the_majoritys_the_surest_first_one_a_prompt() -> None:
     assert (found[1]["votes"], found[1]["against"], found[1]["ties"]) == (2, 1, 0)
     assert "texts" not in found[0]
     assert worst_mistakes(examples, scores, keep_texts=True)[0]["texts"] == {
-        "prompt": "tell me about the cat", "chosen": "b", "rejected": "a"}
+        "prompt": "tell me about cat 4", "chosen": "b", "rejected": "a"}
     many, ranked = crowd(80)
     assert len(worst_mistakes(many, ranked)) == MOST_MISTAKES
     huge = worst_mistakes(examples, {i: 1e6 * s for i, s in scores.items()})

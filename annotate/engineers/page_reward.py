@@ -75,7 +75,8 @@ def _made(model: RewardModel, found: Report) -> None:
                    f"{trained['prompts']:,} prompts. ")
     when = f"evaluated again {moment(found.made_at)}" if found.again else "measured after training"
     st.caption(f"{learned}These figures: {when}, on prompts that are never trained on, every "
-               "labeler's vote by itself. Intervals are 95 %, over prompts.")
+               "labeler's vote by itself. Intervals are 95 %, over prompts, of which "
+               "those that begin alike count as one.")
     for words in (epoch_words(found.metrics), figures.voters_words(found.metrics),
                   figures.habits_words({"train": trained})):
         if words:

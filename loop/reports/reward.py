@@ -61,7 +61,8 @@ def write_html(result: Mapping[str, Any], store: Store, path: Path) -> None:
     name = str(result["reward_model"])
     page.write(path, f"Reward model {name}", [
         page.paragraph(judge(result).reason[:1].upper() + judge(result).reason[1:] + "."),
-        page.paragraph(f"{over_words(result)} Intervals are 95 %, clustered by prompt. "
+        page.paragraph(f"{over_words(result)} Intervals are 95 %, over prompts, of which "
+                       "those that begin alike count as one. "
                        + figures.voters_words(result)),
         page.table(["", "", ""], figures.facts(result)),
         *(page.paragraph(words) for words in (epoch_words(result), figures.left_out_words(result))

@@ -27,23 +27,23 @@ def calibration(votes: Votes) -> dict[str, Any] | None:
     The error is never below zero, so chance alone makes some: `if_calibrated` is what a model that
     is right about every probability would show on as many pairs (its mean, and the value that it
     stays below in 97.5 % of draws; Bröcker & Smith 2007, "consistency resampling"). The interval
-    of `error` is a bootstrap over prompts, which is off to the high side for the same reason.
+    of `error` is a bootstrap over clusters, which is off to the high side for the same reason.
     """
     if not votes.pairs:
         return None
     predicted = 1 / (1 + np.exp(-np.abs(votes.differences)))
     edges = np.linspace(0.5, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, BINS - 1)
-    # Row: prompt, column: bin. Σ (right − predicted) in a bin is n_b (observed_b − predicted_b).
-    gaps = np.zeros((votes.prompt_count, BINS))
-    np.add.at(gaps, (votes.prompts, place), votes.right - predicted)
-    counts = np.bincount(votes.prompts, minlength=votes.prompt_count)
+    # Row: cluster, column: bin. Σ (right − predicted) in a bin is n_b (observed_b − predicted_b).
+    gaps = np.zeros((votes.cluster_count, BINS))
+    np.add.at(gaps, (votes.clusters, place), votes.right - predicted)
+    counts = np.bincount(votes.clusters, minlength=votes.cluster_count)
 
     def error(drawn: Array) -> float:
         return float(np.abs(drawn @ gaps).sum() / (drawn @ counts))
 
-    low, high = bootstrap(error, votes.prompt_count)
-    value = error(np.ones(votes.prompt_count))
+    low, high = bootstrap(error, votes.cluster_count)
+    value = error(np.ones(votes.cluster_count))
     return {"error": Estimate(value, len(predicted), low, high).as_dict(),
             "if_calibrated": _by_chance(predicted, place),
             "bins": [_bin(votes, predicted, place == number, edges[number], edges[number + 1])

@@ -16,7 +16,7 @@ from data.measures.statistics import Estimate
 from reward.ensemble import RULES, combined
 from reward.examples import Example
 from reward.report.figures import cross_entropy, held_out_accuracy
-from reward.report.votes import Array, Votes, as_dict, ratio
+from reward.report.votes import Array, Votes, as_dict, clusters_of, ratio
 
 #: λ of the variance-penalised score that is reported.
 PENALTY = 1.0
@@ -91,14 +91,14 @@ def _spreads(examples: Sequence[Example], members: Mapping[int, Array]) -> dict[
 def _mean(values: Array, votes: Votes, inside: Array) -> Estimate | None:
     if not inside.any():
         return None
-    return ratio(np.bincount(votes.prompts[inside], values[inside], votes.prompt_count),
-                 np.bincount(votes.prompts[inside], minlength=votes.prompt_count))
+    return ratio(values[inside], np.ones(inside.sum()), votes.clusters[inside])
 
 
 def _over_prompts(examples: Sequence[Example],
                   value: Callable[[int], float]) -> dict[str, Any] | None:
-    """The mean over responses, with an interval that knows which are of one prompt."""
+    """The mean over responses, with an interval that knows which are of one cluster."""
     if not examples:
         return None
     return as_dict(ratio(np.array([sum(value(i) for i in e.texts) for e in examples]),
-                         np.array([float(len(e.texts)) for e in examples])))
+                         np.array([float(len(e.texts)) for e in examples]),
+                         clusters_of(examples)))

@@ -20,7 +20,7 @@ from reward.report.baselines import baselines
 from reward.report.calibration import calibration
 from reward.report.groups import Facts, drift, groups, votes_by_kind
 from reward.report.mistakes import worst_mistakes
-from reward.report.votes import Array, Scores, Votes, as_dict, ratio
+from reward.report.votes import Array, Scores, Votes, as_dict, clusters_of, ratio
 
 
 def report(examples: Sequence[Example], scores: Scores, facts: Facts | None = None,
@@ -72,26 +72,27 @@ def longer_wins(examples: Sequence[Example]) -> Estimate | None:
 def cross_entropy(examples: Sequence[Example], scores: Scores) -> Estimate | None:
     """Mean −log likelihood of the pairs in nats, ties at ½; ln 2 = 0.693 is knowing nothing.
 
-    The interval is a bootstrap over prompts.
+    The interval is a bootstrap over clusters of prompts.
     """
     asked = [e for e in examples if e.pairs]
     if not asked:
         return None
     return ratio(np.array([_losses(e.pairs, scores).sum() for e in asked]),
-                 np.array([len(e.pairs) for e in asked]))
+                 np.array([len(e.pairs) for e in asked]), clusters_of(asked))
 
 
 def length_correlation(examples: Sequence[Example],
                        scores: Scores) -> dict[str, dict[str, Any] | None]:
     """Pearson's and Spearman's correlation of score and length in characters, over responses."""
-    rows = [(number, scores[i], float(len(text))) for number, e in enumerate(examples)
+    rows = [(cluster, scores[i], float(len(text)))
+            for cluster, e in zip(clusters_of(examples), examples, strict=True)
             for i, text in e.texts.items()]
     if len(rows) < 3:
         return {"pearson": None, "spearman": None}
-    prompt = np.array([row[0] for row in rows])
+    cluster = np.array([row[0] for row in rows])
     score, length = (np.array([row[k] for row in rows]) for k in (1, 2))
-    return {"pearson": as_dict(_correlation(score, length, prompt)),
-            "spearman": as_dict(_correlation(_ranks(score), _ranks(length), prompt))}
+    return {"pearson": as_dict(_correlation(score, length, cluster)),
+            "spearman": as_dict(_correlation(_ranks(score), _ranks(length), cluster))}
 
 
 def _losses(pairs: Sequence[Pair], scores: Scores) -> Array:
@@ -101,17 +102,17 @@ def _losses(pairs: Sequence[Pair], scores: Scores) -> Array:
     return np.asarray(bradley_terry_loss(differences, strengths))
 
 
-def _correlation(x: Array, y: Array, prompt: Array) -> Estimate | None:
-    """Pearson's r with a bootstrap interval over prompts; None where one of the two is constant."""
+def _correlation(x: Array, y: Array, cluster: Array) -> Estimate | None:
+    """Pearson's r, its interval over clusters; None where one of the two is constant."""
     def weighted(drawn: Array) -> float:
-        weights = drawn[prompt] / max(drawn[prompt].sum(), 1)
+        weights = drawn[cluster] / max(drawn[cluster].sum(), 1)
         dx, dy = x - weights @ x, y - weights @ y
         spread = float(np.sqrt((weights @ dx**2) * (weights @ dy**2)))
         if spread <= 1e-9 * np.abs(x).max() * np.abs(y).max():  # rounding, no spread
             return float("nan")
         return float(weights @ (dx * dy)) / spread
 
-    units = int(prompt.max()) + 1
+    units = int(cluster.max()) + 1
     value = weighted(np.ones(units))
     if np.isnan(value):
         return None

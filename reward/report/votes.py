@@ -1,6 +1,9 @@
 """Held-out pairs beside what a reward model says of them: what every figure of a report counts.
 
 One row a *vote*: a pair of responses of which one labeler called one better. Ties are no votes.
+Intervals are over *clusters*: prompts, where those that begin alike count as one. They share most
+of their text (files of preferences hold the same dialogue at several lengths), so votes on them
+are no independent witnesses.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from data.measures.statistics import Estimate, bootstrap, clustered_mean
+from data.prompts import opening_of
 from data.records import Preference
 from reward.examples import Example, Pair
 
@@ -45,12 +49,15 @@ class Votes:
     """[P] log(1 + words) of the chosen response minus the rejected one's."""
     longer: Array
     """[P] whether the chosen response has more characters: 1, 0, or ½ for the same number."""
+    clusters: Array
+    """[P] the number, from 0, of the cluster that the pair's prompt is in."""
 
     @classmethod
     def of(cls, examples: Iterable[Example], scores: Scores) -> Votes:
         """All decided pairs of the examples."""
-        pairs, differences, log_lengths, longer = [], [], [], []
-        for example in examples:
+        decided = [e for e in examples if not all(pair.is_tie for pair in e.pairs)]
+        pairs, differences, log_lengths, longer, clusters = [], [], [], [], []
+        for example, cluster in zip(decided, clusters_of(decided).tolist(), strict=True):
             words = {i: math.log1p(len(text.split())) for i, text in example.texts.items()}
             for pair in example.pairs:
                 if pair.is_tie:
@@ -60,61 +67,63 @@ class Votes:
                 differences.append(scores[chosen] - scores[rejected])
                 log_lengths.append(words[chosen] - words[rejected])
                 longer.append(len(example.texts[chosen]) - len(example.texts[rejected]))
+                clusters.append(cluster)
         return cls(tuple(pairs), np.array(differences, dtype=float),
-                   np.array(log_lengths, dtype=float), _half_step(np.array(longer, dtype=float)))
+                   np.array(log_lengths, dtype=float), _half_step(np.array(longer, dtype=float)),
+                   np.array(clusters, dtype=int))
 
     @cached_property
     def right(self) -> Array:
         """[P] whether the model agrees: 1, 0, or ½ where both responses score the same."""
         return _half_step(self.differences)
 
-    @cached_property
-    def prompts(self) -> Array:
-        """[P] the prompt's number, from 0: pairs of one prompt are no independent witnesses."""
-        ids = [pair.prompt_id for pair in self.pairs]
-        return np.unique(ids, return_inverse=True)[1] if ids else np.zeros(0, dtype=int)
-
     @property
-    def prompt_count(self) -> int:
-        """How many prompts the votes are on."""
-        return int(self.prompts.max()) + 1 if self.pairs else 0
+    def cluster_count(self) -> int:
+        """How many clusters the votes are in."""
+        return int(self.clusters.max()) + 1 if self.pairs else 0
 
     def accuracy(self, inside: Array | None = None) -> Estimate | None:
-        """How often the model agrees, of all votes or those of a mask; clustered by prompt."""
+        """How often the model agrees, of all votes or those of a mask."""
         return self.share(self.right, inside)
 
     def share(self, values: Array, inside: Array | None = None) -> Estimate | None:
-        """The mean of [P] values within 0 to 1 (of a mask), clustered by prompt."""
+        """The mean of [P] values within 0 to 1 (of a mask)."""
         if inside is None:
             inside = np.ones(len(self.pairs), dtype=bool)
-        return clustered_mean(values[inside].tolist(), self.prompts[inside].tolist())
+        return clustered_mean(values[inside].tolist(), self.clusters[inside].tolist())
 
     def gain(self, over: Array) -> Estimate | None:
         """By how much the model is right more often than something else is on the same votes.
 
         `over` is [P] 1, ½ or 0; nan where it says nothing. The interval is a bootstrap over
-        prompts, in which a prompt brings both along: the two are right about the same pairs, so
+        clusters, in which a cluster brings both along: the two are right about the same pairs, so
         their own intervals may overlap where this one excludes 0.
         """
         known = ~np.isnan(over)
         if not known.any():
             return None
         gaps = np.where(known, self.right - np.nan_to_num(over), 0.0)
-        sums = np.bincount(self.prompts, gaps, self.prompt_count)
-        counts = np.bincount(self.prompts, known, self.prompt_count)
-        return ratio(sums, counts)
+        return ratio(gaps, known, self.clusters)
 
     def mask(self, belongs: Callable[[Pair], bool]) -> Array:
         """[P] which votes are of pairs like that."""
         return np.array([belongs(pair) for pair in self.pairs], dtype=bool)
 
 
-def ratio(sums: Array, counts: Array) -> Estimate:
-    """Σ sums / Σ counts with a bootstrap interval over the units that both are given for."""
-    kept = counts > 0
-    sums, counts = sums[kept], counts[kept]
+def clusters_of(examples: Sequence[Example]) -> Array:
+    """[E] the number, from 0, of the cluster that each prompt is in."""
+    found: dict[str, int] = {}
+    return np.array([found.setdefault(opening_of(e.messages), len(found)) for e in examples],
+                    dtype=int)
+
+
+def ratio(sums: Array, counts: Array, clusters: Array) -> Estimate:
+    """Σ sums / Σ counts with a bootstrap interval over the clusters ([n] numbers from 0) that both
+    belong to."""
+    sums, counts = np.bincount(clusters, sums), np.bincount(clusters, counts)
+    sums, counts = sums[counts > 0], counts[counts > 0]
     low, high = bootstrap(lambda drawn: float(drawn @ sums / (drawn @ counts)), len(sums))
-    if len(sums) == 1:  # one prompt says nothing of how prompts differ
+    if len(sums) == 1:  # one alone says nothing of how they differ
         low, high = -math.inf, math.inf
     return Estimate(float(sums.sum() / counts.sum()), int(counts.sum()), low, high)
 
