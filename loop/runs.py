@@ -93,12 +93,15 @@ def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: 
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or another request to end) sets; the second ends at once."""
+    """An event that the first request to end sets; a Ctrl-C after it ends at once. No other signal
+    does: of a terminal that is closed, the shell and the kernel both tell."""
     event = threading.Event()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
         if event.is_set():
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         event.set()
         note("stopping at the next step; press Ctrl-C again to stop at once")
 
