@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from data.database import Database
 
@@ -110,14 +111,28 @@ class Asking:
             FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
             JOIN tasks t ON t.id = f.task_id ORDER BY f.comparison_id, f.id""")]
 
-    def responses(self) -> list[int]:
-        """Responses that stand in ordinary tasks: those of open tasks first, then the newest."""
-        return [row["response_id"] for row in self._database.rows(f"""
-            SELECT tr.response_id, max(t.labels < t.wanted AND {_IN_OPEN_ROUND}) AS waits
+    def responses(self, most: int | None = None) -> list[int]:
+        """Responses that stand in ordinary tasks: those of open tasks first, then the newest.
+
+        Of no more than `most`, half are those that were answered last, and half wait for an answer;
+        where there are fewer of the one kind, there are more of the other.
+        """
+        rows = self._database.rows(f"""
+            SELECT tr.response_id, max(t.labels < t.wanted AND {_IN_OPEN_ROUND}) AS waits,
+                max(CASE WHEN t.labels THEN (SELECT max(c.id) FROM comparisons c
+                    WHERE c.task_id = t.id) ELSE 0 END) AS answer
             FROM task_responses tr JOIN tasks t ON t.id = tr.task_id
             LEFT JOIN rounds r ON r.id = t.round_id
             WHERE t.purpose IN ('train', 'evaluate')
-            GROUP BY tr.response_id ORDER BY waits DESC, tr.response_id DESC""")]
+            GROUP BY tr.response_id ORDER BY waits DESC, tr.response_id DESC""")
+        every = [row["response_id"] for row in rows]
+        if most is None or len(every) <= most:
+            return every
+        waiting = [row["response_id"] for row in rows if row["waits"]]
+        answered = [row["response_id"] for row in sorted(rows, key=lambda row: -row["answer"])
+                    if row["answer"]]
+        kept = {*islice(dict.fromkeys((*answered[:most // 2], *waiting, *answered, *every)), most)}
+        return [i for i in every if i in kept]
 
     def newest_response(self) -> int:
         """The greatest id of a response; 0 where there is none."""

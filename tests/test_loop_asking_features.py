@@ -49,8 +49,32 @@ def test_of_a_large_import_it_stands_on_a_part(tmp_path: Path,
         add_features(world.store, tmp_path)
         asker.turn()
         assert asker.model is not None
-        assert set(asker.model.features.rows) == set(world.store.asking.responses()[:10])
+        assert set(asker.model.features.rows) == set(world.store.asking.responses(10))
     assert len(asker.model.table) == 10 and len(world.store.asking.responses()) == 40
     asker = Asker(world.store, tmp_path)
     asker.turn()
     assert asker.model is not None and len(asker.model.table) == 10
+
+
+def test_where_more_tasks_wait_than_it_stands_on_it_remembers_the_last_answers(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extracting, "MOST", 12)
+    world = asked_world(tmp_path, tasks=20)
+    store, (me,) = world.store, world.people(1)
+    tasks = [store.tasks.get(task.id) for task in store.asking.tasks()]
+
+    def of(*numbers: int) -> set[int]:
+        return {i for number in numbers for i in tasks[number].response_ids}
+
+    for number in (3, 19, 1, 7, 5):
+        world.choose(me, tasks[number], 0)
+    asker = Asker(store, tmp_path)
+    asker.turn()
+    assert asker.model is not None and asker.model.learned
+    assert set(asker.model.features.rows) == of(1, 7, 5) | of(18, 17, 16)
+    # What one kind does not use, the other may.
+    for number in sorted({*range(20)} - {3, 19, 1, 7, 5, 0, 4}):
+        world.choose(me, tasks[number], 0)
+    assert set(store.asking.responses(12)) == of(0, 4) | of(18, 17, 16, 15)
+    assert set(store.asking.responses(12)[:4]) == of(0, 4)
+    assert set(store.asking.responses(30)) == of(0, 4) | of(*range(8, 19), 6, 2)

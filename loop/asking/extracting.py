@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Responses whose features are kept together; a part that has to give way is computed again.
 PART = 32
-#: Responses that the instant model stands on, those of open tasks and the newest first: a large
-#: import is learned from in part, rather than read for hours.
+#: Responses that the instant model stands on, of those that wait for an answer and of
+#: those answered last: a large import is learned from in part, rather than read for hours.
 MOST = 6000
 #: Setting: of which checkpoint, and read how, the workspace keeps features.
 _OF = "features_of"
@@ -42,7 +42,7 @@ def as_asked(settings: Settings) -> str:
 
 def stood_on(store: Store) -> list[int]:
     """The responses that the instant model stands on, those of tasks that wait first."""
-    return store.asking.responses()[:MOST]
+    return store.asking.responses(MOST)
 
 
 def extract_features(store: Store, workspace: Path, settings: Settings,
