@@ -85,6 +85,11 @@ def test_a_bad_file_is_named_with_its_line_and_stores_nothing(
     ({"prompt": "other", "chosen": [turn("user", "x"), turn("assistant", "y")],
       "rejected": [turn("user", "x"), turn("assistant", "z")]}, "prompt: is not how"),
     ({"prompt": "x", "chosen": "y" * 200_001, "rejected": "z"}, "chosen: 200,001 characters"),
+    # What pandas makes of lists in CSV, and of those that it read from Parquet.
+    ({"prompt": "x", "chosen": str([turn("assistant", "y")]), "rejected": "z"},
+     "chosen: is a list of messages as Python prints it"),
+    ({"prompt": "[{'content': 'x', 'role': 'user'}\n {'role': 'user', 'content': 'y'}]",
+      "chosen": "y", "rejected": "z"}, "prompt: is a list of messages as Python prints it"),
     ({"chosen": "\n\nHuman: x\n\nHuman: y", "rejected": "\n\nHuman: x\n\nHuman: z"},
      "chosen: the last message must be"),
 ])

@@ -37,11 +37,12 @@ def stored(store: Store) -> list[tuple[list[Any], str, str]]:
 
 def test_prompts_in_every_form(store: Store, tmp_path: Path) -> None:
     rows = [{"prompt": "One?", "tags": ["a", "b"]}, {"prompt": [turn("user", "Two?")]},
-            {"messages": DIALOGUE}, {"prompt": "\n\nHuman: Three?\n\nAssistant:"}]
+            {"messages": DIALOGUE}, {"prompt": "\n\nHuman: Three?\n\nAssistant:"},
+            {"prompt": "Four?", "messages": [turn("user", "Four?"), turn("assistant", "Yes")]}]
     report = import_prompts(store, lines(tmp_path / "p.jsonl", *rows))
-    assert report == ImportReport("prompts", 4, 0)
+    assert report == ImportReport("prompts", 5, 0)
     assert [[m["content"] for m in p.messages] for p in store.prompts.all()] == [
-        ["One?"], ["Two?"], ["Hi", "Hello", "Why?"], ["Three?"]]
+        ["One?"], ["Two?"], ["Hi", "Hello", "Why?"], ["Three?"], ["Four?"]]
     assert store.prompts.all()[0].tags == ["a", "b"]
     assert {p.source for p in store.prompts.all()} == {"p.jsonl"}
 
@@ -94,6 +95,11 @@ def test_duplicates_are_counted_not_stored(store: Store, tmp_path: Path) -> None
      "rejected": [turn("user", "Why?"), turn("assistant", "No.")]},
     {"prompt": "Why?", "chosen": [turn("user", "Why?"), turn("assistant", "Because.")],
      "rejected": [turn("user", "Why?"), turn("assistant", "No.")]},
+    {"messages": [turn("user", "Why?")], "chosen": "Because.", "rejected": "No."},
+    # UltraFeedback as it is mostly trained on: the chosen dialogue stands there once more.
+    {"prompt": "Why? ", "chosen": [turn("user", "Why?"), turn("assistant", "Because.")],
+     "rejected": [turn("user", "Why?"), turn("assistant", "No.")], "score_chosen": 8.0,
+     "messages": [turn("user", "Why?"), turn("assistant", "Because.")], "score_rejected": 3.5},
     {"prompt": "\n\nHuman: Why?\n\nAssistant:", "chosen": " Because.", "rejected": " No."},
     {"chosen": "\n\nHuman: Why?\n\nAssistant: Because.",
      "rejected": "\n\nHuman: Why?\n\nAssistant: No."},

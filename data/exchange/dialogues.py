@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data.errors import BadInput
-from data.prompts import check_messages, checked_text, without_nul
+from data.prompts import check_messages, checked_text, fingerprint, without_nul
 from data.records import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
+#: Messages as Python prints them, which is what pandas and `datasets` put into a cell of CSV.
+_PRINTED = re.compile(r"\[\s*\{'(role|content)': ")
 #: Why a row that we exported with `set_aside` does not count elsewhere either.
 SET_ASIDE = "an answer that was set aside"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -38,13 +40,18 @@ class Unusable(Exception):
 
 
 def prompt_from(values: Mapping[str, Any]) -> list[Message]:
-    """The messages of a row with `messages`, or with `prompt` as text or messages."""
-    if values.get("messages") is not None:
-        return check_messages(_unpacked(values["messages"]))
+    """The messages of a row with `messages`, or with `prompt` as text or messages.
+
+    Many published sets have both: the question, and the whole dialogue with its answer. Then
+    `prompt` is meant.
+    """
+    messages = _unpacked(values, "messages")
+    if messages is not None and not (values.get("prompt") and _is_answered(messages)):
+        return check_messages(messages)
     if values.get("prompt") is None:
         raise BadInput("prompt: is null" if "prompt" in values else
                        f"prompt: missing; the fields are {', '.join(values) or 'none'}")
-    prompt = _unpacked(values["prompt"])
+    prompt = _unpacked(values, "prompt")
     if isinstance(prompt, list):
         return _named("prompt", prompt)
     if not isinstance(prompt, str):
@@ -86,12 +93,13 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
     """
     if is_set_aside(values):
         raise Unusable(SET_ASIDE)
-    chosen, rejected = (_unpacked(values.get(name)) for name in ("chosen", "rejected"))
+    chosen, rejected = (_unpacked(values, name) for name in ("chosen", "rejected"))
     for name, value in (("chosen", chosen), ("rejected", rejected)):
         if value is None:
             raise BadInput(f"{name}: is null" if name in values else
                            f"{name}: missing; the fields are {', '.join(values)}")
-    if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
+    if isinstance(chosen, str) and isinstance(rejected, str) and all(
+            values.get(name) is None for name in ("prompt", "messages")):
         if not _is_transcript(chosen) or not _is_transcript(rejected):
             raise BadInput("prompt: missing, and chosen and rejected are no transcripts that "
                            "begin with 'Human:'")
@@ -151,7 +159,7 @@ def _of_messages(values: Mapping[str, Any], chosen: list[Message],
     shared = _named("chosen", chosen[:-1])
     explicit = prompt_from(values) if values.get("prompt") is not None else shared
     # A prompt beside whole dialogues may leave out the system message, never the question.
-    if explicit[-1] != shared[-1]:
+    if fingerprint(explicit[-1:]) != fingerprint(shared[-1:]):
         raise BadInput("prompt: is not how chosen and rejected begin")
     return Pair(shared, chosen[-1]["content"], rejected[-1]["content"])
 
@@ -169,6 +177,11 @@ def _usable(pair: Pair) -> Pair:
 def _is_transcript(text: str) -> bool:
     return text.lstrip().startswith("Human:") and (
         text.startswith("\n\n") or "\n\nAssistant:" in text)
+
+
+def _is_answered(messages: Any) -> bool:
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and last.get("role") == "assistant"
 
 
 def _turns(field: str, messages: list[Any]) -> list[Message]:
@@ -201,9 +214,17 @@ def from_cell(value: Any) -> Any:
     return value
 
 
-def _unpacked(value: Any) -> Any:
-    """A CSV cell that holds messages (as our own export writes them) as those messages."""
+def _unpacked(values: Mapping[str, Any], field: str) -> Any:
+    """A field; a CSV cell that holds messages (as our own export writes them) as those messages.
+
+    Raises:
+        BadInput: it holds them in another notation, which would pass for what somebody said.
+    """
+    value = values.get(field)
     found = from_cell(value)
+    if isinstance(found, str) and _PRINTED.match(found):
+        raise BadInput(f"{field}: is a list of messages as Python prints it ({found[:20]}…), which "
+                       "is no JSON; save the file as JSON Lines or Parquet")
     if isinstance(found, list) and found and all(
             isinstance(m, dict) and "role" in m for m in found):
         return found
