@@ -116,7 +116,7 @@ class Rollout:
     """[B, R] what the value model is to predict."""
     exact_kl: ExactKL | None = None
     opinions: Tensor | None = None
-    """[K, B] normalised scores of all reward models, the obeyed one first; only where there are
+    """[K, B] the reward by each of the reward models, the obeyed one first; only where there are
     further ones."""
     spread: Tensor | None = None
     """[B] how far the members of an obeyed ensemble differ, in units of the reward."""
@@ -194,8 +194,9 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     if config.whiten_advantages:
         weight = weight * whitening_scale(advantages, mask)
         advantages = masked_whiten(advantages, mask)
-    opinions = None if not judges else torch.stack([(scores - reward_mean) / reward_std, *(
-        (_scores(j.score, conversations, mask.device, share) - j.mean) / j.std for j in judges)])
+    opinions = None if not judges else torch.stack([rewards, *(
+        normalised(_scores(j.score, conversations, mask.device, share), samples, config, j.mean,
+                   j.std) for j in judges)])
     differ = None if spread is None else _scores(spread, conversations, mask.device,
                                                  share) / reward_std
     return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,

@@ -115,6 +115,17 @@ def test_further_judges_are_asked_in_their_own_units(tmp_path: Path) -> None:
     assert not any(name.startswith("ensemble") for name in alone[0])
 
 
+def test_a_missing_end_costs_as_much_by_every_judge(tmp_path: Path) -> None:
+    """Else what is offered would be chosen, and the alarm sounded, by a reward without penalties."""
+    steps, _, _ = _run(tmp_path, replace(CONFIG, missing_eos_penalty=2.0, reward_clip=0.1),
+                       [Judge(goodness)])
+    assert 0 < steps[0]["eos_share"] < 1
+    for step in steps:
+        for name in ("ensemble_mean", "ensemble_worst", "judge_reward"):
+            assert step[name] == pytest.approx(step["reward"], abs=1e-6)
+        assert step["judge_error"] == pytest.approx(step["reward_error"])
+
+
 def test_learning_rates_fall_to_nothing_where_they_are_asked_to(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
