@@ -7,6 +7,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.errors import BadInput
@@ -87,6 +89,19 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
             next(rows)
 
 
+@pytest.mark.parametrize("wrong", [
+    pa.array([b"a", b"b", b"\xff"], pa.binary()).view(pa.string()),
+    pa.array([1, 2, 2**62], pa.timestamp("us"))])
+def test_what_parquet_holds_and_python_cannot_is_named_by_its_record(tmp_path: Path,
+                                                                     wrong: pa.Array) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"prompt": ["One", "Two", "Three"], "wrong": wrong}), path)
+    rows = read_rows(path)
+    assert [next(rows).values["prompt"] for _ in range(2)] == ["One", "Two"]
+    with pytest.raises(BadInput, match=r"x\.parquet, record 3: "):
+        next(rows)
+
+
 def test_too_much_is_refused_before_it_is_held(tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.jsonl").write_text('{"prompt": "' + "x" * 5000 + '"}\n')
@@ -94,6 +109,12 @@ def test_too_much_is_refused_before_it_is_held(tmp_path: Path,
         monkeypatch.setattr(f"{module}.LONGEST_ROW", 1000)
     with pytest.raises(BadInput, match="line 1: longer than"):
         list(read_rows(tmp_path / "x.jsonl"))
+    for rows in ("a\n" + "b," * 5000, "a\n" + '"b\n",' * 5000):
+        (tmp_path / "x.csv").write_text(rows)
+        with pytest.raises(BadInput, match="line 2: longer than"):
+            list(read_rows(tmp_path / "x.csv"))
+    (tmp_path / "x.csv").write_text("a\n" + "b\n" * 5000)
+    assert len(list(read_rows(tmp_path / "x.csv"))) == 5000
     monkeypatch.setattr(json_stream, "_CHUNK", 100)
     (tmp_path / "x.json").write_text('[{"prompt": "' + "x" * 5000 + '"}]')
     with pytest.raises(BadInput, match=r"line 1: .*longer than"):

@@ -103,12 +103,16 @@ def _lines(path: Path, stream: TextIOBase) -> Iterator[tuple[int, str]]:
     while content := stream.readline(LONGEST_ROW + 1):
         number += 1
         if len(content) > LONGEST_ROW:
-            raise BadInput(f"{path}, line {number}: longer than {LONGEST_ROW // 1024**2} MiB")
+            raise _overlong(path, number)
         if content.strip():
             blank = False
             yield number, content.rstrip("\n")
     if blank:
         raise BadInput(f"{path}: the file is empty")
+
+
+def _overlong(path: Path, line: int) -> BadInput:
+    return BadInput(f"{path}, line {line}: longer than {LONGEST_ROW // 1024**2} MiB")
 
 
 def _json_lines(path: Path, stream: TextIOBase) -> Iterator[Row]:
@@ -152,13 +156,23 @@ def _object(path: Path, line: int, value: Any) -> Row:
 
 def _csv(path: Path, stream: TextIOBase) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(stream, strict=True)
     header: list[str] | None = None
-    named = 0
+    named = taken = 0
     start = 1
+
+    def lines() -> Iterator[str]:
+        """The stream's, as long as a row (which may take many) is none that would fill memory."""
+        nonlocal taken
+        while content := stream.readline(LONGEST_ROW + 1):
+            taken += len(content)
+            if taken > LONGEST_ROW:
+                raise _overlong(path, start)
+            yield content
+
+    reader = csv.reader(lines(), strict=True)
     try:
         for cells in reader:
-            line, start = start, reader.line_num + 1
+            line, start, taken = start, reader.line_num + 1, 0
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
@@ -192,11 +206,22 @@ def _parquet(path: Path) -> Iterator[Row]:
             if sum(file.metadata.row_group(i).total_byte_size for i in groups) > MOST_BYTES:
                 raise BadInput(f"{path}: more than {MOST_BYTES // 1024**3} GiB; split the file")
             for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
-                for values in batch.to_pylist():
+                for values in _records(batch):
                     number += 1
                     yield Row(path, number, values, "record")
     except pa.ArrowException as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{path}: not a Parquet file that can be read: {reason}") from None
+    except (ValueError, OverflowError) as error:  # no UTF-8; the year 99999
+        raise BadInput(f"{path}, record {number + 1}: {error}") from None
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from None
+
+
+def _records(batch: Any) -> Iterator[dict[str, Any]]:
+    """The records of a batch; what Python cannot hold fails in its own place."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):
+        for start in range(batch.num_rows):
+            yield from batch.slice(start, 1).to_pylist()
