@@ -13,8 +13,8 @@ from data.store import Store
 class Activity:
     """One person's answers: in all, of the open round, first given today by UTC.
 
-    Hidden known answers that were given since the round was opened count as of it, as they do in
-    the person's own bar. Leads' decisions are left out, as in all figures: they were not given
+    Hidden known answers that were handed out since the round was opened count as of it, as they do
+    in the person's own bar. Leads' decisions are left out, as in all figures: they were not given
     blind.
     """
 

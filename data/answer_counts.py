@@ -80,18 +80,20 @@ class AnswerCounts:
         return found
 
     def known_since(self, round_id: int, labeler_id: int | None = None) -> dict[int, int]:
-        """How many hidden known answers each labeler (or one) has given since a round was opened,
-        by labeler id; what stands, without practice. They are of no round themselves."""
+        """How many hidden known answers each labeler (or one) has given of those handed out since a
+        round was opened, by labeler id; what stands, without practice. They are of no round
+        themselves; one that is changed later stays of the round of then, as any other answer."""
         return {row["labeler_id"]: row["n"] for row in self._database.rows("""
             SELECT l.id AS labeler_id, count(*) AS n FROM labelers l CROSS JOIN known_answers k
             CROSS JOIN current_comparisons c ON c.task_id = k.task_id AND c.labeler_id = l.id
-            WHERE (:me IS NULL OR l.id = :me) AND NOT k.practice AND c.created_at >=
+            JOIN assignments a ON a.task_id = k.task_id AND a.labeler_id = l.id
+            WHERE (:me IS NULL OR l.id = :me) AND NOT k.practice AND a.leased_at >=
                 (SELECT created_at FROM rounds WHERE id = :round) GROUP BY l.id""",
             {"me": labeler_id, "round": round_id})}
 
     def hidden(self, labeler_id: int, round_id: int) -> tuple[int, int]:
-        """How many hidden known answers a labeler has given since a round was opened, and how many
-        hidden repeats of the round; what stands, without practice."""
+        """How many hidden known answers a labeler has given of those handed out since a round was
+        opened, and how many hidden repeats of the round; what stands, without practice."""
         repeats = self._database.value("""
             SELECT count(*) FROM tasks t CROSS JOIN current_comparisons c
             ON c.task_id = t.id AND c.labeler_id = :me

@@ -8,6 +8,7 @@ from data_world import World
 from desk_world import Person, ack, entry, pairs, send, undo
 
 from annotate import actions
+from data.activity import activity
 from data.assignments import AssignmentRules
 from data.records import Answer
 
@@ -46,6 +47,24 @@ def test_hidden_gold_ends_with_the_round_it_was_handed_out_in(world: World, me: 
         assert (view["question"], view["ahead"], view["last"]) == (None, None, None)
     late = undo(answered)
     assert ack(send(mine, late), late["key"])["words"].startswith("the round has ended")
+
+
+def test_hidden_gold_that_is_changed_later_stays_of_the_round_of_then(world: World,
+                                                                      me: Person) -> None:
+    """Or the bar would move by a change in My answers where it is of hidden gold alone."""
+    task = world.task(wanted=3)
+    best, other = task.response_ids
+    gold = world.store.known.add(task.prompt_id, task.response_ids, Answer(((best,), (other,))))
+    for number in (task.id, gold):
+        world.choose(me.labeler, world.store.tasks.get(number), 0)
+    world.round = world.store.rounds.open(world.policy, world.reference)
+    world.task(wanted=3)
+    before = me.desk().view()["progress"]
+    for stands in world.store.comparisons.current(labeler_id=me.labeler.id):
+        actions.submit(world.store, me.token, stands.task_id, replace(stands.answer, strength=4),
+                       f"changed {stands.id}", stands.revision)
+        assert me.desk().view()["progress"] == before
+    assert activity(world.store)[me.labeler.id].in_round == 0
 
 
 def test_practice_stays_when_a_round_ends(world: World, me: Person) -> None:
