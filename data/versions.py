@@ -109,6 +109,21 @@ class Versions:
         return [_reward_model(row) for row in self._database.rows(
             "SELECT * FROM reward_models ORDER BY id")]
 
+    def answers_since(self, reward_model_id: int, round_id: int) -> int:
+        """How many of a round's answers that count in training a reward model has not learned from:
+        they came after it began, or were changed or decided since."""
+        return int(self._database.value("""
+            SELECT count(DISTINCT f.comparison_id) FROM tasks t
+            CROSS JOIN comparisons c ON c.task_id = t.id
+            CROSS JOIN counted_preferences f ON f.comparison_id = c.id
+            JOIN prompts p ON p.id = t.prompt_id AND p.split = 'train'
+            JOIN responses chosen ON chosen.id = f.chosen_id
+            JOIN responses rejected ON rejected.id = f.rejected_id
+            WHERE t.round_id = :round AND chosen.text <> rejected.text AND NOT EXISTS (
+                SELECT 1 FROM reward_model_comparisons rc
+                WHERE rc.reward_model_id = :model AND rc.comparison_id = f.comparison_id)""",
+            {"round": round_id, "model": reward_model_id}))
+
     def labelers_behind(self, policy_version_id: int) -> dict[str, int]:
         """Comparisons by labeler that shaped a policy version, through all its ancestors."""
         return {row["name"]: row["n"] for row in self._database.rows("""

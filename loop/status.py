@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from data.heartbeat import heard
@@ -10,7 +11,7 @@ from loop.lock import is_locked
 from loop.output import counted, duration, print_table
 
 if TYPE_CHECKING:
-    from data.records import Job, Round
+    from data.records import Job, RewardModel, Round
     from data.store import Store
 
 _JOBS_SHOWN = 10
@@ -47,8 +48,11 @@ def next_step(store: Store, jobs: list[Job]) -> str:
     running = [job for job in jobs if job.status == "running"]
     if running and not is_locked(store.database.path.parent):  # whoever runs a job holds the lock
         job = running[-1]
+        again = f"`prefloop {job.kind} --resume {job.id}`"
+        if job.stop_requested:
+            return f"job {job.id} ({job.kind}) was to stop, and was interrupted: go on with {again}"
         return (f"job {job.id} ({job.kind}) was interrupted: a worker goes on with it (`prefloop "
-                f"up`), or `prefloop {job.kind} --resume {job.id}`")
+                f"up`), or {again}")
     if running:
         return "a job is running: wait for it, or watch it in the browser (`prefloop up`)"
     if waiting and worker_pid(store) is None:
@@ -83,8 +87,6 @@ def _next_of_imports(store: Store) -> str:
 
 
 def _next_of_round(store: Store, current: Round) -> str:
-    from data.reward_reports import verdict  # and with it the store, which help texts do not need
-
     models = [m for m in store.versions.reward_models() if m.round_id == current.id]
     improved = bool(models) and any(v.reward_model_id == models[-1].id
                                     for v in store.versions.policies())
@@ -98,13 +100,39 @@ def _next_of_round(store: Store, current: Round) -> str:
         return (f"{counted(wanted - given, 'label')} to go in round {current.number}: rank in the "
                 "browser (`prefloop up`), or `prefloop simulate`")
     if not models:
-        return f"round {current.number} is labeled: train on it with `prefloop train-reward`"
-    if not improved:
-        if not (found := verdict(store, models[-1])).offered:
-            return (f"{models[-1].name}: {found.reason}; label more pairs and train again, or use "
-                    "it anyway with `prefloop ppo --force`")
-        return f"improve the policy against {models[-1].name}: `prefloop ppo`"
-    return "put the new policy to the labelers: `prefloop sample`"
+        return (f"round {current.number} is labeled: train on it with `prefloop train-reward`"
+                + _or_go_on(store, ("train-reward",), lambda job: job.round_id == current.id))
+    if improved:
+        return "put the new policy to the labelers: `prefloop sample`"
+    return _next_of_reward_model(store, current, models[-1]) + _or_go_on(
+        store, ("ppo", "best-of-n"),
+        lambda job: (job.resolved or {}).get("reward_model") == models[-1].name)
+
+
+def _next_of_reward_model(store: Store, current: Round, model: RewardModel) -> str:
+    """Of a round that is labeled, and of whose answers the model has learned."""
+    from data.reward_reports import verdict
+
+    found = verdict(store, model)
+    if new := store.versions.answers_since(model.id, current.id):
+        return (f"{model.name} has not learned from {counted(new, 'answer')} of round "
+                f"{current.number}: train again with `prefloop train-reward`" + (
+                    ", or improve the policy against it as it is: `prefloop ppo`"
+                    if found.offered else ""))
+    if not found.offered:
+        return (f"{model.name}: {found.reason}; label more pairs (`prefloop sample` opens a round "
+                "of them) and train again, or use it anyway with `prefloop ppo --force`")
+    return f"improve the policy against {model.name}: `prefloop ppo`"
+
+
+def _or_go_on(store: Store, kinds: Collection[str], is_meant: Callable[[Job], bool]) -> str:
+    """The other way on, where the last such job of some kinds ended before it was done."""
+    last = next((job for job in store.jobs.all() if job.kind in kinds and is_meant(job)), None)
+    if last is None or last.status not in ("stopped", "failed"):
+        return ""
+    how = "was stopped" if last.status == "stopped" else "failed"
+    return (f"; or go on with job {last.id}, which {how} at {last.progress:.0%}: "
+            f"`prefloop {last.kind} --resume {last.id}`")
 
 
 def print_status(document: dict[str, Any]) -> None:

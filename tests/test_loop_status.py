@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from command_world import workspace
+from data_world import World
 
 from data.errors import BadInput
 from data.lineage import card
 from data.progress import Silent
-from data.records import Answer, NewResponse
+from data.prompts import split_of
+from data.records import Answer, Message, NewResponse
 from data.store import Store
 from loop import cli
 from loop.context import JobContext
@@ -98,6 +101,93 @@ def test_a_model_of_a_round_that_was_not_sampled_to_its_end_is_no_dead_end(
     assert next_step(store, []) == "put the new policy to the labelers: `prefloop sample`"
 
 
+@pytest.fixture
+def labeled(tmp_path: Path) -> World:
+    """A round of which all is labeled, on training prompts, and a reward model of it."""
+    world = World.make(tmp_path / "prefloop.db")
+    ada, = world.people(1)
+    for number in range(2):
+        world.choose(ada, world.task(prompt=training_prompt(number)), 0)
+    stands = world.store.comparisons.current()
+    world.store.versions.add_reward_model(
+        name="reward-1", base="x", path="p", metrics={}, round_id=world.round.id,
+        comparisons={c.id: "train" for c in stands})
+    return world
+
+
+def training_prompt(number: int) -> str:
+    """One of the prompts whose text puts them into the training split."""
+    prompts = (f"training question {n}?" for n in count())
+    return next(islice((p for p in prompts if split_of([Message(role="user", content=p)])
+                        == "train"), number, None))
+
+
+def test_answers_that_came_after_the_reward_model_are_said(labeled: World) -> None:
+    store, improve = labeled.store, "improve the policy against reward-1: `prefloop ppo`"
+    assert next_step(store, []) == improve
+    lead, (ada, *_) = store.people.add("Lead", "lead"), store.people.all()
+    late = labeled.task(prompt=training_prompt(2))
+    labeled.choose(ada, late, 0)
+    said = ("reward-1 has not learned from 1 answer of round 0: train again with `prefloop "
+            "train-reward`, or improve the policy against it as it is: `prefloop ppo`")
+    assert next_step(store, []) == said
+    decided, *_ = store.comparisons.current()
+    first, second = store.tasks.get(decided.task_id).response_ids
+    store.decisions.decide(lead.id, decided.task_id, Answer(((second,), (first,))), "decision")
+    assert next_step(store, []) == said.replace("1 answer ", "2 answers ")
+    store.people.set_aside(ada.id, True)  # the tasks want their labels of somebody else
+    assert next_step(store, []).startswith("3 labels to go")
+    store.people.set_aside(ada.id, False)
+    model = store.versions.add_reward_model(
+        name="reward-2", base="x", path="p", metrics={}, round_id=labeled.round.id,
+        comparisons={p.comparison_id: "train" for p in store.comparisons.preferences()})
+    assert next_step(store, []) == improve.replace("reward-1", model.name)
+
+
+def test_what_no_reward_model_learns_from_asks_for_no_training(labeled: World) -> None:
+    """Held-out prompts, and two responses that say the same."""
+    labeled.choose(labeled.people(1)[0], labeled.task(("same", "same"),
+                                                      prompt=training_prompt(2)), None)
+    with labeled.store.database.write() as db:
+        db.conn.execute("UPDATE prompts SET split = 'held_out' WHERE id = 1")
+        db.conn.execute("DELETE FROM reward_model_comparisons WHERE comparison_id = 1")
+    assert labeled.store.comparisons.preferences("held_out")
+    assert next_step(labeled.store, []).startswith("improve the policy against reward-1")
+
+
+def test_a_job_that_was_stopped_is_named_beside_a_new_one(labeled: World) -> None:
+    store = labeled.store
+    jobs = [store.jobs.add(kind) for kind in ("ppo", "train-reward", "best-of-n")]
+    for job in jobs[:2]:
+        store.jobs.set_resolved(job.id, {"reward_model": "reward-1"})
+        store.jobs.set_progress(job.id, 0.4, "step 4 of 10")
+        store.jobs.stopped(job.id)
+    store.jobs.fail(jobs[2].id, "the disk is full")  # before it came to a reward model
+    assert next_step(store, []) == (
+        f"improve the policy against reward-1: `prefloop ppo`; or go on with job {jobs[0].id}, "
+        f"which was stopped at 40%: `prefloop ppo --resume {jobs[0].id}`")
+    store.jobs.set_resolved(jobs[2].id, {"reward_model": "reward-1"})
+    assert next_step(store, []).endswith(
+        f"or go on with job {jobs[2].id}, which failed at 0%: `prefloop best-of-n --resume "
+        f"{jobs[2].id}`")
+    labeled.round = store.rounds.open(labeled.policy, labeled.reference)
+    assert next_step(store, []) == "round 1 is labeled: train on it with `prefloop train-reward`"
+    store.jobs.set_round(jobs[1].id, labeled.round.id)
+    assert next_step(store, []).endswith(
+        f"; or go on with job {jobs[1].id}, which was stopped at 40%: `prefloop train-reward "
+        f"--resume {jobs[1].id}`")
+
+
+def test_a_reward_model_that_the_gate_refuses_asks_for_pairs_that_there_are_not_yet(
+        labeled: World) -> None:
+    store = labeled.store
+    metrics = {"held_out_accuracy": None, "baselines": {}}
+    store.versions.add_reward_model(
+        name="reward-2", base="x", path="p", metrics=metrics, round_id=labeled.round.id,
+        comparisons={c.id: "train" for c in store.comparisons.current()})
+    assert "label more pairs (`prefloop sample` opens a round of them)" in next_step(store, [])
+
+
 def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
     job = store.jobs.add("ppo")
@@ -108,6 +198,10 @@ def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -
     said = next_step(store, store.jobs.all())
     assert said.startswith(f"job {job.id} (ppo) was interrupted: a worker goes on with it")
     assert f"`prefloop ppo --resume {job.id}`" in said
+    store.jobs.request_stop(job.id)  # no worker would go on with it
+    said = next_step(store, store.jobs.all())
+    assert "prefloop up" not in said
+    assert said.endswith(f"go on with `prefloop ppo --resume {job.id}`")
     with WorkerLock(workspace):
         assert next_step(store, store.jobs.all()).startswith("a job is running")
 
