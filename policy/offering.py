@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from backbone.model import Backbone
 from backbone.storage import WEIGHTS, save_adapter, write_folder
-from policy.alarm import Limits, first_alarm
+from policy.alarm import Alarm, Limits, first_alarm
 from policy.config import PPOConfig
-from policy.frontier import choose, points_of
+from policy.frontier import Point, choose, points_of
 from policy.roles import POLICY
 
 #: Below a run's checkpoints, and below what is recorded of it at its end.
@@ -55,8 +55,22 @@ def offer(backbone: Backbone, checkpoint: Path, config: PPOConfig,
         _folder(checkpoint, chosen.step) / WEIGHTS, str(backbone.device)))
     return {"offered_step": chosen.step, "offered_kl": chosen.kl,
             "offered_reward": chosen.score, "offered_uncertainty": chosen.uncertainty,
+            "offered_because": _why(chosen, config, wrong, alarm),
             "frontier": [{"step": p.step, "kl": p.kl, "reward": p.score,
                           "uncertainty": p.uncertainty} for p in points]}
+
+
+def _why(chosen: Point, config: PPOConfig, wrong: int | None, alarm: Alarm | None) -> str:
+    """The rest of "this one, because", for people."""
+    within = f" within {config.kl_budget:g} nats (kl_budget)" if config.kl_budget else ""
+    if within and chosen.kl > config.kl_budget:
+        return f"none of those kept is{within}, and it is the nearest to the reference"
+    best = f"it is the best of those kept{within}"
+    if wrong is None or alarm is None:
+        return best
+    before = f"before step {wrong}" if chosen.step < wrong else (
+        f"and none of them is from before step {wrong}")
+    return f"{best}, {before}, from which on the run looks over-optimised: {alarm.text}"
 
 
 def copy_kept(checkpoint: Path, adapter: Path) -> None:

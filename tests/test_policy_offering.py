@@ -100,13 +100,15 @@ def test_a_judge_that_is_not_obeyed_has_a_say_in_what_is_offered(tmp_path: Path)
     assert told["offered_step"] == 2 and len(calls) == CONFIG.steps + 1
 
 
-def _offer(folder: Path, config: PPOConfig, history: Sequence[dict[str, Any]]) -> int:
+def _offer(folder: Path, config: PPOConfig, history: Sequence[dict[str, Any]],
+           kept_from: int = 0) -> tuple[int, str]:
     of = roles(folder / "models")
-    for step in history:
+    for step in history[kept_from:]:
         keep(of.policy, folder, step["step"])
         for parameter in of.policy.adapter_parameters(POLICY):
             parameter.data.add_(1.0)
-    return int(offer(of.policy, folder, config, history)["offered_step"])
+    told = offer(of.policy, folder, config, history)
+    return told["offered_step"], told["offered_because"]
 
 
 def _measured(step: int, kl: float, reward: float, **more: float) -> dict[str, Any]:
@@ -117,11 +119,21 @@ def _measured(step: int, kl: float, reward: float, **more: float) -> dict[str, A
 def test_the_budget_and_the_alarm_bound_what_is_offered(tmp_path: Path) -> None:
     run = [_measured(n, kl, reward) for n, (kl, reward) in enumerate(
         [(0.1, 0.0), (2.0, 1.0), (5.0, 2.0), (8.0, 3.0)])]
-    assert _offer(tmp_path / "free", CONFIG, run) == 3
-    assert _offer(tmp_path / "within", replace(CONFIG, kl_budget=5.5), run) == 2
-    assert _offer(tmp_path / "none", replace(CONFIG, kl_budget=0.05), run) == 0  # the nearest
+    best = "it is the best of those kept"
+    assert _offer(tmp_path / "free", CONFIG, run) == (3, best)
+    assert _offer(tmp_path / "within", replace(CONFIG, kl_budget=5.5), run) == (
+        2, f"{best} within 5.5 nats (kl_budget)")
+    assert _offer(tmp_path / "none", replace(CONFIG, kl_budget=0.05), run) == (
+        0, "none of those kept is within 0.05 nats (kl_budget), and it is the nearest to the "
+        "reference")
     cheats = [*run, _measured(4, 9.0, 4.0, repetition=0.8), _measured(5, 9.5, 5.0, repetition=0.9)]
-    assert _offer(tmp_path / "alarm", CONFIG, cheats) == 3  # wrong from 4 on
+    quiet = _measured(6, 9.5, 5.0)  # the alarm has stopped, and the last step does not tell of it
+    wrong = "step 4, from which on the run looks over-optimised: 90% of 3-grams are repeated"
+    for name, history in (("alarm", cheats), ("earlier", [*cheats, quiet])):
+        step, why = _offer(tmp_path / name, CONFIG, history)
+        assert step == 3 and why.startswith(f"{best}, before {wrong}")
+    step, why = _offer(tmp_path / "late", CONFIG, cheats, kept_from=4)
+    assert step == 5 and why.startswith(f"{best}, and none of them is from before {wrong}")
 
 
 def test_of_points_after_the_alarm_one_is_chosen_only_where_there_are_no_others() -> None:

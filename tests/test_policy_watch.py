@@ -116,7 +116,7 @@ def test_further_judges_are_asked_in_their_own_units(tmp_path: Path) -> None:
 
 
 def test_a_missing_end_costs_as_much_by_every_judge(tmp_path: Path) -> None:
-    """Else what is offered would be chosen, and the alarm sounded, by a reward without penalties."""
+    """Else a reward without penalties would choose what is offered, and sound the alarm."""
     steps, _, _ = _run(tmp_path, replace(CONFIG, missing_eos_penalty=2.0, reward_clip=0.1),
                        [Judge(goodness)])
     assert 0 < steps[0]["eos_share"] < 1

@@ -8,6 +8,8 @@ from typing import Any
 
 import streamlit as st
 
+from annotate.figures import as_label
+
 #: What is drawn, how it is called, and its colour.
 LINES = (("reward", "reward model", "#3d8aae"),
          ("judge_reward", "further reward models", "#b5651d"))
@@ -37,14 +39,22 @@ def figure(metrics: Sequence[Mapping[str, Any]], offered: int | None) -> dict[st
 def frontier(job_id: int, metrics: Sequence[Mapping[str, Any]],
              result: Mapping[str, Any] | None) -> None:
     """Draw it, and say which policy is offered, once it is known."""
-    offered = (result or {}).get("offered_step")
-    drawn = figure(metrics, offered)
+    drawn = figure(metrics, (result or {}).get("offered_step"))
     if not drawn["data"]:
         return
     st.plotly_chart(drawn, key=f"frontier-{job_id}",
                     config={"displayModeBar": False, "displaylogo": False},
                     alt="Reward against the square root of the KL to the reference, "
                         f"{len(metrics)} steps")
-    if offered is not None:
-        st.caption(f"Offered: the policy after {offered} updated steps (the large dot, where it is "
-                   "on the curve), the best of those kept.")
+    if words := offered_words(result or {}):
+        st.caption(as_label(words))
+
+
+def offered_words(result: Mapping[str, Any]) -> str:
+    """Which policy a run offers and why; empty where nothing was chosen."""
+    if "offered_step" not in result:
+        return ""
+    why = result.get("offered_because", "it is the best of those kept")
+    return (f"Offered: the policy after {result['offered_step']} updated steps (the large dot, "
+            f"where it is on the curve), because {why}. The result's other figures are of the "
+            "run's last step.")
