@@ -1,6 +1,7 @@
 """Files as streams: pieces of any size give the same rows, lines and errors as the whole."""
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from io import StringIO
@@ -123,6 +124,26 @@ def test_too_much_is_refused_before_it_is_held(tmp_path: Path,
     monkeypatch.setattr(text_stream, "MOST_BYTES", 2000)
     with pytest.raises(BadInput, match=r"more than .* GiB; split the file"):
         list(read_rows(tmp_path / "x.jsonl"))
+
+
+@pytest.mark.parametrize(("text", "what", "wrong"), [
+    (b"One\nTwo\n", None, "is a pipe"), (b"One\nTwo\n", "prompts", ""),
+    (b"One\n\xff\n", "prompts", "not UTF-8")])
+def test_a_pipe_is_read_whole_or_not_at_all(store: Store, text: bytes, what: str | None,
+                                            wrong: str) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, text)
+    os.close(theirs)
+    pipe = Path(f"/dev/fd/{ours}")
+    try:
+        if wrong:
+            with pytest.raises(BadInput, match=wrong):
+                import_file(store, pipe, "txt", what=what)
+        else:
+            import_file(store, pipe, "txt", what=what)
+    finally:
+        os.close(ours)
+    assert [p.text for p in store.prompts.all()] == ([] if wrong else ["One", "Two"])
 
 
 def test_others_write_while_an_import_reads(tmp_path: Path,

@@ -47,8 +47,11 @@ def sniff(path: Path, format: str | None = None) -> str:
     """What a file holds, by the fields of its first row: one of TOOLS, `preferences`, `prompts`.
 
     Raises:
-        BadInput: none of them, or a file that cannot be read.
+        BadInput: none of them, a file that cannot be read, or one that can be read only once.
     """
+    if path.is_fifo():
+        raise BadInput(f"{path}: is a pipe, of which reading the first row leaves no whole; say "
+                       "with --what whether it holds prompts or preferences, or save it as a file")
     row = _first(path, format)
     for name, is_of in ((own_comparisons.NAME, own_comparisons.is_own),
                         (label_studio.NAME, label_studio.is_label_studio),

@@ -42,6 +42,8 @@ def text_stream(path: Path, newline: str) -> Iterator[io.TextIOWrapper]:
 
 def where_undecodable(path: Path) -> str:
     """Where a file's first bytes are that its encoding does not know, as "line 2: not ..."."""
+    if path.is_fifo():
+        return "somewhere: not UTF-8"  # what was read of a pipe cannot be read again
     with ExitStack() as files:
         data = _unpacked(path, files)
         mark, codec, name = _encoding(data)
