@@ -29,6 +29,11 @@ def now(after: timedelta = timedelta()) -> str:
     return (datetime.now(UTC) + after).isoformat(timespec="microseconds")
 
 
+def written_at(path: Path) -> str:
+    """When a file, or what a folder lists, was last written, in the same form."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="microseconds")
+
+
 class Database:
     """The file behind a workspace. Safe to share between threads, never between processes' forks.
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_world import World
 from models import one_thread, tiny_checkpoint
 from processes import starter, wait_for
 from reward_world import Recorder
@@ -218,7 +217,8 @@ def test_after_a_restored_backup_features_of_other_responses_are_not_there(
     assert {*kept.files()} > {*files}
 
 
-def test_features_of_before_it_was_kept_whose_they_are_are_read_anew(workspace: Path) -> None:
+def test_features_of_before_it_was_kept_whose_they_are_hold_unless_responses_came_later(
+        workspace: Path) -> None:
     store, found = Store.of_workspace(workspace), read_settings(workspace)
     kept = ResponseFeatures(workspace, store.responses)
     assert extract_features(store, workspace, found)
@@ -228,6 +228,9 @@ def test_features_of_before_it_was_kept_whose_they_are_are_read_anew(workspace: 
             tensors = {key: file.get_tensor(key) for key in set(file.keys())}
             of = file.metadata()["checkpoint"]
         save_file(tensors, kept.folder / name, metadata={"checkpoint": of})
+    assert kept.ids() == before.rows.keys() and known_features(store, workspace, found).rows
+    for name in kept.files():
+        os.utime(kept.folder / name, (0, 0))
     assert not kept.ids() and not known_features(store, workspace, found).rows
     Asker(store, workspace).turn()
     assert store.setting(STATE) is None, "there is nothing to learn from yet"
@@ -235,16 +238,32 @@ def test_features_of_before_it_was_kept_whose_they_are_are_read_anew(workspace: 
     assert kept.read().rows == before.rows
 
 
-def test_a_file_that_is_none_of_ours_is_named(world: World) -> None:
-    store = world.store
-    world.task(("one", "two"))
-    kept = ResponseFeatures(store.database.path.parent, store.responses)
-    values = np.ones((1, 2), np.float32)
-    kept.add(store.responses.all()[:1], {kinds.FeatureKind(2): values}, "one")
-    (name,) = kept.files()
-    save_file({"ids": np.ones(1, np.int64), "prompts": np.ones(1, np.int64), "layer2": values},
-              kept.folder / name)
-    with pytest.raises(PrefloopError, match=f"{name}.*cannot be read.*remove the file"):
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\0" * 5000),
+    lambda path: save_file({"ids": np.ones(1, np.int64), "prompts": np.ones(1, np.int64),
+                            "layer2": np.ones((1, 2), np.float32)}, path)])
+def test_a_file_that_cannot_be_read_is_dropped_and_its_features_are_read_again(
+        spoil: Callable[[Path], None], workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
+    assert extract_features(store, workspace, found)
+    before, name = kept.read(), kept.files()[0]
+    spoil(kept.folder / name)
+    assert not kept.read().rows and not kept.files()
+    said, = caplog.messages
+    assert name in said and "cannot be read" in said and "computed again" in said
+    assert extract_features(store, workspace, found)
+    assert kept.read().rows.keys() == before.rows.keys() and len(caplog.messages) == 1
+
+
+def test_features_that_may_not_be_read_are_no_reason_to_drop_them(workspace: Path) -> None:
+    store, found = Store.of_workspace(workspace), read_settings(workspace)
+    kept = ResponseFeatures(workspace, store.responses)
+    assert extract_features(store, workspace, found)
+    name = kept.files()[0]
+    (kept.folder / name).unlink()
+    (kept.folder / name).mkdir()  # root may read any file
+    with pytest.raises(PrefloopError, match=f"{name}: features cannot be read"):
         kept.read()
 
 
@@ -273,8 +292,9 @@ def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> Non
         assert ResponseFeatures(workspace, store.responses).files() == files
     context.settings = kept
     assert read_features(context, backbone, data, lambda _: None) is not None
-    for name in ResponseFeatures(workspace, store.responses).files():
-        (workspace / "features" / name).write_bytes(b"nothing")
+    name = ResponseFeatures(workspace, store.responses).files()[0]
+    (workspace / "features" / name).unlink()
+    (workspace / "features" / name).mkdir()
     assert "cannot be read" in instant_beside(context, backbone, data, Silent())["instant_missing"]
 
 

@@ -1,33 +1,38 @@
 """Features of a workspace's responses, by response id: read without torch, computed elsewhere.
 
 A response never changes, so its features are computed once (`loop.asking.extracting`). Files are
-safetensors, each written under another name and renamed, so a file is whole or absent; the folder
-can be removed at any time. It belongs to one checkpoint, whose fingerprint is kept with the files.
-With a database that was restored from a backup ids come again: when each response was stored is
-kept too, and features of another one are not there.
+safetensors, each written under another name and renamed, so a file is whole or absent; one that was
+spoilt since is dropped, and the folder can be removed at any time. It belongs to one checkpoint,
+whose fingerprint is kept with the files. With a database that was restored from a backup ids come
+again: when each response was stored is kept too, and features of another one are not there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from data.database import written_at
+from data.durable import put_in_place
 from data.errors import BadInput, PrefloopError
 from data.records import Response
 from data.responses import Responses
 from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
+_Found = TypeVar("_Found")
+_log = logging.getLogger(__name__)
 FOLDER = "features"
 _IDS, _PROMPTS, _OF, _STORED = "ids", "prompts", "checkpoint", "stored"
 
@@ -63,49 +68,79 @@ class ResponseFeatures:
         """The responses whose features are here; of another checkpoint than this: none.
 
         Raises:
-            PrefloopError: a file cannot be read.
+            PrefloopError: the disk or the permissions keep a file from being read.
         """
+        def look(path: Path, file: Any) -> tuple[str, list[int]]:
+            return file.metadata()[_OF], [i for i, holds in self._known(path, file) if holds]
+
         found: set[int] = set()
-        for name in self.files():
-            with _reading(self.folder / name), safe_open(self.folder / name, "np") as file:
-                if checkpoint is not None and file.metadata()[_OF] != checkpoint:
-                    return set()
-                found.update(i for i, holds in self._known(file) if holds)
+        for of, ids in self._each(look):
+            if checkpoint not in (None, of):
+                return set()
+            found.update(ids)
         return found
 
     def read(self, wanted: set[int] | None = None) -> FeatureTable:
         """The features of some responses (those that are here), or of all.
 
         Raises:
-            PrefloopError: a file cannot be read.
+            PrefloopError: the disk or the permissions keep a file from being read, or files hold
+                different kinds.
         """
         rows: dict[int, int] = {}
         prompts: list[Array] = [np.zeros(0, np.int64)]
         parts: dict[FeatureKind, list[Array]] = {}
-        for name in self.files():
-            with _reading(self.folder / name), safe_open(self.folder / name, "np") as file:
-                known = self._known(file)
-                keep = np.array([holds and i not in rows and (wanted is None or i in wanted)
-                                 for i, holds in known], bool)
-                if parts and not keep.any():  # the first file says which kinds there are
-                    continue
-                kept = [i for (i, _), taken in zip(known, keep, strict=True) if taken]
-                rows.update({i: len(rows) + n for n, i in enumerate(kept)})
-                prompts.append(file.get_tensor(_PROMPTS)[keep])
-                for kind in set(file.keys()) - {_IDS, _PROMPTS}:
-                    parts.setdefault(FeatureKind.parse(kind), []).append(
-                        file.get_tensor(kind)[keep])
+
+        def look(path: Path, file: Any) -> tuple[list[int], Array, dict[FeatureKind, Array]]:
+            known = self._known(path, file)
+            keep = np.array([holds and i not in rows and (wanted is None or i in wanted)
+                             for i, holds in known], bool)
+            if parts and not keep.any():  # the first file says which kinds there are
+                return [], prompts[0], {}
+            return ([i for (i, _), taken in zip(known, keep, strict=True) if taken],
+                    file.get_tensor(_PROMPTS)[keep],
+                    {FeatureKind.parse(kind): file.get_tensor(kind)[keep]
+                     for kind in set(file.keys()) - {_IDS, _PROMPTS}})
+
+        for kept, of_prompts, values in self._each(look):
+            if not values:
+                continue
+            rows.update({i: len(rows) + n for n, i in enumerate(kept)})
+            prompts.append(of_prompts)
+            for kind, part in values.items():
+                parts.setdefault(kind, []).append(part)
         if {len(several) for several in parts.values()} - {len(prompts) - 1}:
             raise PrefloopError(f"{self.folder}: files of different kinds of features; remove the "
                                 "folder, and they are computed again")
         return FeatureTable(rows, {kind: np.concatenate(parts[kind]) for kind in sorted(parts)},
                             np.concatenate(prompts))
 
-    def _known(self, file: Any) -> list[tuple[int, bool]]:
-        """The ids in a file, and whether the response of that id is the one that was read."""
+    def _each(self, look: Callable[[Path, Any], _Found]) -> Iterator[_Found]:
+        """What `look` finds in each file. One that holds no features, as an empty one after a power
+        cut, is dropped: what it held is computed again."""
+        for name in self.files():
+            path = self.folder / name
+            try:
+                found = _looked_into(path, look)
+            except FileNotFoundError:  # forgotten meanwhile
+                continue
+            except OSError as error:
+                raise PrefloopError(f"{path}: features cannot be read "
+                                    f"({error.strerror or error})") from error
+            if found is not None:
+                yield found
+
+    def _known(self, path: Path, file: Any) -> list[tuple[int, bool]]:
+        """The ids in a file, and whether the response of that id is the one that was read.
+
+        In a file of before it was kept when that one was stored, it is, unless it came later.
+        """
         ids = file.get_tensor(_IDS).tolist()
-        then = (file.metadata() or {}).get(_STORED, "").split() or [""] * len(ids)
         now = self._responses.stored_at(ids)
+        if _STORED not in file.metadata():
+            written = written_at(path)
+            return [(i, i in now and now[i] <= written) for i in ids]
+        then = file.metadata()[_STORED].split()
         return [(i, now.get(i) == time) for i, time in zip(ids, then, strict=True)]
 
     def add(self, responses: Sequence[Response], kinds: Mapping[FeatureKind, Array],
@@ -124,7 +159,7 @@ class ResponseFeatures:
             save_file({_IDS: np.array(ids, np.int64), _PROMPTS: np.array(prompts, np.int64),
                        **{str(kind): np.ascontiguousarray(values, np.float32)
                           for kind, values in kinds.items()}}, partial, metadata=about)
-            partial.rename(self.folder / f"{name}.safetensors")
+            put_in_place(partial, self.folder / f"{name}.safetensors")
         except OSError as error:
             raise PrefloopError(f"{self.folder}: features cannot be kept there "
                                 f"({error.strerror or error})") from error
@@ -137,11 +172,13 @@ class ResponseFeatures:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what goes wrong while a file is read into one line that names it."""
+def _looked_into(path: Path, look: Callable[[Path, Any], _Found]) -> _Found | None:
+    """What `look` finds in a file; None, and the file is gone, where it holds no features."""
     try:
-        yield
-    except (OSError, SafetensorError, BadInput, ValueError, KeyError, TypeError) as error:
-        raise PrefloopError(f"{path}: features cannot be read ({error}); remove the file, and "
-                            "they are computed again") from error
+        with safe_open(path, "np") as file:
+            return look(path, file)
+    except (SafetensorError, BadInput, ValueError, KeyError, TypeError, IndexError) as error:
+        _log.warning("%s: features cannot be read (%s); the file is removed, and they are computed "
+                     "again", path, error)
+        path.unlink(missing_ok=True)
+        return None
