@@ -51,8 +51,9 @@ def set_adapters_aside(adapters: Path, versions: Versions, ending: str) -> Path 
     Raises:
         PrefloopError: one cannot be moved.
     """
-    named = {adapters.parent / version.path
-             for version in (*versions.policies(), *versions.reward_models()) if version.path}
+    paths = (*(version.path for version in versions.policies()),
+             *(version.path for version in versions.reward_models()))
+    named = {adapters.parent / path for path in paths if path}
     with plain_errors(adapters):
         unnamed = sorted(path for path in adapters.glob("[!.]*") if path not in named)
         if not unnamed:

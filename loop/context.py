@@ -36,18 +36,8 @@ class JobContext:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder for what this job resumes from; the job's own, whoever runs it.
-
-        With a database that was restored from a backup ids come again: when the job was queued
-        tells it from another one. A folder of before its name said so is taken for the job's.
-        """
-        folder = self.workspace / "checkpoints" / f"job-{self.job.id}"
-        queued = "".join(filter(str.isdecimal, self.job.created_at[:26]))  # all but the time zone
-        return folder if folder.exists() else folder.with_name(f"{folder.name}-{queued}")
-
-    def forget_checkpoints(self) -> None:
-        """Remove what the job would resume from, once what it made is stored."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        """The folder for what this job resumes from."""
+        return checkpoints_of(self.workspace, self.job)
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -86,6 +76,26 @@ class JobContext:
         if round_.closed_at is None and round_.stage != "sampling":
             self.store.rounds.set_stage(round_id, stage)
         self.store.jobs.set_round(self.job.id, round_id)
+
+
+def checkpoints_of(workspace: Path, job: Job) -> Path:
+    """The folder for what a job resumes from; the job's own, whoever runs it.
+
+    With a database that was restored from a backup ids come again: when the job was queued tells it
+    from another one. A folder of before its name said so is the job's if it was written since.
+    """
+    from data.database import written_at
+
+    folder = workspace / "checkpoints" / f"job-{job.id}"
+    if folder.exists() and written_at(folder) >= job.created_at:
+        return folder
+    queued = "".join(filter(str.isdecimal, job.created_at[:26]))  # all but the time zone
+    return folder.with_name(f"{folder.name}-{queued}")
+
+
+def forget_checkpoints(workspace: Path, job: Job) -> None:
+    """Remove what a job would resume from, once it is done."""
+    shutil.rmtree(checkpoints_of(workspace, job), ignore_errors=True)
 
 
 Handler = Callable[[JobContext], dict[str, Any]]

@@ -9,12 +9,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import PrefloopError
+from data.errors import NotFound, PrefloopError
 from data.progress import Stopped
-from loop.context import Handlers, JobContext
+from loop.context import Handlers, JobContext, checkpoints_of, forget_checkpoints
 from loop.kinds import resolve_job
 from loop.output import note
 from loop.settings import read_settings
@@ -108,9 +109,8 @@ def run_job(store: Store, workspace: Path, job: Job, handlers: Handlers,
                              resolved.options)
         result = handlers[job.kind](context)
         progress.flush()
-        # Before the job is done: a kill in the middle of it would else leave the rest for good.
-        context.forget_checkpoints()
         store.jobs.finish(job.id, result)
+        forget_checkpoints(workspace, job)
     except Stopped:
         if not interrupted.is_set():
             store.jobs.stopped(job.id)
@@ -150,3 +150,15 @@ def recover_orphans(store: Store) -> list[Job]:
                                  died=True):
             queued.append(job)
     return queued
+
+
+def sweep_checkpoints(store: Store, workspace: Path) -> None:
+    """Remove what jobs that are done would resume from, where a kill came before it was removed.
+
+    Only for the holder of the worker's lock. What stopped and failed jobs go on from stays.
+    """
+    for folder in (workspace / "checkpoints").glob("job-*"):
+        with suppress(NotFound, ValueError):  # another database's job, or no job's at all
+            job = store.jobs.get(int(folder.name.split("-")[1]))
+            if job.status == "done" and folder == checkpoints_of(workspace, job):
+                forget_checkpoints(workspace, job)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import PrefloopError
 from data.heartbeat import heard
 from loop.context import Handlers
-from loop.jobs import recover_orphans, run_job
+from loop.jobs import recover_orphans, run_job, sweep_checkpoints
 from loop.lock import InUse, WorkerLock
 from loop.output import Bar, note
 from loop.processes import when_asked_to_end
@@ -79,6 +79,7 @@ def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: 
         if orphan.id != job.id:
             note(f"job {orphan.id} ({orphan.kind}) was interrupted; go on with "
                  f"{_again(workspace, orphan)}")
+    sweep_checkpoints(store, workspace)
     claimed = store.jobs.claim(job.id)
     if claimed is None:  # stopped meanwhile, from the browser
         return store.jobs.get(job.id)

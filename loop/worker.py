@@ -26,7 +26,7 @@ from data.records import Job
 from data.store import Store
 from loop.asking.process import AskingProcess
 from loop.child import FEATURES
-from loop.jobs import recover_orphans
+from loop.jobs import recover_orphans, sweep_checkpoints
 from loop.kinds import catalogue
 from loop.lock import WorkerLock
 from loop.output import note
@@ -66,6 +66,7 @@ class Worker:
         """Work until asked to end by a signal, or (`once`) until the queue is empty."""
         when_asked_to_end(self._ask_to_stop)
         try:
+            sweep_checkpoints(self.store, self.workspace)
             self.store.put_setting("job_kinds", catalogue(read_settings(self.workspace)))
             while not self._stopping:
                 try:

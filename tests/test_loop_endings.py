@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +21,9 @@ from data.database import now
 from data.errors import PrefloopError
 from data.store import DATABASE_NAME, Store
 from loop import cli
-from loop.context import JobContext
+from loop.context import JobContext, checkpoints_of
 from loop.lock import WorkerLock
+from loop.worker import Worker
 
 assert stages and workspace  # fixtures
 
@@ -157,7 +160,52 @@ def test_a_restored_databases_job_does_not_go_on_with_another_ones_checkpoint(
     # of before the name said whose it is
     assert ppo(workspace) == 1
     mine, = (workspace / "checkpoints").glob("job-2-*")
-    mine.rename(mine.with_name("job-2"))
+    old = mine.rename(mine.with_name("job-2"))
+    written = old.stat().st_mtime
+    os.utime(old, (written, written - 3600))
+    assert ppo(workspace, "--resume", "2") == 1, "it was there before the job"
+    shutil.rmtree(mine)
+    os.utime(old, (written, written + 1))
     assert ppo(workspace, "--resume", "2") == 0
     assert [*(workspace / "checkpoints").iterdir()] == [others]
     assert "stopped in the middle" in capsys.readouterr().err
+
+
+def test_what_a_job_goes_on_from_is_kept_until_it_is_done(
+        workspace: Path, stages: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise PrefloopError("the disk is full")
+
+    stages(lambda context: context.checkpoints.mkdir(exist_ok=True) or {})
+    with monkeypatch.context() as patch:
+        patch.setattr("data.jobs.Jobs.finish", full)
+        assert ppo(workspace) == 1
+    assert len([*(workspace / "checkpoints").iterdir()]) == 1
+    assert ppo(workspace, "--resume", "1") == 0
+    assert not [*(workspace / "checkpoints").iterdir()]
+
+
+@pytest.mark.parametrize("by_worker", [False, True])
+def test_folders_of_jobs_that_are_done_go_when_the_next_one_comes_to_work(
+        by_worker: bool, workspace: Path, stages: Callable[..., None]) -> None:
+    store = Store.of_workspace(workspace)
+    for end in (lambda id_: store.jobs.finish(id_, {}), lambda id_: store.jobs.fail(id_, "no"),
+                store.jobs.stopped):
+        for old in (True, False):
+            job = store.jobs.add("ppo")
+            folder = checkpoints_of(workspace, job)
+            folder = folder.with_name(f"job-{job.id}") if old else folder
+            folder.mkdir()
+            os.utime(folder, (time.time() + 1, time.time() + 1))
+            end(job.id)
+    of_others = workspace / "checkpoints" / "job-2-20200101000000000000"
+    of_others.mkdir()
+    before = {path.name for path in (workspace / "checkpoints").iterdir()}
+    if by_worker:
+        Worker(workspace, [sys.executable, "-c", "input()"]).run(once=True)
+    else:
+        stages(lambda context: {})
+        assert ppo(workspace) == 0
+    left = {path.name for path in (workspace / "checkpoints").iterdir()}
+    assert {name.split("-")[1] for name in before - left} == {"1", "2"}
+    assert len(left) == 5 and of_others.name in left
