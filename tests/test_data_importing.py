@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
@@ -245,3 +246,13 @@ def test_what_is_wrong_is_said_of_what_stands_in_the_file(
         import_file(store, lines(tmp_path / "p.jsonl", row))
     assert f"line 1: {said}" in str(error.value) or said in str(error.value)
     assert "[1]" not in str(error.value)
+
+
+def test_a_file_whose_name_is_no_text(store: Store, tmp_path: Path) -> None:
+    """Names are bytes, and those of old archives are often Latin-1."""
+    path = lines(tmp_path / os.fsdecode(b"caf\xe9.jsonl"), PREFERENCE)
+    assert import_file(store, path).added == import_file(store, path).duplicates == 1
+    assert import_prompts(store, lines(path, {"prompt": "Other?"})).added == 1
+    assert [p.source for p in store.prompts.all()] == ["caf\ufffd.jsonl"] * 2
+    (labeler,) = store.people.all()
+    assert labeler.config == {"file": "caf\ufffd.jsonl"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.exchange.reading import name_of
 from data.people import LONGEST_NAME
 from data.records import Labeler
 from data.store import Store
@@ -19,11 +20,12 @@ _ROOM_FOR_NUMBER = 8
 def labeler_of_file(store: Store, path: Path) -> Labeler:
     """The labeler who stands for a file that does not tell its annotators apart."""
     known = {labeler.name: labeler for labeler in store.people.all()}
-    name, number = _plain(path.name), 1
+    file = name_of(path)
+    name, number = _plain(file), 1
     while name in known and known[name].kind != "imported":
         number += 1
-        name = f"{_plain(path.name)} {number}"
-    return known.get(name) or store.people.add(name, kind="imported", config={"file": path.name})
+        name = f"{_plain(file)} {number}"
+    return known.get(name) or store.people.add(name, kind="imported", config={"file": file})
 
 
 def labelers_of(store: Store, annotators: Sequence[str], path: Path) -> dict[str, int]:
@@ -45,7 +47,7 @@ def labelers_of(store: Store, annotators: Sequence[str], path: Path) -> dict[str
                 name = f"{plain} {number}"
             taken.add(name)
             known[annotator] = store.people.add(
-                name, kind="imported", config={"annotator": annotator, "file": path.name}).id
+                name, kind="imported", config={"annotator": annotator, "file": name_of(path)}).id
     return {annotator: known[annotator] for annotator in annotators}
 
 

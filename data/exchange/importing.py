@@ -33,7 +33,7 @@ from data.exchange.homecoming import Homecoming
 from data.exchange.import_report import ImportReport
 from data.exchange.imported_labelers import labeler_of_file, labelers_of
 from data.exchange.judgements import Judgement, LeftOut, plain_keys
-from data.exchange.reading import Row, read_rows
+from data.exchange.reading import Row, name_of, read_rows
 from data.exchange.staging import staging
 from data.store import Store
 
@@ -120,7 +120,7 @@ def import_prompts(store: Store, path: Path, source: str | None = None,
             count += 1
         different = staged.prompts()
         with store.database.write():
-            added = staged.commit_prompts(source or path.name)
+            added = staged.commit_prompts(source or name_of(path))
             _log(store, path, "prompts", added)
     return ImportReport("prompts", added, different - added, repeats=count - different)
 
@@ -208,7 +208,7 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
             duplicates += staged.answers()
             staged.prune()
             people, decisions = staged.annotators(), staged.decisions()
-            added = staged.commit(path.name, {
+            added = staged.commit(name_of(path), {
                 **labelers_of(store, [name for name in people if name], path),
                 **({"": labeler_of_file(store, path).id} if "" in people else {})})
             duplicates -= added
@@ -220,7 +220,7 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
 
 def _log(store: Store, path: Path, what: str, added: int) -> None:
     """Files are imported on the command line alone, so by nobody who is signed in."""
-    store.audit.record(None, "import", path.name, what=what, added=added)
+    store.audit.record(None, "import", name_of(path), what=what, added=added)
 
 
 def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:

@@ -64,6 +64,11 @@ def format_of(path: Path, named: str | None = None) -> str:
     return name
 
 
+def name_of(path: Path) -> str:
+    """A file's name as a text: on Linux it is bytes, which need not be any."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     """The rows of a file, in order; blank lines are passed over.
 
