@@ -11,6 +11,7 @@ from data.measures.statistics import (
     bootstrap,
     clustered_mean,
     mean,
+    mean_of_means,
     median,
     proportion,
     student_t,
@@ -62,6 +63,13 @@ def test_mean_has_students_interval() -> None:
     assert (found.low, found.high) == pytest.approx((-0.390, 8.390), abs=1e-3)
     lone = mean([3.0])
     assert lone is not None and lone.low == -math.inf and lone.high == math.inf
+
+
+def test_a_mean_of_means_counts_every_cluster_once() -> None:
+    values, prompts = [1.0, 3.0, 4.0, 9.0], ["a", "a", "b", "c"]
+    assert mean_of_means(values, prompts) == mean([2.0, 4.0, 9.0])
+    assert mean_of_means(values * 2, prompts * 2) == mean([2.0, 4.0, 9.0])
+    assert mean_of_means([], []) is None
 
 
 def test_wilson_holds_what_it_promises() -> None:

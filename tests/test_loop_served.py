@@ -81,8 +81,9 @@ def sample(workspace: Path, capsys: pytest.CaptureFixture[str], *flags: str
 
 def test_a_round_is_sampled_from_the_server(workspace: Path, server: Running,
                                             capsys: pytest.CaptureFixture[str]) -> None:
-    code, result, _ = sample(workspace, capsys)
-    assert code == 0 and result["responses"] == 12 and result["sampling_gap_max"] < 1e-3
+    code, result, said = sample(workspace, capsys, "--evaluate-share", "0.2")
+    assert code == 0, said
+    assert result["responses"] == 12 and result["sampling_gap_max"] < 1e-3
     store = Store.of_workspace(workspace)
     asked = server.call("/seen")["asked"]
     assert len(asked) == 12
@@ -90,7 +91,11 @@ def test_a_round_is_sampled_from_the_server(workspace: Path, server: Running,
         f"prefloop-{version.name}" for version in store.versions.policies()}
     responses = store.responses.of_round(1)
     assert {r.sampling["sampler"] for r in responses} == {"server"}
+    held_out = {prompt.id for prompt in store.prompts.all(split="held_out")}
+    measured = [r.prompt_id for r in responses
+                if r.policy_version_id == 2 and r.prompt_id in held_out]
     assert result["kl"]["value"] != 0
+    assert result["kl"]["n"] == len(set(measured)) < len(measured)  # two of a prompt are no two
     kept = b"".join(path.read_bytes() for path in workspace.rglob("*") if path.is_file())
     assert b"ppo-1" in kept and KEY.encode() not in kept
 

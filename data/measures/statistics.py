@@ -95,6 +95,15 @@ def mean(values: Sequence[float]) -> Estimate | None:
     return Estimate(middle, n, middle - half, middle + half)
 
 
+def mean_of_means(values: Sequence[float], clusters: Sequence[Hashable]) -> Estimate | None:
+    """The mean of values that come in clusters, such as those of one prompt's responses, each
+    cluster counting once with its own mean; n counts clusters. None without values."""
+    of: dict[Hashable, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        of.setdefault(cluster, []).append(value)
+    return mean([sum(each) / len(each) for each in of.values()])
+
+
 def median(values: Sequence[float]) -> Estimate | None:
     """The median of independent values between two of their order statistics; None without values.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotate.simulated import PREFERENCES
 from data.measures.agreement import percent_agreement, win_rate
-from data.measures.statistics import Estimate, clustered_mean, mean
+from data.measures.statistics import Estimate, clustered_mean, mean_of_means
 from loop.reports import html_page as page
 
 if TYPE_CHECKING:
@@ -113,11 +113,9 @@ def _round(store: Store, round_: Round, sampled: Job, own: Collection[int]) -> d
 def _gold(store: Store, round_: Round) -> Estimate | None:
     """Mean gold score of the round's policy on held-out prompts; n counts prompts."""
     held_out = {p.id for p in store.prompts.all(split="held_out")}
-    scores: dict[int, list[float]] = {}
-    for response in store.responses.of_round(round_.id, round_.policy_version_id):
-        if response.prompt_id in held_out:
-            scores.setdefault(response.prompt_id, []).append(_gold_of(response))
-    return mean([sum(values) / len(values) for values in scores.values()])
+    responses = [r for r in store.responses.of_round(round_.id, round_.policy_version_id)
+                 if r.prompt_id in held_out]
+    return mean_of_means([_gold_of(r) for r in responses], [r.prompt_id for r in responses])
 
 
 def _gold_win_rate(store: Store, round_: Round) -> Estimate | None:

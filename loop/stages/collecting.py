@@ -167,9 +167,10 @@ def _published(context: JobContext, version_id: int, adapter: str | None) -> Pub
 
 def _kl_of_round(context: JobContext, round_: Round,
                  adapters: dict[int, str | None]) -> dict[str, Any] | None:
-    """KL of the round's policy to the reference, from its responses to held-out prompts."""
+    """KL of the round's policy to the reference, from its responses to held-out prompts; n counts
+    prompts."""
     from backbone.text import prompt_ids
-    from data.measures.statistics import mean
+    from data.measures.statistics import mean_of_means
     from loop.models import policy_backbone
     from policy.divergence import sampled_kl
 
@@ -182,8 +183,9 @@ def _kl_of_round(context: JobContext, round_: Round,
         return None
     context.progress.update(0.99, "measuring the KL to the reference")
     backbone = policy_backbone(context.settings.models)
-    found = mean(sampled_kl(
+    found = mean_of_means(sampled_kl(
         backbone, adapters[round_.policy_version_id], adapters[round_.reference_id],
         [prompt_ids(backbone.tokenizer, prompts[r.prompt_id]) for r in responses],
-        [r.token_ids for r in responses], context.settings.sample.temperature))
+        [r.token_ids for r in responses], context.settings.sample.temperature),
+        [r.prompt_id for r in responses])
     return None if found is None else found.as_dict()
