@@ -9,6 +9,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,10 @@ _HELP = ("-h", "--help")
 
 def main() -> None:
     """The entry point of the script."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As on standard error: what is done must not end as an error because a file's name is no
+        # text, or the terminal's encoding lacks a character.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,16 @@ def test_the_live_database_is_never_replaced(
         assert "is the file that is read: give another name" in capsys.readouterr().err
     assert database.stat().st_ino == before and database.read_bytes().startswith(b"SQLite")
     assert not Store.of_workspace(workspace).jobs.all()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_file_whose_name_is_no_text_is_written_and_said(workspace: Path, as_json: bool) -> None:
+    name = os.fsdecode(b"caf\xe9.db")
+    done = subprocess.run(
+        [sys.executable, "-m", "loop", "backup", str(workspace.parent / name), "--workspace",
+         str(workspace), *(["--json"] if as_json else [])], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})  # as in a locale other than C
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (workspace.parent / name).is_file()
+    said = done.stdout.decode()
+    assert json.loads(said)["file"].endswith(name) if as_json else "caf\\udce9.db" in said
