@@ -172,8 +172,8 @@ def start_job(store: Store, token: str | None, kind: str,
     """Queue a job for the worker.
 
     Raises:
-        BadInput: the kind or a field of its config is unknown, or a number is infinite, NaN or
-            below what the field takes.
+        BadInput: the kind or a field of its config is unknown, a number is infinite, NaN or below
+            what the field takes, or a round is to be sampled while another is.
     """
     me = require(store, token, "rounds")
     known = {entry["kind"]: entry for entry in store.setting("job_kinds", [])}
@@ -193,6 +193,8 @@ def start_job(store: Store, token: str | None, kind: str,
                 value, fields[name].get("least"), fields[name].get("above"))):
             raise BadInput(f"job: {name}: {wrong}")
     with store.database.write():
+        if kind == "sample":
+            store.rounds.require_none_coming()
         job = store.jobs.add(kind, config, me.id)
         store.audit.record(me.id, "start job", f"job {job.id}", kind=kind)
         return job

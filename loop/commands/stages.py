@@ -145,6 +145,11 @@ class Sample(StageCommand):
     options: _Own[SampleOptions] = field(default_factory=SampleOptions)
     config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
 
+    def check(self, store: Store) -> None:
+        """One round at a time."""
+        super().check(store)
+        store.rounds.require_none_coming()
+
 
 @dataclass(frozen=True)
 class TrainReward(StageCommand):
