@@ -140,8 +140,10 @@ def test_the_command_and_its_page_say_it_too(server: Server, tmp_path: Path,
     for name, words in (("reward-ensemble", "An ensemble of 3 reward models"),
                         ("reward-form", "A linear head on frozen features")):
         metrics = server.store.versions.reward_model_named(name).metrics
-        result = {**metrics, "reward_model": name, "mistakes": []}
+        result = {**metrics, "reward_model": name, "mistakes": [],
+                  "previous_missing": {"name": "reward-0", "why": "there is no adapter"}}
         print_report(result)
-        assert words in capsys.readouterr().out
         write_html(result, server.store, tmp_path / "report.html")
-        assert words in (tmp_path / "report.html").read_text("utf-8")
+        for told in (capsys.readouterr().out, (tmp_path / "report.html").read_text("utf-8")):
+            assert words in told
+            assert "The version before, reward-0, could not be read: there is no adapter" in told

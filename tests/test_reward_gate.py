@@ -225,7 +225,7 @@ def test_a_version_whose_files_are_gone_is_named_not_fatal(
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     found = Store.of_workspace(workspace).versions.reward_models()[-1].metrics
     assert found["previous_missing"]["name"] == "reward-1" and found["previous_missing"]["why"]
-    assert "not compared with reward-1" in capsys.readouterr().out
+    assert "The version before, reward-1, could not be read" in capsys.readouterr().out
 
 
 def _form(folder: str) -> None:

@@ -116,9 +116,8 @@ def _baselines_and_calibration(metrics: Mapping[str, Any]) -> None:
               f"Fewer than {FEW} decided held-out pairs: too few to compare.")
         for over, gain in figures.gains(metrics):
             st.caption(f"Over {over}, on the same pairs: {as_label(gain)}")
-        if missing := metrics.get("previous_missing"):
-            st.caption(f"The version before, {as_label(missing['name'])}, could not be read: "
-                       f"{as_label(missing['why'])}")
+        if missing := figures.missing_words(metrics):
+            st.caption(as_label(missing))
         st.caption("Published accuracy, on other data, to compare with: " + "; ".join(
             f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".")
     with right:

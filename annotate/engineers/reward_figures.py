@@ -101,6 +101,13 @@ def gains(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             if (estimate := estimate_of(values)) is not None]
 
 
+def missing_words(metrics: Mapping[str, Any]) -> str:
+    """Why the version before is not among what the model is held against; empty where it is."""
+    missing = metrics.get("previous_missing")
+    return (f"The version before, {missing['name']}, could not be read: {missing['why']}"
+            if missing else "")
+
+
 def rule_table(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Each rule that makes one score of an ensemble's: its mean score, accuracy, cross-entropy."""
     found = metrics.get("ensemble") or {}

@@ -40,8 +40,8 @@ def print_report(result: Mapping[str, Any], written: Path | None = None) -> None
     print(f"\n{figures.calibration_words(result)}\n{reveal_line(figures.drift_words(result))}")
     print_table("Gain on the same pairs", ["over", ""],
                 [list(row) for row in figures.gains(result)])
-    if missing := result.get("previous_missing"):
-        print(reveal_line(f"not compared with {missing['name']}: {missing['why']}"))
+    if missing := figures.missing_words(result):
+        print(reveal_line(missing))
     for way, title, _ in figures.WAYS:
         rows, others = figures.group_table(result, way), figures.others_words(result, way)
         print_table(title, ["", "this model is right", "the longer one wins"],
@@ -99,6 +99,7 @@ def _baselines(result: Mapping[str, Any]) -> list[str]:
     parts = [page.plot(dots(rows), first=True)] if rows else [
         page.paragraph(f"Fewer than {FEW} decided pairs: too few to compare.")]
     parts += [page.table(["gain on the same pairs, over", ""], figures.gains(result)),
+              *(page.paragraph(words) for words in (figures.missing_words(result),) if words),
               page.paragraph("Published accuracy, on other data: " + "; ".join(
                   f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".", "small"),
               "<h2>Reliability</h2>"]
