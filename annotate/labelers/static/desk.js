@@ -230,7 +230,7 @@ class Desk {
     this.rewriting.show(item.responses.map((response) => response.text), this.ask, this.draft,
       () => this.ranking.best);
     this.drawAnswers();
-    parts.area.scrollTop = 0;
+    parts.root.scrollTop = parts.area.scrollTop = 0; // a low window scrolls the whole desk
     this.toLastTurn();
     this.number += 1;
     parts.root.dataset.question = this.number;
