@@ -50,6 +50,25 @@ def test_preferences_that_come_back_are_there_already(world: World, tmp_path: Pa
     assert import_file(Store(tmp_path / "other.db"), tmp_path / f"p.{suffix}").added == 6
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("what", ["comparisons", "preferences"])
+def test_workspaces_that_exchange_their_answers_have_each_once(world: World, tmp_path: Path,
+                                                               suffix: str, what: str) -> None:
+    """What went to another one comes back among what was answered there."""
+    other = World.make(tmp_path / "other.db")
+    other.choose(other.people(1)[0], other.task(("left", "right"), prompt="Theirs?"), 0)
+    theirs = Store(tmp_path / "other.db")
+    there, back = tmp_path / f"there.{suffix}", tmp_path / f"back.{suffix}"
+    export(world.store, there, "comparisons")
+    assert import_file(theirs, there).added == 3
+    export(theirs, back, what)
+    before = answers(world.store)
+    report = import_file(world.store, back)
+    assert (report.added, report.duplicates) == (1, 3 if what == "comparisons" else 1)
+    assert len(answers(world.store)) == len(before) + 1
+    assert import_file(theirs, back).added == 0
+
+
 @pytest.mark.parametrize(("name", "tool"), FORMATS)
 def test_a_response_with_nul_characters_comes_back_like_any_other(tmp_path: Path, name: str,
                                                                   tool: str | None) -> None:

@@ -3,7 +3,8 @@
 They are here already, as their labelers gave them, and must not become second answers by imported
 labelers. An answer is known by its task (the number, the prompt and the responses), by who gave it
 and by its ranking: formats leave out the rest. One that was changed or withdrawn since is known
-too, by the earlier revision.
+too, by the earlier revision. So is, but for the task's number, one that has been in another
+workspace in between, which exported it with its own.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Homecoming:
             self._in_task(judgement, origin, row["id"]) for row in self._database.rows(
                 "SELECT t.id FROM tasks t JOIN prompts p ON p.id = t.prompt_id "
                 "WHERE p.fingerprint = ?", [fingerprint(judgement.messages)])
-            if origin.task in names_of_task(row["id"]))
+            if origin.task in ("", *names_of_task(row["id"])))
 
     def _in_task(self, judgement: Judgement, origin: Origin, task_id: int) -> bool:
         texts = {row["id"]: without_nul(row["text"]) for row in self._database.rows(

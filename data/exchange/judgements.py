@@ -37,7 +37,7 @@ class Origin:
     """Where an answer stood in the workspace that exported it."""
 
     task: str
-    """The task by one of its `names_of_task`."""
+    """The task by one of its `names_of_task`; empty: any of the same responses."""
     annotator: str
 
 

@@ -83,10 +83,17 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
 
 
 def origin_of(values: Mapping[str, Any]) -> Origin | None:
-    """Where a row of comparisons or preferences of ours comes from."""
+    """Where a row of comparisons or preferences of ours comes from.
+
+    What that workspace had imported from one of ours says nothing of the task it was given in.
+    """
     task = _cell(values.get("task_id"))
+    if task is None:
+        return None
     in_csv = any(isinstance(values.get(name), str) for name in ("responses", "chosen"))
-    return None if task is None else Origin(str(int(task)), _annotator(values, in_csv))
+    second_hand = values.get("labeler_kind") == "imported" and _text(
+        values.get("labeler"), in_csv).startswith(f"{NAME}/")
+    return Origin("" if second_hand else str(int(task)), _annotator(values, in_csv))
 
 
 def names_of_task(task_id: int) -> tuple[str, ...]:
