@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,15 @@ from benchmarks.harness import say
 from benchmarks.human_data import FIRST, SECOND, Pairs, features
 from data.records import Message
 from reward.examples import Example, Pair
-from reward.instant.choosing import Candidate, choose_committee, grouped_folds, prepare
+from reward.instant.choosing import Candidate, Prepared, choose_committee, grouped_folds
 from reward.instant.comparisons import Comparisons
-from reward.instant.linear import fit_linear
+from reward.instant.linear import LinearReward
 from reward.instant.standard import standardise
 from reward.kinds import FeatureKind
 
 Array = np.ndarray[Any, Any]
 #: Of the committee: what each head may choose from within the training groups.
-SPREADS, POWERS = (0.5, 0.7, 1.0), (1.25,)
+SPREADS, POWER = (0.5, 0.7, 1.0), 1.25
 COMPONENTS = 200
 #: How a model is fine-tuned: the prior of the head that it begins from, and LoRA's run.
 TUNED_SPREAD, TUNED_BLOCKS, TUNED_EPOCHS, TUNED_RATE, TUNED_STEP = 0.7, 8, 3, 1e-3, 48
@@ -72,8 +72,10 @@ def of_committee(split: Split, names: Sequence[str],
     elsewhere: those of a head for each feature set (kinds joined by +) together, and of the one of
     them that did best within the training groups."""
     pairs, whole, strict = split.pairs, split.comparisons, split.pairs.strict[split.used]
-    table = feature_sets(pairs, names)
-    prepared = prepare(table, POWERS, COMPONENTS, pairs.group_of_text)
+    prepared = []
+    for name, values in feature_sets(pairs, names).items():
+        standard = standardise(values, COMPONENTS, POWER, pairs.group_of_text)
+        prepared.append(Prepared(name, standard, standard.of(values)))
     odds, single = np.full((2, len(pairs.first)), np.nan)
     chosen: Counter[str] = Counter()
     for fold in range(split.folds)[:most]:
@@ -81,7 +83,7 @@ def of_committee(split: Split, names: Sequence[str],
         train, test = whole.take(learned), whole.take(split.fold == fold)
         committee = choose_committee(prepared, train, spreads=SPREADS, seed=split.seed,
                                      judged=strict[learned])
-        of_members = [_odds(member, table, train, test) for member in committee.members]
+        of_members = [_odds(member, train, test) for member in committee.members]
         best = committee.members[0]
         chosen[f"{best.features.name}, spread {best.spread}"] += 1
         place = split.used[split.fold == fold]
@@ -102,7 +104,7 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
 
     pairs, whole = split.pairs, split.comparisons
     table = feature_sets(pairs, [name])[name]
-    standard = standardise(table, COMPONENTS, POWERS[0], pairs.group_of_text)
+    standard = standardise(table, COMPONENTS, POWER, pairs.group_of_text)
     backbone = Backbone.load(EMBEDDED, ModelConfig())
     config = RewardConfig(form="tuned", tuned_blocks=TUNED_BLOCKS, epochs=TUNED_EPOCHS,
                           responses_per_step=TUNED_STEP, learning_rate=TUNED_RATE)
@@ -110,7 +112,7 @@ def of_tuned(split: Split, name: str, most: int, seed: int) -> Array:
     odds = np.full(len(pairs.first), np.nan)
     for fold in range(most):
         learned = split.training(fold)
-        head = fit_linear(table, whole.take(learned), spread=TUNED_SPREAD, standard=standard)
+        head = LinearReward.fitted(standard, standard.of(table), whole.take(learned), TUNED_SPREAD)
         model = tune(backbone, examples(pairs, split.used[learned]), head,
                      kinds_in(name), config, lora, seed=seed)
         place = split.used[split.fold == fold]
@@ -148,10 +150,9 @@ def kinds_in(name: str) -> list[FeatureKind]:
     return [FeatureKind.parse(kind) for kind in name.split("+")]
 
 
-def _odds(member: Candidate, table: Mapping[str, Array], train: Comparisons,
-          test: Comparisons) -> Array:
+def _odds(member: Candidate, train: Comparisons, test: Comparisons) -> Array:
     """[M] log odds of the first of each tested comparison."""
-    values = table[member.features.name]
-    model = fit_linear(values, train, spread=member.spread, standard=member.features.standard)
-    p = model.predictions(values[test.first], values[test.second])
+    table = member.features.table
+    model = LinearReward.fitted(member.features.standard, table, train, member.spread)
+    p = model.posterior.predictions(table[test.first] - table[test.second])
     return np.asarray(np.log(p[:, 0]) - np.log(p[:, 2]))

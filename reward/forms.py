@@ -38,7 +38,7 @@ from reward.instant.choosing import (
 )
 from reward.instant.comparisons import Comparisons, comparisons_of
 from reward.instant.features import EncodedResponse, compute, encode_response
-from reward.instant.linear import LinearReward, fit_table
+from reward.instant.linear import LinearReward
 from reward.instant.model import COMPONENTS, SPREADS
 from reward.instant.response_features import FeatureTable
 from reward.kinds import FeatureKind, feature_sets, kinds_of, question_of
@@ -224,9 +224,7 @@ def linear_part(backbone: Backbone, max_length: int, question: str, train: Seque
     found = linear_setup(backbone, max_length, question, train, known, on_batch, among,
                          preferred)
     best = found.best
-    standard = best.features.standard
-    head = LinearReward(standard, *fit_table(found.table, len(standard.center), found.answers,
-                                             (best.spread,), True))
+    head = LinearReward.fitted(best.features.standard, found.table, found.answers, best.spread)
     return LinearPart(found.kinds, head), {"features": best.features.name, "spread": best.spread}
 
 

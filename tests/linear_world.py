@@ -1,13 +1,17 @@
 """Comparisons drawn from a linear reward, and its most probable coefficients found another way."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reward.instant.comparisons import Comparisons
+from reward.instant.choosing import Prepared
+from reward.instant.comparisons import Comparisons, Ties
 from reward.instant.davidson import TIE_PRECISION, probabilities
+from reward.instant.linear import LinearReward
+from reward.instant.standard import Standard, standardise
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +27,23 @@ def linear_world(responses: int = 40, pairs: int = 300, width: int = 3, log_tie:
     p = probabilities((features[first] - features[second]) @ true, log_tie)
     drawn = (rng.random((pairs, 1)) > p.cumsum(axis=1)).sum(axis=1)
     return features, true, Comparisons(first, second, np.eye(3)[drawn], first // 4)
+
+
+def fit_linear(features: Array, comparisons: Comparisons, *, spread: float = 1.0,
+               ties: Ties = "model", standard: Standard | None = None) -> LinearReward:
+    """The linear reward of some comparisons, from one table of all responses' features, which are
+    standardised over all of them where nothing else is given."""
+    standard = standard or standardise(features)
+    return LinearReward.fitted(standard, standard.of(features), comparisons, spread, ties)
+
+
+def prepare(features: Mapping[str, Array], components: int | None = None,
+            groups: Array | None = None) -> list[Prepared]:
+    """Feature sets of all responses, each from one table."""
+    standards = {name: standardise(values, components, groups=groups)
+                 for name, values in features.items()}
+    return [Prepared(name, standards[name], standards[name].of(values))
+            for name, values in features.items()]
 
 
 def by_torch(rows: Array, outcomes: Array, precision: Array, ties: bool,

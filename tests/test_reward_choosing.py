@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from linear_world import linear_world
+from linear_world import fit_linear, linear_world, prepare
 
 from data.errors import BadInput
 from reward.instant.choosing import (
@@ -10,11 +10,9 @@ from reward.instant.choosing import (
     choose_committee,
     choose_features,
     grouped_folds,
-    prepare,
     temperature,
 )
 from reward.instant.comparisons import Comparisons
-from reward.instant.linear import fit_linear
 from reward.instant.standard import standardise
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from linear_world import fit_linear
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import good_wins
 
@@ -12,7 +13,6 @@ from data.errors import BadInput
 from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import compute, encode_response
-from reward.instant.linear import fit_linear
 from reward.kinds import FeatureKind
 from reward.model import RewardModel
 from reward.scorer import load_scorer

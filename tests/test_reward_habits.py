@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from crowd_world import Crowd, asked, good_is_better
-from linear_world import by_torch
+from linear_world import by_torch, fit_linear
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import Recorder, good_wins, text
 
@@ -25,7 +25,6 @@ from reward.examples import Example, Pair, PreferenceData
 from reward.forms import set_aside, unchosen
 from reward.habits import Habits, estimate_habits
 from reward.instant.comparisons import FIRST, comparisons_of
-from reward.instant.linear import fit_linear
 from reward.instant.standard import Standard, prior_precision
 from reward.train import TrainedReward, train
 from reward.tuned import TunedReward

@@ -46,7 +46,7 @@ def test_the_fit_is_that_of_the_whole_table() -> None:
     model = InstantModel(table)
     model.learn(answers(table, 40))
     found = learnable(answers(table, 40), table.rows).comparisons
-    _, expected = fit_table(model.table, 2 * WIDTH, found, (model.setup.spread,), True)
+    expected = fit_table(model.table, 2 * WIDTH, found, model.setup.spread, True)
     assert np.allclose(model.posterior.coefficients, expected.coefficients, atol=1e-6)
     assert np.allclose(model.posterior.covariance, expected.covariance, atol=1e-6)
     assert model.posterior.log_tie == pytest.approx(expected.log_tie, abs=1e-5)

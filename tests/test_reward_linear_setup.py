@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from linear_world import fit_linear, prepare
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import good_wins
 
@@ -17,10 +18,9 @@ from reward import forms
 from reward.examples import Example, PreferenceData
 from reward.forms import encoded, linear_part, linear_setup
 from reward.instant import choosing
-from reward.instant.choosing import choose_features, prepare
+from reward.instant.choosing import choose_features
 from reward.instant.comparisons import Comparisons, comparisons_of
 from reward.instant.features import compute
-from reward.instant.linear import fit_linear
 from reward.instant.model import COMPONENTS, SPREADS
 from reward.instant.standard import some_prompts
 from reward.kinds import feature_sets, kinds_of

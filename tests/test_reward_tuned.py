@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from linear_world import fit_linear
 from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import Recorder, good_wins
 
@@ -22,7 +23,7 @@ from reward.config import RewardConfig
 from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import compute, encode_response
-from reward.instant.linear import LinearReward, fit_linear
+from reward.instant.linear import LinearReward
 from reward.kinds import FeatureKind, question_of
 from reward.train import TrainedReward
 from reward.tuned import TunedReward

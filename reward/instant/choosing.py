@@ -11,7 +11,7 @@ import numpy as np
 
 from data.errors import BadInput
 from reward.instant.comparisons import FIRST, SECOND, Comparisons, Ties
-from reward.instant.linear import SPREADS, fit_table
+from reward.instant.linear import fit_table
 from reward.instant.response_features import FeatureTable
 from reward.instant.standard import Standard, some_prompts, standardise
 from reward.kinds import FeatureKind
@@ -27,23 +27,9 @@ class Prepared:
     """A feature set, standardised once for all the fits that choose among several."""
 
     name: str
-    power: float
     standard: Standard
     table: Array
     """[N, k] as coefficients read them."""
-
-
-def prepare(features: Mapping[str, Array], powers: Sequence[float] = (1.0,),
-            components: int | None = None, groups: Array | None = None) -> list[Prepared]:
-    """Every feature set with every lean of the prior; no label is looked at.
-
-    `groups` ([N], each response's prompt): see `reward.instant.standard.standardise`.
-    """
-    found = []
-    for (name, values), power in product(features.items(), powers):
-        standard = standardise(values, components, power, groups)
-        found.append(Prepared(name, power, standard, standard.of(values)))
-    return found
 
 
 def prepare_compared(features: FeatureTable, sets: Mapping[str, Sequence[FeatureKind]],
@@ -65,7 +51,7 @@ def prepare_compared(features: FeatureTable, sets: Mapping[str, Sequence[Feature
     for name, kinds in sets.items():
         standard = standardise(features.side_by_side(kinds, part), components,
                                groups=features.prompts[part])
-        found.append(Prepared(name, 1.0, standard, tabled(features, kinds, standard, used)))
+        found.append(Prepared(name, standard, tabled(features, kinds, standard, used)))
     return found, replace(comparisons, first=first, second=second)
 
 
@@ -105,7 +91,7 @@ class Committee:
 
 
 def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
-                    spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
+                    spreads: Sequence[float], ties: Ties = "model", folds: int = 4,
                     seed: int = 0, judged: Array | None = None,
                     preferred: str | None = None) -> list[Candidate]:
     """Every feature set with every spread under cross-validation by group, the best first.
@@ -131,7 +117,7 @@ def choose_features(prepared: Sequence[Prepared], comparisons: Comparisons, *,
 
 
 def choose_committee(prepared: Sequence[Prepared], comparisons: Comparisons, *,
-                     spreads: Sequence[float] = SPREADS, ties: Ties = "model", folds: int = 4,
+                     spreads: Sequence[float], ties: Ties = "model", folds: int = 4,
                      seed: int = 0, judged: Array | None = None) -> Committee:
     """The best candidate of each feature set, and how their mean does; see `choose_features`."""
     best: dict[str, tuple[Candidate, Array]] = {}
@@ -191,8 +177,8 @@ def held_out_odds(features: Prepared, comparisons: Comparisons, spread: float, t
     odds = np.zeros(len(split))
     for fold in range(max(split) + 1):
         train, test = comparisons.take(split != fold).treated(ties), split == fold
-        _, fitted = fit_table(features.table, len(features.standard.center), train, (spread,),
-                              ties == "model")
+        fitted = fit_table(features.table, len(features.standard.center), train, spread,
+                           ties == "model")
         rows = (features.table[comparisons.first[test]]
                 - features.table[comparisons.second[test]])
         p = fitted.predictions(rows)

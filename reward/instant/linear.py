@@ -2,9 +2,9 @@
 
 A response's reward is a linear function of its standardised features, with a normal prior and
 Laplace's normal posterior (`reward.instant.davidson`). So every reward difference has a variance, a
-label is taken in by a rank-one update in milliseconds, and the strength of the prior is chosen by
-the evidence or by held-out prompts rather than by hand. Which features (layer, pooling) to read is
-chosen by cross-validation over prompts (`reward.instant.choosing`). What is deliberately left out:
+label is taken in by a rank-one update in milliseconds. Which features (layer, pooling) to read, and
+the strength of the prior, are chosen by cross-validation over prompts (`reward.instant.choosing`)
+rather than by hand. What is deliberately left out:
 terms for labelers and their habits (`reward.instant.crowd`), and which pair to ask next
 (`reward.instant.selection`).
 """
@@ -26,11 +26,9 @@ from data.durable import put_in_place
 from data.errors import BadInput
 from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, Ties
 from reward.instant.davidson import Fit, fit, information, probabilities
-from reward.instant.standard import Standard, prior_precision, standardise
+from reward.instant.standard import Standard, prior_precision
 
 Array = np.ndarray[Any, Any]
-#: Prior standard deviations of one response's reward that are tried, in logits.
-SPREADS = (0.25, 0.5, 0.7, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,20 @@ class LinearReward:
     standard: Standard
     """How features become what the coefficients read."""
     spread: float
-    """Prior standard deviation of one response's reward."""
+    """Prior standard deviation of one response's reward, in logits."""
     posterior: Fit
+
+    @classmethod
+    def fitted(cls, standard: Standard, table: Array, comparisons: Comparisons, spread: float,
+               ties: Ties = "model") -> LinearReward:
+        """The linear reward of some comparisons, whose rows are those of `table` ([N, k], features
+        as `standard` makes them); ties are modelled (Davidson's), halved, or dropped.
+
+        Raises:
+            BadInput: there is nothing to learn from.
+        """
+        return cls(standard, spread, fit_table(table, len(standard.center),
+                                               comparisons.treated(ties), spread, ties == "model"))
 
     def scores(self, features: Array) -> Array:
         """[N] mean reward of each response; only differences mean something."""
@@ -119,31 +129,9 @@ class LinearReward:
         return found, about
 
 
-def fit_linear(features: Array, comparisons: Comparisons, *, spread: float | None = None,
-               ties: Ties = "model", standard: Standard | None = None) -> LinearReward:
-    """The linear reward model of some comparisons.
-
-    Args:
-        features: [N, d]; standardised over all N, compared or not (no label is looked at).
-        comparisons: whose rows are the features'.
-        spread: prior standard deviation of one response's reward; None takes the one of `SPREADS`
-            with the greatest evidence.
-        ties: `model` (Davidson's), `halve` (half a vote for either side) or `drop`.
-        standard: how to standardise, where not by the features' own means and deviations.
-
-    Raises:
-        BadInput: there is nothing to learn from.
-    """
-    standard = standard or standardise(features)
-    spreads = SPREADS if spread is None else (spread,)
-    best = fit_table(standard.of(features), features.shape[1], comparisons.treated(ties),
-                     spreads, ties == "model")
-    return LinearReward(standard, *best)
-
-
-def fit_table(table: Array, width: int, comparisons: Comparisons, spreads: Sequence[float],
-         ties: bool) -> tuple[float, Fit]:
-    """The fit with the greatest evidence, and its spread; `table` is [N, k], of `width` features.
+def fit_table(table: Array, width: int, comparisons: Comparisons, spread: float,
+              ties: bool) -> Fit:
+    """The posterior of the coefficients; `table` is [N, k], of `width` features.
 
     Raises:
         BadInput: there is nothing to learn from.
@@ -151,16 +139,8 @@ def fit_table(table: Array, width: int, comparisons: Comparisons, spreads: Seque
     if not len(comparisons.first):
         raise BadInput("there are no decided comparisons to learn from")
     design, outcomes = comparisons.design(table)
-    with_ties = ties and bool(outcomes[:, TIE].any())
-    best: tuple[float, Fit] | None = None
-    for spread in spreads:
-        start = None if best is None else (best[1].coefficients, best[1].log_tie)
-        precision = prior_precision(width, spread)[:design.columns]
-        found = fit(design, outcomes, precision, with_ties, start)
-        if best is None or found.log_evidence > best[1].log_evidence:
-            best = spread, found
-    assert best is not None
-    return best
+    return fit(design, outcomes, prior_precision(width, spread)[:design.columns],
+               ties and bool(outcomes[:, TIE].any()))
 
 
 def _line_mode(before: float, variance: float, sides: Sequence[tuple[int, float]],
