@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 
 from data.assignments import Assignments
 from data.comparisons import Comparisons, pairs_of
@@ -41,7 +42,8 @@ class Decisions:
                note: str = "") -> Decision:
         """Record a decision on a task; whoever's current answer says otherwise is overridden.
 
-        The same decision once more (a double click) is none, and returns the one that stands.
+        An answer of one's own becomes the decision, with its flags, scores and rewrite. The same
+        decision once more (a double click) is none, and returns the one that stands.
 
         Raises:
             BadInput: the answer does not fit the task.
@@ -52,6 +54,10 @@ class Decisions:
             self._assignments.assign(task_id, labeler_id)
             history = self._comparisons.history(task_id, labeler_id)
             last = history[-1] if history else None
+            if last is not None and last.answer.verdict != "withdrawn":
+                # A decision says nothing of single responses: what its lead has said of them stays.
+                answer = replace(answer, flags=last.answer.flags, scores=last.answer.scores,
+                                 rewrite=self._comparisons.rewrite_of(last.id))
             overrides = tuple(
                 c.id for c in self._comparisons.of_task(task_id, set_aside=True)
                 if c.labeler_id != labeler_id and outcomes(c.answer) != outcomes(answer))

@@ -8,7 +8,7 @@ import pytest
 from data_world import World, as_before
 
 from data.lineage import card
-from data.records import Answer, Labeler, Task
+from data.records import Answer, Labeler, Rewrite, Task
 from data.store import Store
 
 
@@ -69,6 +69,25 @@ def test_an_answer_that_becomes_a_decision_keeps_its_place(world: World) -> None
     assert not is_asked(world, world.people(1)[0], task)
     world.store.people.set_aside(lead.id, True)
     assert labels_of(world.store, task) == "1 of 2"
+
+
+def test_what_a_lead_had_said_of_single_responses_stays(world: World) -> None:
+    """A rewrite, a demonstration to learn from, is none that a decision throws away."""
+    lead, task = world.store.people.add("Lead", "lead"), world.task(wanted=2)
+    first, second = task.response_ids
+    world.answer(lead, task, Answer(((first,), (second,)), 4, flags={second: ("unsafe",)},
+                                    scores={first: 6, second: 2}, rationale="It is kind.",
+                                    rewrite=Rewrite(first, "Better.")))
+    for number in range(3):  # the third is the second once more, which is none
+        word = Answer(((second,), (first,))) if number else Answer((task.response_ids,), 0)
+        world.store.decisions.decide(lead.id, task.id, word, f"decided {number}", "A note.")
+        stands, = world.store.comparisons.current(decisions=True)
+        assert stands.answer.ranking == word.ranking and not stands.answer.rationale
+        assert stands.answer.flags == {second: ("unsafe",)}
+        assert stands.answer.scores == {first: 6, second: 2}
+        rewrites = world.store.database.rows("SELECT text FROM current_demonstrations")
+        assert [row["text"] for row in rewrites] == ["Better."]
+    assert stands.revision == 3
 
 
 @pytest.mark.parametrize("taken_back", [False, True])
