@@ -105,14 +105,7 @@ class Desk {
 
   receive(data, trigger) {
     this.trigger = trigger;
-    if (data.owner && data.owner !== this.owner) {
-      this.owner = data.owner;
-      this.corner = new Corner(data.owner);
-      this.outbox = new Outbox(this.corner);
-      this.drafts = new Drafts(this.corner);
-      this.drafts.tidy();
-      this.spent = new Map();
-    }
+    if (data.owner && data.owner !== this.owner) this.seat(data.owner);
     this.data = data;
     if (data.ask) this.asked(data.ask);
     if (!this.outbox) return this.refused(data.refused);
@@ -123,6 +116,18 @@ class Desk {
     if (this.outbox.fresh && this.outbox.size) this.send(); // what an earlier visit has left
     this.outbox.fresh = false;
     return this.drawState();
+  }
+
+  /** Whoever signs in, also in another tab, begins at an empty desk: nothing waits for what somebody
+   *  else has sent. */
+  seat(owner) {
+    Object.assign(this, { owner, corner: new Corner(owner), spent: new Map(), item: null,
+      waiting: null, wanted: null, feedback: null });
+    this.outbox = new Outbox(this.corner);
+    this.drafts = new Drafts(this.corner);
+    this.drafts.tidy();
+    this.parts.feedback.hidden = true;
+    this.say("");
   }
 
   refused(words) {
@@ -311,7 +316,7 @@ class Desk {
 
   /** What is kept and what is not, and what can be pressed now. */
   drawState() {
-    this.notices.draw(this.outbox?.size ?? 0, this.corner?.kept, () =>
+    this.notices.draw(this.outbox?.size ?? 0, this.corner?.keeps("out/"), () =>
       (this.outbox.entries().every((entry) => entry.do === "answer") ? "answer" : "change"));
     if (!this.item && JSON.stringify(this.nothing()) !== this.nothingLook) this.showNothing();
     this.drawAnswers();

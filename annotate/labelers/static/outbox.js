@@ -6,16 +6,26 @@ const MOST_SENT = 50;
 /** After so many milliseconds without an answer from the server an act is sent again. */
 export const RETRY_MS = 4000;
 
+/** By prefix, what the browser's storage would not take: of every corner made on this page, however
+ *  often the labeler goes to another of the app's pages and comes back. */
+const memories = new Map();
+
 /** The browser's storage under a labeler's own prefix; in memory where the browser forbids it. */
 export class Corner {
   constructor(owner) {
     this.prefix = `prefloop/${owner}/`;
-    this.memory = new Map();
-    this.kept = true;
+    if (!memories.has(this.prefix)) memories.set(this.prefix, new Map());
+    this.memory = memories.get(this.prefix);
+  }
+
+  /** Whether what is called so outlives the page. */
+  keeps(start) {
+    return ![...this.memory.keys()].some((name) => name.startsWith(start));
   }
 
   get(name) {
-    if (this.memory.has(name)) return this.memory.get(name); // newer than what is stored: see `set`
+    const kept = this.memory.get(name); // newer than what is stored: see `set`
+    if (kept !== undefined) return JSON.parse(kept);
     try {
       const text = localStorage.getItem(this.prefix + name);
       if (text !== null) return JSON.parse(text);
@@ -24,12 +34,12 @@ export class Corner {
   }
 
   set(name, value) {
+    const text = JSON.stringify(value); // as it is now, whatever becomes of it
     try {
-      localStorage.setItem(this.prefix + name, JSON.stringify(value));
+      localStorage.setItem(this.prefix + name, text);
       this.memory.delete(name);
     } catch {
-      this.memory.set(name, value);
-      this.kept = false;
+      this.memory.set(name, text);
     }
   }
 
@@ -88,8 +98,12 @@ export class Outbox {
     return this.entries().some((each) => each.key === key);
   }
 
+  /** Also those of this tab's own that another has sent meanwhile: the server tells only who asks,
+   *  and does no act twice. */
   entries() {
-    return this.corner.names("out/").map((name) => this.corner.get(name)).filter(Boolean);
+    const kept = this.corner.names("out/").map((name) => this.corner.get(name)).filter(Boolean);
+    const keys = new Set(kept.map((entry) => entry.key));
+    return [...[...this.mine.values()].filter((entry) => !keys.has(entry.key)), ...kept];
   }
 
   /** Out of the box, and what it was; another tab may have sent it too, and have been told first. */
@@ -102,7 +116,7 @@ export class Outbox {
   }
 
   get size() {
-    return this.corner.names("out/").length;
+    return this.entries().length;
   }
 
   /** Tasks that are answered or skipped here, and not taken back since. */
