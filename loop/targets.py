@@ -21,13 +21,15 @@ def check_target(file: Path, overwrite: bool, *sources: Path, flag: str = "") ->
         flag: the flag that names the file; empty where it stands without one.
 
     Raises:
-        BadInput: the file is a folder or a source, its folder is not there or cannot be written,
-            or it is there already and may not be replaced.
+        BadInput: the file is a folder, a device, a pipe or a source, its folder is not there or
+            cannot be written, or it is there already and may not be replaced.
     """
     place = f"{flag}: " if flag else ""
     folder = file.resolve().parent
     if file.is_dir():
         raise BadInput(f"{place}{file} is a folder: give a file name")
+    if (file.exists() and not file.is_file()) or _is_stream(file):
+        raise BadInput(f"{place}{file} is a device or a pipe: give a file name")
     if not folder.is_dir():
         raise BadInput(f"{place}there is no folder {folder}: make it, or give another name")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -36,3 +38,10 @@ def check_target(file: Path, overwrite: bool, *sources: Path, flag: str = "") ->
         raise BadInput(f"{place}{file} is the file that is read: give another name")
     if file.exists() and not overwrite:
         raise BadInput(f"{place}{file} is there already: give another name, or --overwrite")
+
+
+def _is_stream(file: Path) -> bool:
+    """Whether it is a name such as /dev/stdout, also where that stands for a file: what is written
+    is moved into its place, so root would take the name away from everybody."""
+    folder = file.parent.resolve()
+    return folder == Path("/dev") or folder.is_relative_to("/proc")

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from command_world import workspace
 
+from data.errors import BadInput
 from data.store import DATABASE_NAME, Store
 from loop import cli
+from loop.targets import check_target
 
 assert workspace  # a fixture
 
@@ -41,7 +43,10 @@ def test_every_command_that_writes_a_file_has_one_rule_for_it(
     there.write_text("mine")
     folder = workspace.parent / "folder"
     folder.mkdir()
+    pipe = workspace.parent / "pipe.jsonl"
+    os.mkfifo(pipe)
     for target, flags, said in (
+            (pipe, ["--overwrite"], f"{pipe} is a device or a pipe: give a file name"),
             (there, [], f"{there} is there already: give another name, or --overwrite"),
             (folder, [], f"{folder} is a folder: give a file name"),
             (folder, ["--overwrite"], f"{folder} is a folder: give a file name"),
@@ -53,6 +58,12 @@ def test_every_command_that_writes_a_file_has_one_rule_for_it(
         assert shown.err == f"prefloop: {flag}{said}\n" and shown.out == ""
     assert there.read_text() == "mine" and not nowhere.parent.exists()
     assert not [*folder.iterdir()] and not Store.of_workspace(workspace).jobs.all()
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"])
+def test_names_of_streams_are_never_replaced(name: str) -> None:
+    with pytest.raises(BadInput, match="a device or a pipe"):
+        check_target(Path(name), True)
 
 
 @pytest.mark.parametrize("command", ["export", "backup", "score", "eval-reward"])
