@@ -49,12 +49,12 @@ def improve_with_ppo(context: JobContext, share: Share | None = None) -> dict[st
         value, head, said = _value_model(context, given)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
-        with judges_of(context, given.judge, config.judges) as judges:
+        with judges_of(context, given.judge, config.judges) as (judges, missing):
             figures = train(roles, given.prompts, obeyed.score, config, context.seed,
                             context.progress, context.checkpoints, mean, spread, judges,
                             share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None,
                             credit=obeyed.credit if config.credit == "tokens" else None)
-        return {**figures, **said}
+        return {**figures, **said, **missing}
 
     return _improve(context, "ppo", config, learn, share is None or share.is_first)
 

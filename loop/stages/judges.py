@@ -106,27 +106,31 @@ class Obeyed:
 
 
 @contextmanager
-def judges_of(context: JobContext, obeyed: RewardModel, count: int) -> Iterator[list[Judge]]:
+def judges_of(context: JobContext, obeyed: RewardModel,
+              count: int) -> Iterator[tuple[list[Judge], dict[str, str]]]:
     """The newest other reward models on the same checkpoint, each an adapter beside the obeyed
-    one's, while PPO runs.
+    one's, while PPO runs; and what is to be said of those that cannot be read, which nobody obeys.
 
     Those that were there when the job was queued: a resumed run asks the same ones.
-
-    Raises:
-        BadInput: a version's adapter cannot be read.
     """
+    from data.errors import PrefloopError
     from loop.models import reward_backbone
     from loop.stages.rewarding import load_reward_model
     from policy.rollout import Judge
     from reward.members import forget
 
     backbone = reward_backbone(context.settings.models)
-    found = []
+    found, missing = [], []
     try:
         for number, version in enumerate(_others(context, obeyed)[:count]):
-            model = load_reward_model(context.settings, context.workspace, version, _name(number))
-            found.append(Judge(model.score, *scale_of(version)))
-        yield found
+            try:
+                model = load_reward_model(context.settings, context.workspace, version,
+                                          _name(number))
+            except PrefloopError as error:
+                missing.append(f"{version.name}: {error}")
+            else:
+                found.append(Judge(model.score, *scale_of(version)))
+        yield found, {"judges_missing": "; ".join(missing)} if missing else {}
     finally:
         for number in range(count):
             forget(backbone, _name(number))
