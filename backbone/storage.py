@@ -101,7 +101,9 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
     fresh = backbone.new_lora_config(config.r, config.lora_alpha)
     _take_over(fresh, config, *_STRENGTHS, *_PLACES)
     if check_target_module_exists(fresh, "lm_head"):  # nobody asks for what it would do there
-        raise _no_plain_lora(folder, "target_modules", ["lm_head"])
+        modules = config.target_modules
+        raise _no_plain_lora(folder, "target_modules",
+                             sorted(modules) if isinstance(modules, set) else modules)
     backbone.add_adapter(name, fresh)
     expected = backbone.adapter_state(name)
     wrong = next((key for key in state.keys() | expected.keys()

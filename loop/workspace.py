@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("adapters", "checkpoints", "logs")
 _PARTIAL = ".partial-"  # and the pid of who builds there
+_OF_A_NEW_DISK = "lost+found"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def make_workspace(workspace: Path, plan: Plan) -> int:
     models = checked(plan.models)
     there = workspace.exists()
     if there and (not workspace.is_dir()
-                  or any(not p.name.startswith(_PARTIAL) for p in workspace.iterdir())):
+                  or any(not p.name.startswith(_PARTIAL) and p.name != _OF_A_NEW_DISK
+                         for p in workspace.iterdir())):
         raise BadInput(f"{workspace} is not empty and holds no workspace: give a new folder")
     try:
         with (_private(workspace, _PARTIAL) if there else

@@ -1,6 +1,7 @@
 """Adapters: they keep to themselves, compute what PEFT computes, and survive the disk."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,15 @@ def test_what_is_no_plain_lora_is_refused_by_the_name_of_its_setting(
     with pytest.raises(BadInput, match=f"has {name} = .*plain LoRA only"):
         load_adapter(backbone, "policy", tmp_path / "theirs")
     assert backbone.adapters == []
+
+
+@pytest.mark.parametrize("modules", [["lm_head", "q_proj"], "lm_head|.*q_proj"])
+def test_the_modules_that_are_refused_are_shown_as_they_are_named(
+        tmp_path: Path, modules: list[str] | str) -> None:
+    backbone = tiny_backbone(tmp_path)
+    _saved_by_peft(backbone, tmp_path / "theirs", target_modules=modules)
+    with pytest.raises(BadInput, match=re.escape(f"has target_modules = {json.dumps(modules)},")):
+        load_adapter(backbone, "policy", tmp_path / "theirs")
 
 
 def test_a_setting_that_peft_does_not_know_yet_is_refused(tmp_path: Path) -> None:

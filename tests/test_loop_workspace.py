@@ -80,8 +80,11 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("new_disk", [False, True])
+def test_an_empty_folder_is_taken(new_disk: bool, tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
+    if new_disk:
+        (tmp_path / "w" / "lost+found").mkdir()
     make_workspace(tmp_path / "w", Plan(starter_prompts=False))
     assert Store.of_workspace(tmp_path / "w").prompts.count() == 0
 
