@@ -23,8 +23,10 @@ from policy.roles import POLICY
 from policy.rollout import PromptItem, Score, begun_with
 from policy.sampling import Sample, generate, uniform_draws
 
-#: Share of the job's time that sampling takes, about; only for the progress bar.
-SAMPLING_SHARE = 0.6
+#: Where on the progress bar sampling ends, and scoring, by the time they take, about.
+SAMPLED, SCORED = 0.5, 0.6
+#: Responses that are scored between two looks at whether the job should stop.
+SCORED_TOGETHER = 256
 
 
 def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, config: BestOfNConfig,
@@ -46,7 +48,7 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
     winners, rewards = _winners(backbone, prompts, score, config, seed, progress)
     examples = [Demonstration(p.ids, w.ids) for p, w in zip(prompts, winners, strict=True)
                 if w.ids]
-    figures = finetune(backbone, examples, config, seed, progress, checkpoint, SAMPLING_SHARE)
+    figures = finetune(backbone, examples, config, seed, progress, checkpoint, SCORED)
     return {**figures, "prompts": len(prompts), "n": config.n,
             "mean_score": float(rewards.mean()), "best_score": float(rewards.max(1).mean()),
             "kl_bound": math.log(config.n) - (config.n - 1) / config.n,
@@ -61,7 +63,7 @@ def _winners(backbone: Backbone, prompts: Sequence[PromptItem], score: Score,
     samples: list[Sample] = []
     for start in range(0, len(asked), config.batch_size):
         part = asked[start:start + config.batch_size]
-        progress.update(SAMPLING_SHARE * start / len(asked),
+        progress.update(SAMPLED * start / len(asked),
                         f"sampling {config.n} responses a prompt: {start} of {len(asked)}")
         draws = uniform_draws([(seed, prompts[row].id, index) for row, index in part],
                               config.max_new_tokens)
@@ -69,6 +71,11 @@ def _winners(backbone: Backbone, prompts: Sequence[PromptItem], score: Score,
                             config.temperature)
     conversations = [[*prompts[row].messages, Message(role="assistant", content=s.text)]
                      for (row, _), s in zip(asked, samples, strict=True)]
-    scores = np.array(score(conversations)).reshape(len(prompts), config.n)
+    said: list[float] = []
+    for start in range(0, len(asked), SCORED_TOGETHER):
+        progress.update(SAMPLED + (SCORED - SAMPLED) * start / len(asked),
+                        f"scoring responses: {start} of {len(asked)}")
+        said += score(conversations[start:start + SCORED_TOGETHER])
+    scores = np.array(said).reshape(len(prompts), config.n)
     best = scores.argmax(1)
     return [samples[row * config.n + int(column)] for row, column in enumerate(best)], scores

@@ -1,6 +1,7 @@
 """Best-of-n: the winners are the best, they are learned, and a killed run ends the same."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from test_policy_resume import Doomed, Killed
 from backbone.model import Backbone
 from data.errors import PrefloopError
 from data.progress import Stopped
+from data.records import Message
+from policy import best_of_n
 from policy.best_of_n import train
 from policy.config import BestOfNConfig
 from policy.logprobs import response_logprobs
@@ -50,6 +53,26 @@ def test_the_best_are_learned(tmp_path: Path) -> None:
     assert after > before
 
 
+def test_a_stop_is_heard_between_parts_of_the_scoring(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(best_of_n, "SCORED_TOGETHER", 20)
+    backbone, scored = _backbone(tmp_path), 0
+
+    def score(conversations: Sequence[Sequence[Message]]) -> list[float]:
+        nonlocal scored
+        scored += len(conversations)
+        return goodness(conversations)
+
+    prompts = items(backbone)
+    whole = train(backbone, prompts, score, replace(CONFIG, epochs=1), 0, Recorder(),
+                  tmp_path / "whole")
+    assert scored == 48 and whole["best_score"] > whole["mean_score"]
+    scored = 0
+    with pytest.raises(Stopped):  # three reports of sampling, one of scoring, and then no more
+        train(_backbone(tmp_path), prompts, score, CONFIG, 0, Doomed(4, Stopped), tmp_path / "cut")
+    assert scored == 20
+
+
 def test_the_winner_of_each_prompt_is_the_one_that_scores_best(tmp_path: Path) -> None:
     backbone = _backbone(tmp_path)
     seen: list[list[float]] = []
@@ -65,12 +88,12 @@ def test_the_winner_of_each_prompt_is_the_one_that_scores_best(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("error", "reports", "goes_on_at"), [
-    (Stopped, 3, 0), (Stopped, 5, 2), (Stopped, 8, 5), (Stopped, 11, 8),
-    (Killed, 2, 0), (Killed, 12, 4), (Killed, 13, 4)])
+    (Stopped, 3, 0), (Stopped, 6, 2), (Stopped, 9, 5), (Stopped, 12, 8),
+    (Killed, 2, 0), (Killed, 13, 4), (Killed, 14, 4)])
 def test_a_stopped_or_killed_run_ends_where_it_would_have_ended(
         tmp_path: Path, error: type[BaseException], reports: int, goes_on_at: int) -> None:
-    """Sampling reports three times. A killed one goes on from the last checkpoint, of every other
-    step; one that was stopped in good order from where it was."""
+    """Sampling reports three times, and scoring once. A killed one goes on from the last
+    checkpoint, of every other step; one that was stopped in good order from where it was."""
     whole, resumed = _backbone(tmp_path), Recorder()
     prompts = items(whole)
     train(whole, prompts, goodness, CONFIG, 4, Recorder(), tmp_path / "whole")
