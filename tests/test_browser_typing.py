@@ -104,3 +104,29 @@ def test_a_field_that_the_lead_takes_away_leaves_no_keys_behind(server: Server, 
         assert len(stored(server, me)) == 1
     finally:
         server.store.questions.change(Question())
+
+
+def test_a_rewrite_that_is_asked_for_no_more_is_not_typed_in_vain(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(1, ("the first text", "the second text"))
+    server.store.questions.change(Question(rewrite=True))
+    try:
+        _, one = newcomer()
+        page = one.page
+        sides(page)
+        key(page, "w")
+        page.keyboard.press("Enter")
+        field = page.get_by_role("textbox", name="Rewrite")
+        field.fill("a better text")
+        server.store.questions.change(Question())
+        look(page)
+        expect(field).to_be_hidden()
+        page.reload()  # and no draft opens it
+        sides(page)
+        expect(field).to_be_hidden()
+        server.store.questions.change(Question(rewrite=True))
+        look(page)
+        expect(field).to_have_value("a better text")
+        expect(field).to_be_visible()
+    finally:
+        server.store.questions.change(Question())

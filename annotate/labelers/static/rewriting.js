@@ -32,7 +32,7 @@ export class Rewriting {
         make("span", {}, "Make the best one better:"), ...this.bases,
         button("Close", "Esc", () => this.close())), this.field);
     this.opener.classList.toggle("pf-filled", Boolean(draft.rewrite));
-    if (draft.rewrite) this.open();
+    if (draft.rewrite && ask.rewrite) this.open(); // a draft can be older than the question
     else this.close();
     this.draw();
   }
