@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from accessibility import LOOKS, violations
-from browser import Server, Visit, settled, sign_in, unfold
+from browser import Newcomer, Server, Tasks, Visit, settled, sign_in, unfold
 from desk_page import key, sides
 from playwright.sync_api import expect
 
@@ -98,3 +98,24 @@ def pages() -> list[str]:
     found = re.findall(r'^    \("([a-z-]+)", "[A-Z]', source, re.M)
     assert len(found) >= 7
     return found
+
+
+def test_what_is_chosen_is_seen_in_a_persons_own_colours(server: Server, newcomer: Newcomer,
+                                                         tasks: Tasks) -> None:
+    tasks(1, ("first", "second", "third"))
+    server.store.questions.change(Question(scores=True))
+    try:
+        _, one = newcomer(forced_colors="active")
+        page = one.page
+        sides(page)
+        for press in ("1", "p", "4", "Escape", "f", "1", "Escape", "d"):
+            page.keyboard.press(press)
+        page.mouse.move(0, 0)
+        chosen = page.locator(".pf-desk :is([aria-pressed=true], [aria-checked=true])")
+        expect(chosen).to_have_count(4)  # a rank, a score, a flag and the differences
+        ground = "each => getComputedStyle(each).backgroundColor"
+        others = page.locator(".pf-desk :is([aria-pressed=false], [aria-checked=false])")
+        assert not ({each.evaluate(ground) for each in chosen.all()}
+                    & {each.evaluate(ground) for each in others.all()})
+    finally:
+        server.store.questions.change(Question())
