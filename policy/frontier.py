@@ -47,8 +47,10 @@ class Point:
 
     @property
     def conservative(self) -> float:
-        """The reward that can be counted on."""
-        return self.score - self.uncertainty
+        """The reward that can be counted on: none at all where it is not known, or its error, as
+        that of a single response is not."""
+        counted = self.score - self.uncertainty
+        return -math.inf if math.isnan(counted) else counted
 
 
 def best_of_n_kl(n: int) -> float:

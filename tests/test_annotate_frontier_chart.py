@@ -17,6 +17,12 @@ def test_rewards_stand_against_the_root_of_the_kl() -> None:
     assert ours["marker"]["size"] == [4, 4, 4]
 
 
+def test_what_was_no_number_is_left_out() -> None:
+    steps = [*STEPS[:2], {"step": 2, "kl": None, "reward": 1.0}, {"step": 3, "kl": 9.0,
+                                                                  "reward": None}]
+    assert figure(steps, None)["data"][0]["x"] == [0.0, 2.0]
+
+
 def test_the_offered_policy_is_marked_and_nothing_is_drawn_of_nothing() -> None:
     assert figure(STEPS, 1)["data"][0]["marker"]["size"] == [4, 12, 4]
     assert figure([{"step": 0, "loss": 1.0}], None)["data"] == []

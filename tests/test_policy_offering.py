@@ -144,6 +144,13 @@ def test_of_points_after_the_alarm_one_is_chosen_only_where_there_are_no_others(
     assert choose(points, 0.5, wrong=6) is None
 
 
+def test_what_is_not_known_is_never_taken_for_the_best() -> None:
+    nan = float("nan")
+    unknown = [Point(2, 1.0, nan), Point(4, 2.0, 9.0, nan)]
+    assert choose([*unknown, Point(6, 3.0, -5.0)], 10.0) == Point(6, 3.0, -5.0)
+    assert choose(unknown[::-1], 10.0) == unknown[0]  # the nearest, whatever the order
+
+
 def test_what_was_kept_goes_where_the_adapter_is(tmp_path: Path) -> None:
     weights, _ = _run(tmp_path, Recorder())
     (tmp_path / "adapter").mkdir()

@@ -20,7 +20,7 @@ def figure(metrics: Sequence[Mapping[str, Any]], offered: int | None) -> dict[st
     data: list[dict[str, Any]] = []
     for name, title, colour in LINES:
         points = [(math.sqrt(max(float(entry["kl"]), 0.0)), float(entry[name]), entry["step"])
-                  for entry in metrics if "kl" in entry and name in entry]
+                  for entry in metrics if None not in (entry.get("kl"), entry.get(name))]
         if not points:
             continue
         distance, reward, steps = (list(column) for column in zip(*points, strict=True))
