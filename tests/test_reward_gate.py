@@ -288,11 +288,13 @@ def test_the_form_says_why_and_takes_a_word_for_it(store: Store, form: AppTest) 
     assert "NOT started" in app.session_state["jobs-error"] and not store.jobs.all()
     app.checkbox[0].check().run()
     app.button[0].click().run()
-    assert store.jobs.all()[0].config == {"force": True}
+    assert store.jobs.all()[0].config == {"force": True, "reward_model": "reward-2"}
+    add(store, "reward-3", metrics(50, 100))  # while the page stood: nobody insisted on this one
+    app.button[0].click().run()
+    assert len(store.jobs.all()) == 1 and not app.checkbox[0].value
     app.selectbox[0].select("reward-1").run()
     assert not app.warning and not app.checkbox
     app.button[0].click().run()
-    assert store.jobs.all()[0].config == {"reward_model": "reward-1"}, "nobody insisted on this one"
-    app.selectbox[0].select("").run()
-    assert not app.checkbox[0].value
+    assert store.jobs.all()[0].config == {"reward_model": "reward-1"}, "nor on this one"
+    assert not app.selectbox[0].select("").run().checkbox[0].value
     assert not app.exception and sys.modules["annotate.engineers.job_form"]

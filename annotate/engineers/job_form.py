@@ -13,7 +13,8 @@ from annotate.figures import as_label, title_of
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
 from data.limits import is_finite, too_low
-from data.reward_reports import Verdict, verdict
+from data.records import RewardModel
+from data.reward_reports import verdict
 
 #: Under which the session keeps which job is in view; one that is started here comes into view.
 CHOSEN = "job-chosen"
@@ -60,32 +61,31 @@ def _judge(kind: str) -> None:
         return
     newest = next(iter(models))
     st.selectbox("Reward model", ["", *list(models)[1:]], key=f"job-{kind}-reward_model",
-                 format_func=lambda name: name or f"{newest} (the newest)",
-                 on_change=_insist_no_more, args=(kind,))
-    found = _verdict(kind)
-    if found is None or found.standing == "beats":
+                 format_func=lambda name: name or f"{newest} (the newest)")
+    model = _chosen(kind)
+    found = verdict(store(), model) if model else None
+    if model is None or found is None or found.standing == "beats":
         return
-    name = as_label(st.session_state.get(f"job-{kind}-reward_model") or newest)
     said = st.info if found.offered else st.warning
-    said(f"{name}: {as_label(found.reason)}.")
+    said(f"{as_label(model.name)}: {as_label(found.reason)}.")
     if not found.offered:
-        st.checkbox("Use it anyway", key=f"job-{kind}-force",
+        st.checkbox("Use it anyway", key=_word(kind, model),
                     help="Improve the policy against this reward model all the same.")
 
 
-def _insist_no_more(kind: str) -> None:
-    """Whoever insisted on one reward model has not insisted on another."""
-    st.session_state.pop(f"job-{kind}-force", None)
-
-
-def _verdict(kind: str) -> Verdict | None:
-    """The gate's word on the reward model that is chosen; None where there is none."""
+def _chosen(kind: str) -> RewardModel | None:
+    """The reward model that is chosen, else the newest; None where there is none."""
     name = st.session_state.get(f"job-{kind}-reward_model")
     versions = store().versions
     known = versions.reward_models()
     if not known:
         return None
-    return verdict(store(), versions.reward_model_named(name) if name else known[-1])
+    return versions.reward_model_named(name) if name else known[-1]
+
+
+def _word(kind: str, model: RewardModel) -> str:
+    """Under which the session keeps that somebody insists on a reward model: on this one alone."""
+    return f"job-{kind}-force-{model.name}"
 
 
 def _labels_missing() -> str | None:
@@ -127,13 +127,12 @@ def _start(entry: Mapping[str, Any]) -> None:
         config = {}
         if any(field["name"] == "reward_model" for field in entry["fields"]):
             _require_a_reward_model()
-        if _is_gated(entry):
-            _require_offered(entry["kind"])
+        insisted = _insisted(entry["kind"]) if _is_gated(entry) else {}
         for field in entry["fields"]:
             value = parse(field, st.session_state.get(_key(entry["kind"], field)))
             if value != field["default"]:
                 config[field["name"]] = value
-        job = actions.start_job(store(), token(), entry["kind"], config)
+        job = actions.start_job(store(), token(), entry["kind"], {**config, **insisted})
         st.session_state["jobs-notice"] = f"Job {job.id} is queued."
         st.session_state[CHOSEN] = job.id
     except PrefloopError as error:
@@ -146,11 +145,21 @@ def _require_a_reward_model() -> None:
         raise BadInput("there is no reward model yet; train one first")
 
 
-def _require_offered(kind: str) -> None:
-    found = _verdict(kind)
-    if found and not found.offered and not st.session_state.get(f"job-{kind}-force"):
+def _insisted(kind: str) -> dict[str, Any]:
+    """What the job says of a reward model that it takes by somebody's word: its name too, since by
+    the job's turn another may be the newest. Empty where it takes no word.
+
+    Raises:
+        BadInput: it takes one, and nobody has given it.
+    """
+    model = _chosen(kind)
+    found = verdict(store(), model) if model else None
+    if model is None or found is None or found.offered:
+        return {}
+    if not st.session_state.get(_word(kind, model)):
         raise BadInput(f"the reward model: {found.reason}; label more pairs and train again, or "
                        "tick Use it anyway")
+    return {"force": True, "reward_model": model.name}
 
 
 def parse(field: Mapping[str, Any], value: Any) -> Any:
