@@ -6,6 +6,8 @@ The database keeps what it says in the same way, so that a row never tells of a 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,6 +19,22 @@ def put_in_place(partial: Path, place: Path) -> None:
     _sync(partial)
     os.replace(partial, place)
     _sync(place.parent)
+
+
+@contextmanager
+def whole(place: Path) -> Iterator[Path]:
+    """Where to write a file that becomes `place` at the end of the block. A failure leaves nothing
+    of it, and `place` as it was; two processes that write the same one do not mix.
+
+    For what can be made anew: a power cut may take it, since folders on a network often refuse
+    to be synced.
+    """
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

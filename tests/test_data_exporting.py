@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from data_world import World, user
 
 from data.errors import BadInput, PrefloopError
+from data.exchange import exporting
 from data.exchange.exporting import FORMATS, KINDS, export
 from data.exchange.importing import import_file
 from data.questions import Question
@@ -263,3 +264,24 @@ def test_what_cannot_be_exported_gives_one_line(world: World, tmp_path: Path) ->
             export(empty, tmp_path / f"e.{format}")
         assert not (tmp_path / f"e.{format}").exists()
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_two_exports_to_one_file_do_not_mix(world: World, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is written while another process writes the same file, and then replaces it."""
+    path, mine = tmp_path / "p.jsonl", tmp_path / "p.jsonl.partial"
+    mine.write_text("a file of somebody's")
+    write = exporting.WRITERS["jsonl"]
+
+    def interrupted(partial: Path, records: Iterable[Any]) -> int:
+        rows = write(partial, records)
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 4194305)  # above the largest there is
+            other.setitem(exporting.WRITERS, "jsonl", write)
+            export(world.store, path)
+        return rows
+
+    monkeypatch.setitem(exporting.WRITERS, "jsonl", interrupted)
+    assert export(world.store, path).rows == len(path.read_text("utf-8").splitlines())
+    assert mine.read_text() == "a file of somebody's"
+    assert not [*tmp_path.glob(".*.partial")]

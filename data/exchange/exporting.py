@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data.durable import whole
 from data.errors import BadInput, PrefloopError
 from data.exchange import argilla, label_studio, oasst
 from data.exchange.export_files import WRITERS, Record
@@ -102,21 +103,18 @@ def export(store: Store, path: Path, what: str = "preferences",
                     if stands:
                         yield record
 
-    partial = path.with_name(path.name + ".partial")
     try:
-        if format in TOOLS:
-            rows = WRITERS[suffix](partial, _SHAPES[format](store, of_tasks(records())))
-        else:
-            rows = WRITERS[format](partial, records())
-        if rows == 0:
-            raise BadInput(f"there are no {what} to export yet"
-                           + (f", only {ties:,} ties" if ties else "")
-                           + (f", only {aside:,} that are set aside" if aside else ""))
-        partial.replace(path)
+        with whole(path) as partial:
+            if format in TOOLS:
+                rows = WRITERS[suffix](partial, _SHAPES[format](store, of_tasks(records())))
+            else:
+                rows = WRITERS[format](partial, records())
+            if rows == 0:
+                raise BadInput(f"there are no {what} to export yet"
+                               + (f", only {ties:,} ties" if ties else "")
+                               + (f", only {aside:,} that are set aside" if aside else ""))
     except OSError as error:
         raise PrefloopError(f"{path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return ExportReport(what, format, rows, ties, hidden, aside, decided)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from data.durable import whole
 from data.errors import BadInput
 from data.plain_json import finite, to_json
 from loop.options import Common, File, MaybeFile, Switch
@@ -231,9 +232,5 @@ def _json_lines(rows: list[dict[str, Any]]) -> str:
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         partial.write_text(_json_lines(rows) + "\n", "utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.durable import whole
 from data.visible import reveal
 
 _STYLE = """
@@ -27,12 +28,11 @@ th{overflow-wrap:normal}
 
 def write(path: Path, title: str, body: Sequence[str]) -> None:
     """Write a page of parts that are HTML already; whole, or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8">'
-                    f'<meta name="viewport" content="width=device-width">'
-                    f"<title>{text(title)}</title><style>{_STYLE}</style>"
-                    f"<main><h1>{text(title)}</h1>{''.join(body)}</main></html>", "utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8">'
+                        f'<meta name="viewport" content="width=device-width">'
+                        f"<title>{text(title)}</title><style>{_STYLE}</style>"
+                        f"<main><h1>{text(title)}</h1>{''.join(body)}</main></html>", "utf-8")
 
 
 def text(words: str) -> str:
