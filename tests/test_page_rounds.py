@@ -56,3 +56,18 @@ def test_the_win_rate_follows_answers_revisions_and_decisions(server: Server,
                     assert f'href="/browse?policy={turn.policy_version_id}"' in text
 
     run(main())
+
+
+def test_two_rounds_may_be_of_one_policy(server: Server, arrive: Arrive) -> None:
+    rounds = server.store.rounds
+    first = rounds.current()
+    assert first is not None
+    rounds.open(first.policy_version_id, first.reference_id)
+
+    async def main() -> None:
+        async with await arrive("engineer")[1].tab("rounds") as tab:
+            assert not tab.all("exception")
+            assert tab.text().count("Labelers behind it") == 2
+            assert "Policy versions" in tab.text()  # below the rounds
+
+    run(main())

@@ -76,7 +76,7 @@ def _round(turn: Round) -> None:
         facts.append(("Beats the reference", *share(win)))
     st.html(facts_html(facts))
     _made_by(turn)
-    _lineage(policy)
+    _lineage(turn, policy)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -103,7 +103,7 @@ def _made_by(turn: Round) -> None:
         st.caption("Hidden repeats are among these, and not among the labels that the round wants.")
 
 
-def _lineage(policy: PolicyVersion) -> None:
+def _lineage(turn: Round, policy: PolicyVersion) -> None:
     """The walk back from the round's policy: versions, reward models, labels, labelers."""
     if policy.parent_id is None:
         return
@@ -122,7 +122,8 @@ def _lineage(policy: PolicyVersion) -> None:
     links = ", ".join(
         cell_html(Linked(name_of(people[name]), f"/browse?labeler={people[name].id}"))
         + f" ({n:,} comparisons)" for name, n in behind.items())
-    with st.expander("Where this policy comes from", key=f"lineage-{policy.id}"):
+    # Of the round, since two rounds may be of one policy.
+    with st.expander("Where this policy comes from", key=f"lineage-{turn.id}"):
         st.html(f'<div class="pf-link"><ul>{"".join(lines)}</ul>'
                 f"<p>Labelers behind it: {links or 'none'}</p></div>")
 
