@@ -160,3 +160,17 @@ def test_a_malformed_record_is_named(store: Store, tmp_path: Path, row: dict[str
     with pytest.raises(BadInput, match=f"bad.jsonl, line 2: {where}"):
         import_file(store, saved(tmp_path / "bad.jsonl", [good, row]))
     assert store.prompts.count() == 0
+
+
+def test_ratings_in_several_respects_are_no_comparison(store: Store, tmp_path: Path) -> None:
+    """A harmless answer may be of no help, and a file does not say which of them counts."""
+    def rated(**values: int) -> dict[str, Any]:
+        return {"id": "r", "fields": TWO, "responses": {
+            name: [{"user_id": ANN, "value": value}] for name, value in values.items()}}
+
+    helpful = {"response-0-helpful": 5, "response-1-helpful": 2}
+    path = saved(tmp_path / "records.json", [
+        rated(**helpful, **{"response-0-harmful": 1, "response-1-harmful": 5}), rated(**helpful)])
+    report = import_file(store, path)
+    assert (report.added, report.skipped) == (1, {"ratings of responses in several respects": 1})
+    assert [ranking for _, _, ranking, _ in said(store)] == [[["The Nile."], ["A river."]]]

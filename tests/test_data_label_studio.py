@@ -70,23 +70,27 @@ def test_label_studios_choices_ratings_and_reasons(store: Store, tmp_path: Path)
 
     reason = result("textarea", {"text": ["It names one.", "Short."]}, "reason", "prompt")
     stars = [result("rating", {"rating": n}, "stars", f"answer{i}") for i, n in ((1, 2), (2, 5))]
+    # How harmful it is: the more, the worse.
+    harm = [result("rating", {"rating": n}, "harm", f"answer{i}") for i, n in ((1, 5), (2, 1))]
     answers = {
         "a": [choice("Answer 2"), reason], "b": [choice("tie")], "c": [choice("Both are bad")],
         "d": [pairwise("left"), choice("significantly better", "strength")], "e": stars,
-        "f": [choice("harmful", "safety")], "g": [choice("A"), choice("B", "other")]}
+        "f": [choice("harmful", "safety")], "g": [choice("A"), choice("B", "other")],
+        "h": [*stars, *harm], "i": [*stars, *harm, pairwise("right")]}
     path = saved(tmp_path / "choices.json", [
         task({**PAIR, "prompt": key}, annotation(*results)) for key, results in answers.items()])
     report = import_file(store, path)
     assert report.skipped == {"an annotation that does not compare responses": 1,
-                              "choices that contradict each other": 1}
+                              "choices that contradict each other": 1,
+                              "ratings of responses in several respects": 1}
     nile, river = ["The Nile."], ["A river."]
     assert [(ranking, strength) for _, _, ranking, strength in said(store)] == [
         ([river, nile], 3), ([river + nile], 0), ([river + nile], 0), ([nile, river], 4),
-        ([river, nile], 3)]
-    a, _, c, _, e = store.comparisons.current()
+        ([river, nile], 3), ([river, nile], 3)]
+    a, _, c, _, e, i = store.comparisons.current()
     assert a.answer.rationale == "It names one.\nShort."
     assert c.answer.verdict == "both_bad"
-    assert sorted(e.answer.scores.values()) == [2, 5]
+    assert sorted(e.answer.scores.values()) == [2, 5] and not i.answer.scores
 
 
 def test_label_studios_min_and_csv_exports(store: Store, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.dialogues import from_cell
 from data.exchange.foreign_choices import (
+    IN_SEVERAL_RESPECTS,
     PREFERENCE,
     RATIONALE,
     Choice,
     choice_of,
     judgements_of,
     named_order,
+    one_each,
 )
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked
 from data.exchange.judgements import Judgement, LeftOut, Origin, Ranking, ranking_by
@@ -168,7 +170,7 @@ def _said(about: Asked, values: Mapping[str, Any], user: str,
     ranking: Ranking | None = None
     written: Ranking | None = None
     choices: list[Choice] = []
-    ratings: dict[int, float] = {}
+    respects: dict[int, list[float]] = {}
     numbers: list[tuple[str, float]] = []
     reasons: list[str] = []
     strength: int | None = None
@@ -185,7 +187,7 @@ def _said(about: Asked, values: Mapping[str, Any], user: str,
                 strength = strength or choice.strength
         elif (rating := as_number(value)) is not None:
             if rated is not None:
-                ratings[rated] = rating
+                respects.setdefault(rated, []).append(rating)
             elif question == "strength" and rating in range(5):
                 strength = int(rating) or strength
             elif len(names) == 2 and PREFERENCE.search(question):
@@ -195,6 +197,7 @@ def _said(about: Asked, values: Mapping[str, Any], user: str,
     if not (written or ranking or any(choice.is_preference for choice in choices)):
         choices += [_number(question, value) for question, value in numbers]
     preferences = [choice for choice in choices if choice.is_preference]
+    ratings = one_each(respects)
     base = Judgement(about.messages, tuple(about.responses.values()), written or ranking or (),
                      annotator=user, origin=origin, rationale="\n".join(reasons),
                      scores={p: int(r) for p, r in ratings.items() if r == int(r)})
@@ -209,6 +212,8 @@ def _said(about: Asked, values: Mapping[str, Any], user: str,
         yield from judgements_of(base, preferences[0])
     elif len(ratings) > 1:
         yield replace(base, ranking=ranking_by(ratings, best_first=False))
+    elif len(respects) > len(ratings):
+        yield LeftOut(IN_SEVERAL_RESPECTS)
     else:
         yield LeftOut("an answer that does not compare responses")
 

@@ -7,7 +7,7 @@ returned, and the answer is left out and counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from data.exchange.foreign_fields import numbered
@@ -29,6 +29,8 @@ _FILLERS = {"is", "are", "a", "better", "preferred", "best", "wins", "one", "tha
 #: Names of questions and controls: one that asks which is better, one that asks why.
 PREFERENCE = re.compile(r"best|better|prefer|rank|cho[os]|winner|compar|which", re.IGNORECASE)
 RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
+#: Why ratings that `one_each` does not take are no comparison.
+IN_SEVERAL_RESPECTS = "ratings of responses in several respects"
 _MOST_DIGITS = 4
 _SIDES = {"left": 0, "first": 0, "1st": 0, "right": 1, "second": 1, "2nd": 1}
 
@@ -103,6 +105,13 @@ def named_order(text: str, names: Sequence[str]) -> Ranking | None:
         groups.append(tuple(list(names).index(name) for name in members))
         seen += members
     return tuple(groups) if len(set(seen)) == len(seen) > 1 else None
+
+
+def one_each(ratings: Mapping[int, Sequence[float]]) -> dict[int, float]:
+    """The rating of each response; empty where one has several, of which some may praise and some
+    blame, and none is said to count."""
+    several = any(len(values) > 1 for values in ratings.values())
+    return {} if several else {place: values[0] for place, values in ratings.items()}
 
 
 def _place(word: str, names: Sequence[str]) -> int | None:

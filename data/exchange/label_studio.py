@@ -15,7 +15,14 @@ from typing import Any
 
 from data.errors import BadInput
 from data.exchange.dialogues import from_cell
-from data.exchange.foreign_choices import PREFERENCE, RATIONALE, choice_of, judgements_of
+from data.exchange.foreign_choices import (
+    IN_SEVERAL_RESPECTS,
+    PREFERENCE,
+    RATIONALE,
+    choice_of,
+    judgements_of,
+    one_each,
+)
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked, names_response
 from data.exchange.judgements import (
     Judgement,
@@ -157,7 +164,8 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: 
                if (choice := choice_of(label, names))]
     strength = next((c.strength for c in choices if c.strength), None)
     preferences = [choice for choice in choices if choice.is_preference]
-    ratings = _ratings(by_type.get("rating", []), names)
+    rated = _ratings(by_type.get("rating", []), names)
+    ratings = one_each(rated)
     base = Judgement(
         about.messages, tuple(about.responses.values()), (), origin=ours,
         annotator=ours.annotator if ours else annotator, seconds=_number(seconds),
@@ -185,6 +193,8 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: 
         yield from judgements_of(base, preferences[0])
     elif len(ratings) > 1:
         yield replace(base, ranking=ranking_by(ratings, best_first=False))
+    elif len(rated) > len(ratings):
+        yield LeftOut(IN_SEVERAL_RESPECTS)
     else:
         yield LeftOut("an annotation that does not compare responses")
 
@@ -221,9 +231,9 @@ def _level(bucket: str) -> float | None:
     return -1.0 if stems & _GOOD else 1e6
 
 
-def _ratings(ratings: list[dict[str, Any]], names: list[str]) -> dict[int, float]:
+def _ratings(ratings: list[dict[str, Any]], names: list[str]) -> dict[int, list[float]]:
     """Ratings that name their response: by the object they rate, or in their own name."""
-    found = {}
+    found: dict[int, list[float]] = {}
     for result in ratings:
         rating = as_number(result["value"].get("rating"))
         if rating is None:
@@ -232,7 +242,7 @@ def _ratings(ratings: list[dict[str, Any]], names: list[str]) -> dict[int, float
               or re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])",
                            str(result.get("from_name")))]
         if len(of) == 1:
-            found[of[0]] = rating
+            found.setdefault(of[0], []).append(rating)
     return found
 
 
