@@ -124,6 +124,23 @@ class Tasks:
         row = self._database.row("SELECT * FROM round_progress WHERE round_id = ?", [round_id])
         return (0, 0) if row is None else (int(row["given"]), int(row["wanted"]))
 
+    def ask_anybody(self, round_id: int) -> bool:
+        """Whether anybody could still give a label that a round wants: a person who may come in,
+        whose answers count, and who has neither answered nor skipped one of its open tasks.
+
+        Where there are no people yet, somebody will come.
+        """
+        people = "kind = 'human' AND NOT disabled AND set_aside_at IS NULL"
+        return bool(self._database.value(f"""
+            SELECT NOT EXISTS (SELECT 1 FROM labelers WHERE {people}) OR EXISTS (
+                SELECT 1 FROM tasks t CROSS JOIN labelers l
+                WHERE t.round_id = :round AND t.labels < t.wanted
+                AND t.purpose IN ('train', 'evaluate') AND {people}
+                AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.task_id = t.id
+                    AND a.labeler_id = l.id AND a.skipped_at IS NOT NULL)
+                AND NOT EXISTS (SELECT 1 FROM current_comparisons c
+                    WHERE c.task_id = t.id AND c.labeler_id = l.id))""", {"round": round_id}))
+
     def _responses_of(self, task_id: int) -> list[int]:
         return [row["response_id"] for row in self._database.rows(
             "SELECT response_id FROM task_responses WHERE task_id = ? ORDER BY position",

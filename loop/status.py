@@ -96,11 +96,14 @@ def _next_of_round(store: Store, current: Round) -> str:
         return (f"not all responses of round {current.number} are written: go on with "
                 f"`prefloop sample --resume {sampling}`")
     given, wanted = store.tasks.progress(current.id)
-    if given < wanted:
+    if given < wanted and store.tasks.ask_anybody(current.id):
         return (f"{counted(wanted - given, 'label')} to go in round {current.number}: rank in the "
                 "browser (`prefloop up`), or `prefloop simulate`")
     if not models:
-        return (f"round {current.number} is labeled: train on it with `prefloop train-reward`"
+        labeled = "is labeled" if given >= wanted else (
+            f"has the labels that its people can give, {given} of {wanted} (`prefloop labeler add` "
+            "brings more people in)")
+        return (f"round {current.number} {labeled}: train on it with `prefloop train-reward`"
                 + _or_go_on(store, ("train-reward",), lambda job: job.round_id == current.id))
     if improved:
         return "put the new policy to the labelers: `prefloop sample`"

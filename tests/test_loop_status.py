@@ -188,6 +188,26 @@ def test_a_reward_model_that_the_gate_refuses_asks_for_pairs_that_there_are_not_
     assert "label more pairs (`prefloop sample` opens a round of them)" in next_step(store, [])
 
 
+def test_labels_that_nobody_can_give_are_not_waited_for(tmp_path: Path) -> None:
+    """One person, and two labels wanted of each task."""
+    world = World.make(tmp_path / "prefloop.db")
+    store, tasks = world.store, [world.task(wanted=2) for _ in range(2)]
+    waits = "labels to go in round 0: rank in the browser"
+    assert waits in next_step(store, [])  # whoever calls `up` comes in as the first lead
+    ada, = world.people(1)
+    world.choose(ada, tasks[0], 0)
+    assert waits.replace("labels", "3 labels") in next_step(store, [])
+    store.assignments.assign(tasks[1].id, ada.id)
+    store.assignments.skip(tasks[1].id, ada.id, "cannot judge")
+    said = ("round 0 has the labels that its people can give, 1 of 4 (`prefloop labeler add` "
+            "brings more people in): train on it with `prefloop train-reward`")
+    assert next_step(store, []) == said
+    ben, = world.people(1)
+    assert waits in next_step(store, [])
+    store.people.set_disabled(ben.id, True)
+    assert next_step(store, []) == said
+
+
 def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -> None:
     store = Store.of_workspace(workspace)
     job = store.jobs.add("ppo")
