@@ -58,6 +58,7 @@ def test_a_tab_learns_what_another_has_sent_for_it(
     key(page, "u")
     expect(status(other)).to_contain_text("Taken back")  # the tab that is heard sends it, too
     assert outbox(page) == 0 and stored(server, me) == []
+    expect(page.locator(".pf-unsaved")).to_be_hidden()
     line.cut = False
     expect(status(page)).to_contain_text("Taken back")
     key(page, "9")  # and nothing is in its way

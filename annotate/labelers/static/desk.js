@@ -453,10 +453,10 @@ class Desk {
 
   tick() {
     if (!this.outbox) return;
-    const size = this.outbox.size;
     const since = performance.now() - this.outbox.sentAt;
-    if (size && since > RETRY_MS) this.send();
-    const idle = !size && (!this.item || this.data.refused) && !this.feedback;
+    const untold = this.outbox.entries().length;
+    if (untold && since > RETRY_MS) this.send();
+    const idle = !untold && (!this.item || this.data.refused) && !this.feedback;
     if (idle && since > LOOK_MS && document.visibilityState === "visible") this.send();
     this.drawState();
   }

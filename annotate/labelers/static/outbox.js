@@ -115,8 +115,9 @@ export class Outbox {
     return entry;
   }
 
+  /** How many acts nobody was told of yet. */
   get size() {
-    return this.entries().length;
+    return this.corner.names("out/").length;
   }
 
   /** Tasks that are answered or skipped here, and not taken back since. */
