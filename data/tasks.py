@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
-from data.records import PURPOSES, Task
+from data.records import PURPOSES, Round, Task
 
 #: A labeler's page ranks so many responses: a key and a letter each. A file may hold more, but what
 #: is of a file alone is asked of nobody.
@@ -123,6 +123,14 @@ class Tasks:
         """Labels given and labels wanted in a round; more than wanted on a task counts once."""
         row = self._database.row("SELECT * FROM round_progress WHERE round_id = ?", [round_id])
         return (0, 0) if row is None else (int(row["given"]), int(row["wanted"]))
+
+    def unfinished_words(self, current: Round | None) -> str:
+        """What opening the next round would leave unfinished of this one; empty: nothing."""
+        given, wanted = self.progress(current.id) if current else (0, 0)
+        if current is None or given >= wanted:
+            return ""
+        return (f"Round {current.number} still waits for {wanted - given:,} of {wanted:,} labels. "
+                "Opening the next round closes it; the labels given stay.")
 
     def ask_anybody(self, round_id: int) -> bool:
         """Whether anybody could still give a label that a round wants: a person who may come in,

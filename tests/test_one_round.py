@@ -9,8 +9,10 @@ from command_world import workspace
 
 from annotate import actions
 from data.errors import BadInput
+from data.records import NewResponse
 from data.store import Store
 from loop import cli
+from loop.commands.stages import Sample
 from loop.kinds import catalogue
 from loop.settings import Settings
 
@@ -42,3 +44,18 @@ def test_sampling_that_was_killed_is_gone_on_with_before_another_begins(
     assert cli.run(["sample", "--workspace", str(workspace)]) == 2
     assert f"go on with job {job.id}, or stop it first" in capsys.readouterr().err
     assert len(store.jobs.all()) == 1
+
+
+def test_labels_that_the_next_round_leaves_out_are_said_in_the_terminal_too(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store.of_workspace(workspace)
+    turn, prompt = store.rounds.open(1, 1), store.prompts.all()[0]
+    command = Sample(workspace)
+    command.check(store)
+    assert not capsys.readouterr().err
+    pair = store.responses.add(NewResponse(prompt.id, text, 1, turn.id, sample_index=i)
+                               for i, text in enumerate(("yes", "no")))
+    store.tasks.add(prompt.id, pair, round_id=turn.id, wanted=2)
+    command.check(store)
+    assert "Round 0 still waits for 2 of 2 labels. Opening the next round closes it" \
+        in capsys.readouterr().err

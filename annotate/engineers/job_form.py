@@ -29,7 +29,8 @@ def show(entry: Mapping[str, Any]) -> None:
     kind, common = entry["kind"], set(entry.get("common") or ())
     fields = entry["fields"]
     st.caption(entry["help"])
-    if kind == "sample" and (warning := _labels_missing()):
+    if kind == "sample" and (
+            warning := store().tasks.unfinished_words(store().rounds.current())):
         st.warning(warning)
     if _is_gated(entry):
         _judge(kind)
@@ -86,16 +87,6 @@ def _chosen(kind: str) -> RewardModel | None:
 def _word(kind: str, model: RewardModel) -> str:
     """Under which the session keeps that somebody insists on a reward model: on this one alone."""
     return f"job-{kind}-force-{model.name}"
-
-
-def _labels_missing() -> str | None:
-    """What opening the next round would leave unfinished."""
-    current = store().rounds.current()
-    given, wanted = store().tasks.progress(current.id) if current else (0, 0)
-    if current is None or given >= wanted:
-        return None
-    return (f"Round {current.number} still waits for {wanted - given:,} of {wanted:,} labels. "
-            "Opening the next round closes it; the labels given stay.")
 
 
 def _widgets(kind: str, fields: Sequence[Mapping[str, Any]], wide: int) -> None:

@@ -146,9 +146,11 @@ class Sample(StageCommand):
     config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
 
     def check(self, store: Store) -> None:
-        """One round at a time."""
+        """One round at a time; what the next one leaves unfinished is said, as in the browser."""
         super().check(store)
         store.rounds.require_none_coming()
+        if unfinished := store.tasks.unfinished_words(store.rounds.current()):
+            note(unfinished)
 
 
 @dataclass(frozen=True)
