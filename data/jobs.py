@@ -95,10 +95,13 @@ class Jobs:
         return self.get(job_id).stop_requested
 
     def add_metrics(self, job_id: int, step: int, metrics: Mapping[str, Any]) -> None:
-        """Store a step's metrics; a step repeated after a resume replaces itself."""
+        """Store a step's metrics, in the place of those that a run which was killed stored of it
+        and of later steps: a resumed one has not done those yet, and may end before them."""
         with self._database.write() as db:
+            db.conn.execute("DELETE FROM job_metrics WHERE job_id = ? AND step >= ?",
+                            [job_id, step])
             db.conn.execute(
-                "INSERT OR REPLACE INTO job_metrics VALUES (?, ?, ?, ?)",
+                "INSERT INTO job_metrics VALUES (?, ?, ?, ?)",
                 [job_id, step, to_json(finite(metrics)), now()])
 
     def metrics(self, job_id: int) -> list[dict[str, Any]]:

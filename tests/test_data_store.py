@@ -118,3 +118,15 @@ def test_a_job_that_is_queued_again_has_not_ended(store: Store) -> None:
     jobs.resume(job.id)
     taken = jobs.claim(job.id)
     assert taken is not None and taken.finished_at is None and taken.started_at is not None
+
+
+def test_a_step_that_is_done_again_takes_those_after_it_along(store: Store) -> None:
+    jobs = store.jobs
+    job, other = jobs.add("ppo"), jobs.add("ppo")
+    for step in range(5):
+        for each in (job, other):
+            jobs.add_metrics(each.id, step, {"kl": 1.0})
+    jobs.add_metrics(job.id, 2, {"kl": 9.0})  # killed after step 4, it goes on from step 2
+    assert jobs.metrics(job.id) == [{"step": 0, "kl": 1.0}, {"step": 1, "kl": 1.0},
+                                    {"step": 2, "kl": 9.0}]
+    assert len(jobs.metrics(other.id)) == 5
