@@ -61,6 +61,11 @@ def test_the_page_shows_what_was_kept(server: Server, arrive: Arrive) -> None:
         server.store.put_setting(CURVE, kept_curve())
         async with await visitor.tab("learning") as tab:
             assert "points of accuracy" in tab.text() and not tab.all("exception")
+            assert "switched off" not in tab.text()
+        server.store.put_setting(STATE, None)  # as `enabled = false` leaves it
+        async with await visitor.tab("learning") as tab:
+            assert "Learning is switched off" in tab.text()
+            assert "of 2026-01-05 09:30 UTC, and no answer since" in tab.text()
     run(main())
 
 

@@ -32,6 +32,9 @@ def _learning(labeler: Labeler) -> None:
     st.caption("An instant reward model learns from each answer while people label. It orders the "
                "open tasks, and shows how far labels have come. The policy is trained against the "
                "reward models of the Reward model page, not against this one.")
+    if not state:
+        st.info("Learning is switched off (the settings' section asking): all of this is of "
+                f"{moment(curve['at'])}, and no answer since then is in it.")
     st.html(facts_html(figures.facts(state, curve)))
     if not curve:
         st.write("The curve begins with the first decided answers to tasks that chance chose.")
