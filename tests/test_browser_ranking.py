@@ -110,6 +110,29 @@ def test_responses_are_dragged_into_tiers(server: Server, newcomer: Newcomer,
     assert ranked_texts(server, me, 0) == [[shown[2]], [shown[3]], sorted(shown[:2])]
 
 
+def test_what_is_dragged_is_dropped_on_no_other_question(server: Server, newcomer: Newcomer,
+                                                         tasks: Tasks) -> None:
+    tasks(2, FOUR)
+    _, one = newcomer()
+    page = one.page
+    sides(page)
+    other = one.context.new_page()
+    other.goto(server.url)
+    sides(other)
+    held, gap = chip(page, "B").bounding_box(), page.locator(".pf-gap").last.bounding_box()
+    assert held is not None and gap is not None
+    page.mouse.move(held["x"] + 5, held["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(gap["x"] + 5, gap["y"] + 5, steps=5)
+    expect(page.locator(".pf-ghost")).to_be_visible()
+    key(other, "0")
+    expect(status(page)).to_contain_text("in another tab")
+    expect(page.locator(".pf-ghost")).to_have_count(0)
+    page.mouse.move(gap["x"] + 6, gap["y"] + 6)
+    page.mouse.up()
+    assert tiers(page) == []
+
+
 def test_nine_responses_are_ranked_with_a_finger(server: Server, newcomer: Newcomer,
                                                  tasks: Tasks) -> None:
     tasks(1, tuple(f"text {number}" for number in range(9)))

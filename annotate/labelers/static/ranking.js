@@ -10,6 +10,7 @@ export class Ranking {
   constructor(root, changed) {
     this.root = root;
     this.changed = changed;
+    this.letGo = () => {}; // of what is being dragged
     this.reset(0, [], true);
     root.addEventListener("pointerdown", (event) => this.grab(event));
     root.addEventListener("keydown", (event) => this.arrow(event));
@@ -18,6 +19,7 @@ export class Ranking {
   /** Begin with so many responses, of which some are placed already. Where ties are asked for no
    *  more, those of the first tie and all below it are to be placed again: no order is made up. */
   reset(count, tiers, ties, letters = "") {
+    this.letGo(); // it is no response of what comes now
     this.count = count;
     this.ties = ties;
     this.letters = letters;
@@ -149,6 +151,7 @@ export class Ranking {
   /** Dragging, by mouse, pen or finger. `handle` is a chip, or a response's letter. */
   grab(event, handle = event.target.closest(".pf-chip")) {
     if (!handle || event.button !== 0) return;
+    this.letGo(); // one at a time
     const position = Number(handle.dataset.position);
     const from = { x: event.clientX, y: event.clientY };
     let ghost = null;
@@ -160,12 +163,16 @@ export class Ranking {
       this.hover(targetAt(this.root, move));
     };
     const end = (up) => {
+      this.letGo();
+      if (ghost && up.type === "pointerup") this.drop(position, targetAt(this.root, up));
+    };
+    this.letGo = () => {
       for (const name of ["pointermove", "pointerup", "pointercancel"]) {
         document.removeEventListener(name, name === "pointermove" ? moved : end);
       }
       ghost?.remove();
       this.hover(null);
-      if (ghost && up.type === "pointerup") this.drop(position, targetAt(this.root, up));
+      this.letGo = () => {};
     };
     document.addEventListener("pointermove", moved, { passive: false });
     document.addEventListener("pointerup", end);
