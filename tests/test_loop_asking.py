@@ -200,7 +200,7 @@ def test_tasks_without_features_come_after_the_others_at_every_label(tmp_path: P
 def test_unreadable_features_are_said_once_and_labeling_goes_on(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = asked_world(tmp_path, tasks=5)
-    (tmp_path / "features" / "bad.safetensors").write_bytes(b"nothing")
+    (tmp_path / "features" / "bad.safetensors").mkdir()
     asker, (me,) = Asker(world.store, tmp_path), world.people(1)
     asker.turn()
     given = world.store.assignments.next_for(me.id)
