@@ -247,7 +247,13 @@ class Assignments:
 
     def _repeat(self, values: Mapping[str, Any], draw: random.Random) -> int | None:
         """A task anew, for this labeler alone, of one of an open round they answered a while ago:
-        the repeat is of its round, and ends with it."""
+        the repeat is of its round, and ends with it. One that they left open comes first."""
+        left: int | None = self._database.value(
+            "SELECT t.id FROM tasks t JOIN rounds r ON r.id = t.round_id "
+            "WHERE t.only_for = :me AND t.purpose = 'repeat' AND r.closed_at IS NULL "
+            f"AND t.id IS NOT :skip {_NOT_TAKEN_BY_ME} ORDER BY t.id LIMIT 1", values)
+        if left is not None:
+            return left
         earlier = [row["task_id"] for row in self._database.rows("""
             SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
             JOIN rounds r ON r.id = t.round_id

@@ -86,6 +86,30 @@ def test_repeats_are_of_an_open_round(world: World) -> None:
     assert world.store.tasks.of_round(before[0].round_id or 0, "repeat") == []
 
 
+def test_a_repeat_that_was_left_open_comes_again(world: World) -> None:
+    """With the same sides; what was skipped does not."""
+    store, ann = world.store, world.store.people.add("Ann")
+    for _ in range(REPEAT_AFTER + 40):
+        world.task()
+    store.assignments.set_rules(AssignmentRules(repeat_share=0.5))
+    repeats: list[Assignment] = []
+    while assignment := store.assignments.next_for(ann.id):
+        if assignment.task.purpose != "repeat":
+            answered(store, ann.id, assignment)
+            continue
+        repeats.append(assignment)
+        if len(repeats) == 1:  # left open, longer ago than a lease lasts
+            with store.database.write() as db:
+                db.conn.execute("UPDATE assignments SET leased_at = ?", [now(-timedelta(hours=1))])
+        elif len(repeats) == 3:
+            store.assignments.skip(assignment.task.id, ann.id, "other")
+        else:
+            answered(store, ann.id, assignment)
+    left, again, skipped, *others = repeats
+    assert (again.task, again.shown) == (left.task, left.shown)
+    assert others and skipped.task not in [each.task for each in others]
+
+
 def test_hidden_tasks_end_with_the_others(world: World) -> None:
     ann = world.store.people.add("Ann")
     task = world.task()
