@@ -68,6 +68,7 @@ def test_every_other_page(server: Server, person: Callable[..., Labeler],
             server.store.comparisons.submit(who.id, assignment.task,
                                             Answer(((first,), (second,)), rationale="so"),
                                             f"{who.id}/{task}")
+    server.store.jobs.add("sample", {"prompts": 64, "temperature": 0.7, "policy": "base"})
     one = window(width=width, height=844, color_scheme=scheme)
     page = one.page
     page.goto(server.link(lead))
@@ -82,6 +83,8 @@ def test_every_other_page(server: Server, person: Callable[..., Labeler],
     for path in pages():
         page.goto(f"{server.url}/{path}")
         settled(page)
+        if path == "jobs":
+            unfold(page, page.get_by_text("Configuration"))
         page.wait_for_timeout(500)
         found += violations(page)
     assert not found, "\n".join(dict.fromkeys(found))

@@ -172,8 +172,9 @@ def _particulars(job: Job) -> None:
             f"ended {moment(job.finished_at)}{again}")
     with st.expander("Configuration", key=f"config-{job.id}", on_change="rerun") as fold:
         if fold.open:
+            # Without colours, which are too pale to be read by everybody.
             st.code(json.dumps(job.resolved or job.config, indent=2, ensure_ascii=False),
-                    language="json")
+                    language=None, wrap_lines=True)
 
 
 def _stop(job_id: int) -> None:
