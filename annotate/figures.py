@@ -16,6 +16,9 @@ from data.visible import reveal
 NOTHING = "–"
 #: What the Markdown of Streamlit's labels takes for the beginning of an address.
 _ADDRESS = re.compile(r"https?(?=:)|www(?=\.)|@", re.IGNORECASE)
+#: What no line may end within: a date, an interval, its n, a version's name (`2026-11-30`,
+#: `42.0–68.7 %`, `n = 296`, `reward-2`). None of it means anything in HTML.
+_WHOLE = re.compile(r"(?<![^\s(])(?:[\w.,]{1,20}(?:[-–]\d[\d.,]{0,9}){1,3}(?: %)?|n = [\d,]+)")
 
 
 def share(estimate: Estimate | None) -> tuple[str, str]:
@@ -84,9 +87,9 @@ def title_of(name: str) -> str:
 def facts_html(facts: Iterable[tuple[str, str, str]]) -> str:
     """Cards of name, value and what belongs under it."""
     cards = "".join(
-        f'<div class="pf-fact"><div class="pf-name">{html.escape(reveal(name))}</div>'
-        f'<div class="pf-value">{html.escape(reveal(value))}</div>'
-        f'<div class="pf-more">{html.escape(reveal(more))}</div></div>'
+        f'<div class="pf-fact"><div class="pf-name">{_text_html(name)}</div>'
+        f'<div class="pf-value">{_text_html(value)}</div>'
+        f'<div class="pf-more">{_text_html(more)}</div></div>'
         for name, value, more in facts)
     return f'<div class="pf-facts">{cards}</div>'
 
@@ -102,16 +105,22 @@ class Linked:
 def cell_html(what: str | Linked) -> str:
     """A plain text, or one that leads somewhere."""
     if isinstance(what, str):
-        return html.escape(reveal(what))
+        return _text_html(what)
     return f'<a href="{html.escape(what.address)}" target="_self">{cell_html(what.text)}</a>'
+
+
+def _text_html(text: str) -> str:
+    return _WHOLE.sub(r'<span class="pf-whole">\g<0></span>', html.escape(reveal(text)))
 
 
 def table_html(head: Sequence[str], rows: Iterable[Sequence[str | Linked]],
                numbers: Iterable[int] = ()) -> str:
-    """A small table of plain texts; the columns in `numbers` are set to the right."""
+    """A small table of plain texts; the columns in `numbers` are set to the right. A column whose
+    head is empty has none, also for whoever listens."""
     right = set(numbers)
 
     def cell(tag: str, column: int, what: str | Linked) -> str:
+        tag = tag if what else "td"
         kind = ' class="pf-number"' if column in right else ""
         return f"<{tag}{kind}>{cell_html(what)}</{tag}>"
 

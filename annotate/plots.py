@@ -62,7 +62,7 @@ def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
                    "margin": {"l": 8, "r": 8, "t": 40 if bands else 8, "b": 30},
                    "shapes": shapes,
                    "annotations": [_note(i, *band) for i, band in enumerate(bands)],
-                   "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %", "nticks": 7},
+                   "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %"},
                    "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"}}}
 
 

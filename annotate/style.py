@@ -10,6 +10,8 @@ STYLE = """<style>
 /* Popovers stand outside of the app, which alone knows its scheme otherwise. */
 :root { color-scheme: light dark }
 [data-testid^=stBaseButton-primary]:not(:disabled) { color: light-dark(#fff, #10161a) !important }
+[data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
+  color: light-dark(#1f4f66, #a9d4e8) }
 .pf-text { line-height: 1.6; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: 1rem }
 .pf-text > :first-child { margin-top: 0 } .pf-text > :last-child { margin-bottom: 0 }
 .pf-text h1, .pf-text h2, .pf-text h3, .pf-text h4, .pf-text h5, .pf-text h6 {
@@ -77,9 +79,11 @@ STYLE = """<style>
   background-repeat: no-repeat }
 .pf-table a, .pf-link a, .pf-about a { color: inherit; text-decoration: underline }
 .pf-about { font-size: .85rem; opacity: .75 }
+.pf-whole { white-space: nowrap }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
+  .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
   .pf-table td:not(.pf-number) { max-width: 6.5rem }
 }
 </style>"""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 from reward_world import example
 
 from annotate.engineers.reward_figures import gains
-from annotate.figures import estimate_of, number, share, time
+from annotate.figures import Linked, estimate_of, number, share, table_html, time
 from annotate.plots import Dot, dots
 from data.measures.statistics import Estimate
 from reward.report.figures import report
@@ -33,3 +34,13 @@ def test_a_stored_estimate_without_an_interval_is_a_figure_all_the_same() -> Non
     texts = ["a", "long one"]
     found = report([example(1, texts, [(0, 1, 3)] * 9 + [(1, 0, 3)] * 3)], {100: 1.0, 101: 0.0})
     assert gains(found) == [("the longer one wins", "+50.0 points (n = 12)")]
+
+
+def test_no_line_ends_within_a_date_an_interval_or_a_name() -> None:
+    html = table_html(("When", ""), [
+        ("2026-11-30 08:41 UTC", "55.7 % (42.0–68.7 %, n = 1,744)"),
+        (Linked("reward-2", "/browse?reward=2"), "a-1" * 99)])
+    whole = re.findall(r'<span class="pf-whole">([^<]*)</span>', html)
+    assert whole[:4] == ["2026-11-30", "42.0–68.7 %", "n = 1,744", "reward-2"]
+    assert max(map(len, whole)) < 60  # a name without end still wraps
+    assert "<th></th>" not in html and "<th>When</th><td></td>" in html

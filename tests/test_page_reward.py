@@ -13,6 +13,7 @@ from leads_world import LeadsWorld
 from reward_page_world import add_reward_models, noisy_scores
 
 from annotate.engineers import reward_figures as figures
+from annotate.figures import cell_html
 from data.database import now
 from data.store import Store
 from reward.examples import from_store
@@ -62,7 +63,7 @@ def test_the_page_says_what_the_version_is(server: Server, arrive: Arrive) -> No
             shown = tab.text()
             assert "Form" in shown and "A linear head on frozen features" in shown
             for row in figures.selection_table(versions["reward-form"]):
-                assert all(cell in shown for cell in row), row
+                assert all(cell_html(cell) in shown for cell in row), row
             assert "reward models, each" not in shown
             tab.set(tab.labelled("Version"), "reward-ensemble")
             await tab.rerun()
@@ -71,7 +72,7 @@ def test_the_page_says_what_the_version_is(server: Server, arrive: Arrive) -> No
             assert "An ensemble of 3 reward models" in shown and "Spread of 3 members" in shown
             assert "Epoch 2 of 4 was kept because it was the best on held-out pairs" in shown
             for row in figures.rule_table(versions["reward-ensemble"]):
-                assert all(cell in shown for cell in row), row
+                assert all(cell_html(cell) in shown for cell in row), row
             tab.set(tab.labelled("Version"), "reward-1")
             await tab.rerun()
             assert "An ensemble of" not in tab.text() and "A linear head" not in tab.text()

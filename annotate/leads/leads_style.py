@@ -30,7 +30,6 @@ STYLE = """<style>
 [class*="st-key-rows"] { gap: .1rem }
 .pf-table td:not(.pf-number) { min-width: 4.5rem }
 @media (max-width: 640px) {
-  .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
   .pf-conversation { max-height: none }
   .pf-table td:not(.pf-number) { min-width: 6.5rem }
   [class*="st-key-row-"] button p { white-space: normal; display: -webkit-box;
@@ -41,6 +40,4 @@ STYLE = """<style>
   flex-direction: column; justify-content: space-between }
 .st-key-quality-kinds [role=toolbar] { min-height: 2.5rem; align-items: center }
 [data-testid=stCheckbox] label > :last-child * { white-space: normal; overflow: visible }
-[data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
-  color: light-dark(#1f4f66, #a9d4e8) }
 </style>"""
