@@ -10,6 +10,9 @@ STYLE = """<style>
 /* Popovers stand outside of the app, which alone knows its scheme otherwise. */
 :root { color-scheme: light dark }
 [data-testid^=stBaseButton-primary]:not(:disabled) { color: light-dark(#fff, #10161a) !important }
+/* Streamlit shades the link in focus like the page's own, and too faintly to be found. */
+:is([data-testid=stTopNavLink], [data-testid=stSidebarNavLink]):focus-visible {
+  outline: 2px solid currentColor; outline-offset: -2px }
 [data-variant="segmented_control"][data-selected="true"] p { font-weight: 600;
   color: light-dark(#1f4f66, #a9d4e8) }
 .pf-text { line-height: 1.6; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: 1rem }

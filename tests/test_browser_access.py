@@ -122,3 +122,20 @@ def test_what_is_chosen_is_seen_in_a_persons_own_colours(server: Server, newcome
                     & {each.evaluate(ground) for each in others.all()})
     finally:
         server.store.questions.change(Question())
+
+
+def test_the_keyboard_sees_where_it_is_in_the_menu(server: Server, newcomer: Newcomer) -> None:
+    page = newcomer("lead")[1].page
+    for width, link in ((1400, "stTopNavLink"), (390, "stSidebarNavLink")):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.goto(f"{server.url}/audit")
+        settled(page)
+        if width < 400:
+            page.get_by_test_id("stExpandSidebarButton").click()
+        quality = page.get_by_test_id(link).filter(has_text="Quality")
+        expect(quality).to_be_visible()
+        page.keyboard.press("Tab")
+        quality.focus()
+        expect(quality).to_have_css("outline-style", "solid")
+        expect(page.get_by_test_id(link).filter(has_text="Audit")).not_to_have_css(
+            "outline-style", "solid")
