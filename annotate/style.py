@@ -79,7 +79,9 @@ STYLE = """<style>
     linear-gradient(to left, var(--page) 40%, transparent) right / 2.4rem 100% local,
     linear-gradient(to right, var(--shade), transparent) left / .8rem 100% scroll,
     linear-gradient(to left, var(--shade), transparent) right / .8rem 100% scroll;
-  background-repeat: no-repeat }
+  background-repeat: no-repeat;
+  /* Its bar on a ground of its own, or the shadows would stand below the table too. */
+  scrollbar-color: color-mix(in srgb, currentColor 35%, transparent) var(--page) }
 .pf-table a, .pf-link a, .pf-about a { color: inherit; text-decoration: underline }
 .pf-about { font-size: .85rem; opacity: .75 }
 .pf-whole { white-space: nowrap }
