@@ -135,7 +135,7 @@ def test_a_long_comparison_goes_on_from_what_was_kept(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def alone(side: ppo_speed.Contender) -> list[dict[str, object]]:
+    def alone(side: ppo_speed.Contender, name: str) -> list[dict[str, object]]:
         ran.append(side.command[2])
         return [{"seconds": 2.0, "scored": []}]
 
@@ -153,7 +153,7 @@ def test_a_shape_with_random_weights_takes_steps_like_any_checkpoint(tmp_path: P
     job = ppo_scale.job_of(tmp_path, "tiny", steps=2, responses=4, new_tokens=6, microbatch=2,
                            threads=1, ours_in="fp32", gradient_checkpointing=True)
     side = ppo_speed.contender(job, tmp_path, "ours")
-    first, second = ppo_speed.alone(side)
+    first, second = ppo_speed.alone(side, "ours")
     every, answers = second["tokens"]
     assert 4 <= answers <= 24 and every - answers == sum(
         len(job["ids"][number]) for number, _ in second["scored"])
