@@ -30,8 +30,9 @@ def shown(tab: Tab) -> str:
 
 
 async def quality(visitor: Visitor, words: str) -> str:
-    """The Quality page once it says so: its figures are counted only so often."""
-    for _ in range(60):
+    """The Quality page once it says so: its figures are counted only so often, on a busy machine
+    more seldom."""
+    for _ in range(150):
         async with await visitor.tab("quality") as tab:
             if words in (text := shown(tab)):
                 return text
