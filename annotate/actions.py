@@ -193,8 +193,6 @@ def start_job(store: Store, token: str | None, kind: str,
                 value, fields[name].get("least"), fields[name].get("above"))):
             raise BadInput(f"job: {name}: {wrong}")
     with store.database.write():
-        if kind == "sample":
-            store.rounds.require_none_coming()
         job = store.jobs.add(kind, config, me.id)
         store.audit.record(me.id, "start job", f"job {job.id}", kind=kind)
         return job
@@ -210,7 +208,7 @@ def stop_job(store: Store, token: str | None, job_id: int) -> None:
 
 
 def resume_job(store: Store, token: str | None, job_id: int) -> None:
-    """Queue a stopped or failed job again, to go on from its last checkpoint."""
+    """Queue a stopped or failed job again, to go on from its last checkpoint; see `Jobs.resume`."""
     me = require(store, token, "rounds")
     with store.database.write():
         job = store.jobs.resume(job_id)

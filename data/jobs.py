@@ -42,10 +42,17 @@ class Jobs:
 
     def add(self, kind: str, config: Mapping[str, Any] | None = None,
             requested_by: int | None = None) -> Job:
-        """Queue a job; `config` holds what differs from the workspace's settings."""
-        return self.get(self._database.insert("jobs", {
-            "kind": kind, "config": dict(config or {}), "requested_by": requested_by,
-            "created_at": now()}))
+        """Queue a job; `config` holds what differs from the workspace's settings.
+
+        Raises:
+            BadInput: it is to sample a round, and another one is to already.
+        """
+        with self._database.write():
+            if kind == "sample":
+                self._require_no_sampling()
+            return self.get(self._database.insert("jobs", {
+                "kind": kind, "config": dict(config or {}), "requested_by": requested_by,
+                "created_at": now()}))
 
     def get(self, job_id: int) -> Job:
         """One job. Raises NotFound."""
@@ -153,13 +160,15 @@ class Jobs:
 
         Raises:
             NotFound: there is no such job.
-            BadInput: it is done.
+            BadInput: it is done, or it is to open a round, and another one is to already.
         """
         with self._database.write():
             job = self.get(job_id)
             if job.status == "done":
                 raise BadInput(f"job {job.id} is done")
             if job.status in ("failed", "stopped"):
+                if job.kind == "sample" and job.round_id is None:
+                    self._require_no_sampling()
                 self.requeue(job.id, "goes on from its last checkpoint")
             elif job.stop_requested:  # where it was killed since, it would end as it is taken up
                 self._set(job.id, stop_requested=0)
@@ -173,6 +182,16 @@ class Jobs:
                 "finished_at = CASE status WHEN 'queued' THEN ? ELSE finished_at END, "
                 "status = CASE status WHEN 'queued' THEN 'stopped' ELSE status END "
                 "WHERE id = ? AND status IN ('queued', 'running')", [now(), job_id])
+
+    def _require_no_sampling(self) -> None:
+        """Refuse to sample a new round while another one's sampling waits or goes on: the new one
+        would close that round before anybody has labeled it."""
+        if unfinished := self.unfinished("sample"):
+            job = unfinished[0]
+            raise BadInput(f"job {job.id} is to sample a round already, which another one would "
+                           f"close unlabeled: go on with job {job.id}, by `prefloop sample "
+                           f"--resume {job.id}`, or stop it first, by Ctrl-C there or on the "
+                           "Jobs page")
 
     def _set(self, job_id: int, **columns: Any) -> None:
         names = ", ".join(f"{name} = :{name}" for name in columns)

@@ -28,19 +28,6 @@ class Rounds:
         return Round(row["id"], row["number"], "sampling", policy_version_id, reference_id,
                      now(), None)
 
-    def require_none_coming(self) -> None:
-        """Refuse to queue the sampling of a round while that of another one waits or goes on: it
-        would close that one as soon as it is sampled, before anybody has labeled it.
-
-        Raises:
-            BadInput: there is such a job; it is named.
-        """
-        job = self._database.value("SELECT id FROM jobs WHERE kind = 'sample' "
-                                   "AND status IN ('queued', 'running') ORDER BY id LIMIT 1")
-        if job is not None:
-            raise BadInput(f"job {job} is to sample a round already, which another one would close "
-                           f"unlabeled: go on with job {job}, or stop it first")
-
     def open(self, policy_version_id: int, reference_id: int) -> Round:
         """Open the next round (numbers start at 0) and close the one before."""
         with self._database.write() as db:

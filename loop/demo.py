@@ -167,6 +167,5 @@ def _run_step(store: Store, workspace: Path, number: int, count: int, step: Step
     if job.started_at is not None:
         store.put_setting(_PROGRESS, {**store.setting(_PROGRESS), "paused": True})
     if job.status in ("failed", "stopped"):
-        store.jobs.requeue(job.id, "goes on from its last checkpoint")
-        job = store.jobs.get(job.id)
+        job = store.jobs.resume(job.id)
     result_of(run_or_follow(store, workspace, job, HANDLERS))

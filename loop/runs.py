@@ -74,6 +74,20 @@ def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
         return None
 
 
+def make_way(store: Store, workspace: Path) -> None:
+    """Stop the sampling of a round that nobody is about to do and that has opened none yet, and one
+    that was to stop as its process ended: another one that is asked for need not wait for it."""
+    lock = _lock_if_free(store, workspace)
+    if lock is None:
+        return
+    with lock:  # so that one that is marked running has no process any more
+        for job in store.jobs.unfinished("sample"):
+            if job.round_id is None or job.stop_requested:
+                store.jobs.stopped(job.id)
+                note(f"job {job.id} was to sample a round, and nobody was about to: it is stopped; "
+                     f"instead of a new one, go on with {_again(workspace, job)}")
+
+
 def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: Bar) -> Job:
     for orphan in recover_orphans(store):
         if orphan.id != job.id:

@@ -68,7 +68,7 @@ def test_every_other_page(server: Server, person: Callable[..., Labeler],
             server.store.comparisons.submit(who.id, assignment.task,
                                             Answer(((first,), (second,)), rationale="so"),
                                             f"{who.id}/{task}")
-    server.store.jobs.add("sample", {"prompts": 64, "temperature": 0.7, "policy": "base"})
+    server.store.jobs.add("best-of-n", {"prompts": 64, "temperature": 0.7, "policy": "base"})
     one = window(width=width, height=844, color_scheme=scheme)
     page = one.page
     page.goto(server.link(lead))

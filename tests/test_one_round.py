@@ -14,6 +14,7 @@ from data.store import Store
 from loop import cli
 from loop.commands.stages import Sample
 from loop.kinds import catalogue
+from loop.lock import WorkerLock
 from loop.settings import Settings
 
 assert workspace  # a fixture
@@ -26,7 +27,7 @@ def test_a_second_press_of_the_button_is_refused(workspace: Path) -> None:
     token = store.people.redeem(store.people.create_code(store.people.add("Eve", "engineer").id))
     first = actions.start_job(store, token, "sample")
     for status in ("queued", "running"):
-        with pytest.raises(BadInput, match=f"go on with job {first.id}, or stop it first"):
+        with pytest.raises(BadInput, match=f"go on with job {first.id}, by "):
             actions.start_job(store, token, "sample")
         assert [job.status for job in store.jobs.all()] == [status]
         store.jobs.claim(first.id)
@@ -35,22 +36,77 @@ def test_a_second_press_of_the_button_is_refused(workspace: Path) -> None:
     assert actions.start_job(store, token, "sample").id != first.id
 
 
-def test_sampling_that_was_killed_is_gone_on_with_before_another_begins(
+def test_one_that_failed_is_not_taken_up_beside_another(
         workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Else the next worker would go on with it, and close the round that people label by then."""
+    """From the browser, and from a terminal: it would close the round that is sampled meanwhile."""
+    store = Store.of_workspace(workspace)
+    token = store.people.redeem(store.people.create_code(store.people.add("Eve", "engineer").id))
+    failed = store.jobs.add("sample")
+    store.jobs.fail(failed.id, "no answer")
+    other = store.jobs.add("sample")
+    again = ["sample", "--workspace", str(workspace), "--resume", str(failed.id)]
+    for _ in ("queued", "running"):
+        with pytest.raises(BadInput, match=f"go on with job {other.id}, by `prefloop sample"):
+            actions.resume_job(store, token, failed.id)
+        assert cli.run(again) == 2
+        assert f"go on with job {other.id}, by" in capsys.readouterr().err
+        assert store.jobs.get(failed.id).status == "failed"
+        store.jobs.claim(other.id)
+    assert store.jobs.resume(other.id).status == "running"
+    store.jobs.stopped(other.id)
+    actions.resume_job(store, token, failed.id)
+    assert store.jobs.get(failed.id).status == "queued"
+
+
+def test_one_that_has_its_round_goes_on_with_that_one(workspace: Path) -> None:
+    """It opens no other, so that it closes none."""
+    store = Store.of_workspace(workspace)
+    job = store.jobs.add("sample")
+    store.jobs.set_round(job.id, store.rounds.open(1, 1).id)
+    store.jobs.stopped(job.id)
+    store.jobs.add("sample")
+    assert store.jobs.resume(job.id).status == "queued"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_that_nobody_is_about_to_do_makes_way(
+        workspace: Path, capsys: pytest.CaptureFixture[str], killed: bool) -> None:
+    """Such as that which `prefloop up` queues first; it has opened no round that could be lost."""
+    store = Store.of_workspace(workspace)
+    job, command = store.jobs.add("sample"), Sample(workspace=workspace)
+    if killed:
+        store.jobs.claim(job.id)
+    with WorkerLock(workspace):
+        command.check(store)
+        assert store.jobs.unfinished("sample")
+    command.check(store)
+    assert store.jobs.get(job.id).status == "stopped"
+    said = capsys.readouterr().err
+    assert f"job {job.id} was to sample a round" in said and f"--resume {job.id}" in said
+    assert store.jobs.add("sample").id != job.id
+
+
+def test_a_round_that_was_begun_is_sampled_to_its_end_or_stopped(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else it would be closed unlabeled."""
     store = Store.of_workspace(workspace)
     job = store.jobs.claim(store.jobs.add("sample").id)
     assert job is not None
+    store.jobs.set_round(job.id, store.rounds.open(1, 1).id)
     assert cli.run(["sample", "--workspace", str(workspace)]) == 2
-    assert f"go on with job {job.id}, or stop it first" in capsys.readouterr().err
-    assert len(store.jobs.all()) == 1
+    assert f"go on with job {job.id}, by `prefloop sample --resume {job.id}`" \
+        in capsys.readouterr().err
+    assert [each.status for each in store.jobs.all()] == ["running"]
+    store.jobs.request_stop(job.id)  # on the Jobs page, where its process is gone
+    Sample(workspace=workspace).check(store)
+    assert store.jobs.get(job.id).status == "stopped"
 
 
 def test_labels_that_the_next_round_leaves_out_are_said_in_the_terminal_too(
         workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store.of_workspace(workspace)
     turn, prompt = store.rounds.open(1, 1), store.prompts.all()[0]
-    command = Sample(workspace)
+    command = Sample(workspace=workspace)
     command.check(store)
     assert not capsys.readouterr().err
     pair = store.responses.add(NewResponse(prompt.id, text, 1, turn.id, sample_index=i)

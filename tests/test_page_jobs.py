@@ -20,9 +20,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_stopped_job_goes_on_at_the_press_of_a_button(server: Server, arrive: Arrive) -> None:
     store = server.store
-    job = store.jobs.add("sample")
+    job = store.jobs.add("ppo")
     store.jobs.claim(job.id)
-    store.jobs.set_progress(job.id, 0.28, "36 of 128 responses")
+    store.jobs.set_progress(job.id, 0.28, "step 7 of 25")
     store.jobs.stopped(job.id)
 
     async def main() -> None:
@@ -40,7 +40,7 @@ def test_a_stopped_job_goes_on_at_the_press_of_a_button(server: Server, arrive: 
 def test_the_chosen_job_stays_in_view_as_its_status_changes(
         server: Server, arrive: Arrive) -> None:
     jobs = server.store.jobs
-    running, chosen = jobs.add("sample"), jobs.add("train-reward")
+    running, chosen = jobs.add("ppo"), jobs.add("train-reward")
     jobs.claim(running.id)
 
     async def main() -> None:
@@ -71,11 +71,11 @@ def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
     jobs = server.store.jobs
     for running in jobs.all("running"):
         jobs.stopped(running.id)
-    ended, running = jobs.add("sample"), jobs.add("train-reward")
+    ended, running = jobs.add("ppo"), jobs.add("train-reward")
     jobs.claim(ended.id)
     jobs.stopped(ended.id)
     jobs.claim(running.id)
-    waiting = [jobs.add("sample") for _ in range(60)]
+    waiting = [jobs.add("ppo") for _ in range(60)]
 
     async def main() -> None:
         async with await arrive("engineer")[1].tab("jobs") as tab:
@@ -86,7 +86,7 @@ def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
             assert jobs.get(running.id).stop_requested
             for job in (waiting[7], ended):
                 await tab.rerun(page="jobs", query=f"job={job.id}")
-                assert tab.labelled("Job").proto.raw_value.startswith(f"{job.id} · sample · ")
+                assert tab.labelled("Job").proto.raw_value.startswith(f"{job.id} · ppo · ")
             for nothing in ("x", "999999", ""):
                 await tab.rerun(page="jobs", query=f"job={nothing}")
                 assert not tab.all("exception") and "Stopped at" in tab.text()

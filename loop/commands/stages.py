@@ -146,9 +146,12 @@ class Sample(StageCommand):
     config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
 
     def check(self, store: Store) -> None:
-        """One round at a time; what the next one leaves unfinished is said, as in the browser."""
+        """One round at a time, so that a dead one makes way; what the next one leaves unfinished is
+        said, as in the browser."""
+        from loop.runs import make_way
+
         super().check(store)
-        store.rounds.require_none_coming()
+        make_way(store, self.workspace)
         if unfinished := store.tasks.unfinished_words(store.rounds.current()):
             note(unfinished)
 
