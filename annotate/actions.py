@@ -50,11 +50,11 @@ def submit(store: Store, token: str | None, task_id: int, answer: Answer, submis
     return store.comparisons.submit(me.id, task, answer, submission_key, replaces)
 
 
-def skip(store: Store, token: str | None, task_id: int, reason: str) -> None:
-    """Give a task back, with a reason."""
+def skip(store: Store, token: str | None, task_id: int, reason: str, submission_key: str) -> None:
+    """Give a task back, with a reason; done twice with the same key, it does nothing again."""
     me = require(store, token, "answer")
     _shown_to(store, me, task_id)
-    store.assignments.skip(task_id, me.id, reason)
+    store.assignments.skip(task_id, me.id, reason, submission_key)
 
 
 def take_back(store: Store, token: str | None, task_id: int, submission_key: str,
@@ -73,7 +73,7 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
         if skipped:
             if store.tasks.has_ended(task_id, me.id):
                 raise BadInput("the round has ended: this question is asked no more")
-            store.assignments.unskip(task_id, me.id)
+            store.assignments.unskip(task_id, me.id, submission_key)
             return
         history = store.comparisons.history(task_id, me.id)
         if not history:

@@ -129,17 +129,14 @@ class Assignments:
         return given.shown if given else tuple(self._order(
             task.repeat_of, task.id, labeler_id, list(task.response_ids)))
 
-    def skip(self, task_id: int, labeler_id: int, reason: str) -> None:
-        """Give a task back, for somebody else; this labeler does not see it again."""
+    def skip(self, task_id: int, labeler_id: int, reason: str, key: str | None = None) -> None:
+        """Give a task back, for somebody else, once for each key; this labeler sees it no more."""
         if reason not in SKIP_REASONS:
             raise BadInput(f"reason: {reason!r} is none of {', '.join(SKIP_REASONS)}")
-        with self._database.write() as db:
-            changed = db.conn.execute(
-                "UPDATE assignments SET skipped_at = ?, skip_reason = ? "
-                "WHERE task_id = ? AND labeler_id = ?",
-                [now(), reason, task_id, labeler_id]).rowcount
-            if not changed:
-                raise NotFound(f"task {task_id} is not assigned to labeler {labeler_id}")
+        if self.get(task_id, labeler_id) is None:
+            raise NotFound(f"task {task_id} is not assigned to labeler {labeler_id}")
+        self._once("skipped_at = :now, skip_reason = :reason", {
+            "task": task_id, "me": labeler_id, "reason": reason, "key": key})
 
     def is_skipped(self, task_id: int, labeler_id: int) -> bool:
         """Whether a labeler has given a task back, and not answered it since."""
@@ -147,12 +144,17 @@ class Assignments:
             "SELECT skipped_at FROM assignments WHERE task_id = ? AND labeler_id = ?",
             [task_id, labeler_id]) is not None
 
-    def unskip(self, task_id: int, labeler_id: int) -> None:
-        """Take a skip back: the task returns to this labeler as the one at hand."""
+    def unskip(self, task_id: int, labeler_id: int, key: str | None = None) -> None:
+        """Take a skip back, once for each key: this labeler has the task at hand again."""
+        self._once("skipped_at = NULL, skip_reason = NULL, leased_at = :now", {
+            "task": task_id, "me": labeler_id, "key": key})
+
+    def _once(self, change: str, values: Mapping[str, Any]) -> None:
         with self._database.write() as db:
             db.conn.execute(
-                "UPDATE assignments SET skipped_at = NULL, skip_reason = NULL, leased_at = ? "
-                "WHERE task_id = ? AND labeler_id = ?", [now(), task_id, labeler_id])
+                f"UPDATE assignments SET {change}, skip_keys = json_insert(skip_keys, '$[#]', :key)"
+                " WHERE task_id = :task AND labeler_id = :me AND NOT EXISTS ("
+                "SELECT 1 FROM json_each(skip_keys) WHERE value = :key)", {**values, "now": now()})
 
     def last_done(self, labeler_id: int) -> tuple[int, bool] | None:
         """The task that a labeler answered or skipped last, and whether it was a skip.

@@ -436,6 +436,12 @@ UPDATE assignments SET skipped_at = NULL, skip_reason = NULL
         WHERE c.task_id = assignments.task_id AND c.labeler_id = assignments.labeler_id);
 """
 
+# By which acts an assignment was skipped, or that was taken back: a tab that was not heard for a
+# while sends its own again, when the person has done something else since.
+_SKIPS = """
+ALTER TABLE assignments ADD COLUMN skip_keys TEXT NOT NULL DEFAULT '[]';
+"""
+
 
 @migrations()
 def m001_the_loop(db: Database) -> None:
@@ -511,6 +517,13 @@ def m010_step_back(db: Database) -> None:
 def m011_places(db: Database) -> None:
     """Decisions take no places among the labels of their tasks; what was answered is no skip."""
     for statement in _split(_PLACES):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m012_skips(db: Database) -> None:
+    """Assignments know the acts that skipped them or took that back."""
+    for statement in _split(_SKIPS):
         db.conn.execute(statement)
 
 

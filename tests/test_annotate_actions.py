@@ -59,7 +59,7 @@ Act = Callable[[Store, str | None], Any]
 ACTIONS: dict[str, tuple[str, Act]] = {
     "next_task": ("answer", actions.next_task),
     "submit": ("answer", lambda s, t: actions.submit(s, t, 1, best_first((1, 2)), "key")),
-    "skip": ("answer", lambda s, t: actions.skip(s, t, 1, "other")),
+    "skip": ("answer", lambda s, t: actions.skip(s, t, 1, "other", "key")),
     "take_back": ("answer", lambda s, t: actions.take_back(s, t, 1, "key")),
     "add_labeler": ("people", lambda s, t: actions.add_labeler(s, t, "Eve", "lead")),
     "new_link": ("people", lambda s, t: actions.new_link(s, t, 1)),
@@ -205,7 +205,7 @@ def test_a_task_can_only_be_answered_or_skipped_by_whom_it_was_given_to(store: S
     with pytest.raises(NotAllowed, match="not given to you"):
         actions.submit(store, theirs, task, best_first(given.shown), "k")
     with pytest.raises(NotAllowed, match="not given to you"):
-        actions.skip(store, theirs, task, "other")
+        actions.skip(store, theirs, task, "other", "k")
     with pytest.raises(NotAllowed, match="not given to you"):
         actions.submit(store, mine, 999, best_first(given.shown), "k")
     assert store.comparisons.current() == []

@@ -176,6 +176,27 @@ def test_what_is_skipped_in_one_tab_is_gone_from_the_other(world: World, me: Per
     assert me.stands() == []
 
 
+def test_a_skip_that_comes_late_undoes_nothing_that_was_done_since(world: World,
+                                                                   me: Person) -> None:
+    """A tab that was not heard for a while sends its own acts, which another has sent for it."""
+    pairs(world, 3)
+    question = me.desk().view()["question"]
+    task = question["key"].split("-")[0]
+    skipping = {"key": question["key"], "do": "skip", "reason": "cannot judge"}
+    back = {"key": f"{task}-undo1", "do": "undo", "of": "skip"}
+    view = send(me.desk(), skipping, back)
+    late = send(me.desk(), skipping)
+    told = ack(late, question["key"])
+    assert told["ok"] and told["words"] == "You have taken this skip back since."
+    assert view["question"]["key"].split("-")[0] == late["question"]["key"].split("-")[0] == task
+    # Skipped once more, which the first Undo does not take back again.
+    send(me.desk(), {**skipping, "key": view["question"]["key"]})
+    late = send(me.desk(), back)
+    told = ack(late, back["key"])
+    assert told["ok"] and told["words"] == "You have answered or skipped it since."
+    assert late["question"]["key"].split("-")[0] != task and late["last"]["of"] == "skip"
+
+
 def test_an_answer_that_met_a_skip_on_its_way_counts_alone(world: World, me: Person) -> None:
     """The other tab's answer was in its outbox already; Undo then brings the answer back."""
     pairs(world, 3)

@@ -159,8 +159,10 @@ class Desk:
             raise BadInput(f"reason: must be one of {', '.join(SKIP_REASONS)}")
         if showing.is_answered(self.store, task_id, me.id):
             raise AlreadyAnswered("you have answered this question already (in another tab?)")
-        actions.skip(self.store, self.token(), task_id, str(reason))
+        actions.skip(self.store, self.token(), task_id, str(reason), key)
         self._put_away(task_id)
+        if showing.is_open(self.store, task_id, me.id):
+            return {"words": "You have taken this skip back since."}
         return {"words": f"Skipped: {reason}."}
 
     def _undo(self, me: Labeler, task_id: int, key: str,
