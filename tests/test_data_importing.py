@@ -104,6 +104,12 @@ def test_duplicates_are_counted_not_stored(store: Store, tmp_path: Path) -> None
     {"prompt": "\n\nHuman: Why?\n\nAssistant:", "chosen": " Because.", "rejected": " No."},
     {"chosen": "\n\nHuman: Why?\n\nAssistant: Because.",
      "rejected": "\n\nHuman: Why?\n\nAssistant: No."},
+    # The same with the chosen dialogue beside it as messages, as trainers of chat models want it.
+    {"chosen": "\n\nHuman: Why?\n\nAssistant: Because.",
+     "rejected": "\n\nHuman: Why?\n\nAssistant: No.",
+     "messages": [turn("user", "Why?"), turn("assistant", "Because.")]},
+    {"chosen": "\n\nHuman: Why?\n\nAssistant: Because.",
+     "rejected": "\n\nHuman: Why?\n\nAssistant: No.", "messages": [turn("user", "Why?")]},
 ])
 def test_every_form_of_a_preference_is_the_same(store: Store, tmp_path: Path,
                                                 row: dict[str, Any]) -> None:

@@ -98,12 +98,12 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
         if value is None:
             raise BadInput(f"{name}: is null" if name in values else
                            f"{name}: missing; the fields are {', '.join(values)}")
-    if isinstance(chosen, str) and isinstance(rejected, str) and all(
-            values.get(name) is None for name in ("prompt", "messages")):
-        if not _is_transcript(chosen) or not _is_transcript(rejected):
+    if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
+        if _is_transcript(chosen) and _is_transcript(rejected):
+            chosen, rejected = transcript(chosen, "chosen"), transcript(rejected, "rejected")
+        elif values.get("messages") is None:
             raise BadInput("prompt: missing, and chosen and rejected are no transcripts that "
                            "begin with 'Human:'")
-        chosen, rejected = transcript(chosen, "chosen"), transcript(rejected, "rejected")
     if isinstance(chosen, list) and isinstance(rejected, list):
         pair = _of_messages(values, _turns("chosen", chosen), _turns("rejected", rejected))
     elif isinstance(chosen, str) and isinstance(rejected, str):
