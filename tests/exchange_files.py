@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,15 @@ def lines(path: Path, *rows: Any) -> Path:
     """A JSON Lines file of these rows; a text is written as it is."""
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n"
                             for row in rows), "utf-8")
+    return path
+
+
+def table(path: Path, *rows: dict[str, str]) -> Path:
+    """A CSV file of these rows."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     return path
 
 

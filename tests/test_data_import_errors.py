@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchange_files import PREFERENCE, counts, lines, turn
+from exchange_files import PREFERENCE, counts, lines, table, turn
 
 from data.errors import BadInput
 from data.exchange.importing import (
@@ -85,11 +85,6 @@ def test_a_bad_file_is_named_with_its_line_and_stores_nothing(
     ({"prompt": "other", "chosen": [turn("user", "x"), turn("assistant", "y")],
       "rejected": [turn("user", "x"), turn("assistant", "z")]}, "prompt: is not how"),
     ({"prompt": "x", "chosen": "y" * 200_001, "rejected": "z"}, "chosen: 200,001 characters"),
-    # What pandas makes of lists in CSV, and of those that it read from Parquet.
-    ({"prompt": "x", "chosen": str([turn("assistant", "y")]), "rejected": "z"},
-     "chosen: is a list of messages as Python prints it"),
-    ({"prompt": "[{'content': 'x', 'role': 'user'}\n {'role': 'user', 'content': 'y'}]",
-      "chosen": "y", "rejected": "z"}, "prompt: is a list of messages as Python prints it"),
     ({"chosen": "\n\nHuman: x\n\nHuman: y", "rejected": "\n\nHuman: x\n\nHuman: z"},
      "chosen: the last message must be"),
 ])
@@ -97,6 +92,19 @@ def test_a_bad_preference_is_named_with_its_line_and_stores_nothing(
         store: Store, tmp_path: Path, row: dict[str, Any], message: str) -> None:
     path = lines(tmp_path / "p.jsonl", PREFERENCE, "", row)
     with pytest.raises(BadInput, match=f"p.jsonl, line 3: .*{message}"):
+        import_preferences(store, path)
+    assert sum(counts(store)) == 0
+
+
+@pytest.mark.parametrize(("field", "printed"), [
+    ("chosen", str([turn("assistant", "y")])), ("prompt", str([turn("user", "x")])),
+    # What pandas makes of those that it read from Parquet.
+    ("prompt", "[{'content': 'x', 'role': 'user'}\n {'role': 'user', 'content': 'y'}]"),
+    ("messages", str([turn("user", "x")]))])
+def test_messages_in_csv_as_python_prints_them_are_refused(store: Store, tmp_path: Path, field: str,
+                                                           printed: str) -> None:
+    path = table(tmp_path / "p.csv", {**PREFERENCE, field: printed})
+    with pytest.raises(BadInput, match=f"p.csv, line 2: {field}: is a list of messages as Python"):
         import_preferences(store, path)
     assert sum(counts(store)) == 0
 

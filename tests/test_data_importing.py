@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from exchange_files import PREFERENCE, counts, lines, turn
+from exchange_files import PREFERENCE, counts, lines, table, turn
 
 from data.errors import BadInput
 from data.exchange.importing import (
@@ -117,6 +119,18 @@ def test_every_form_of_a_preference_is_the_same(store: Store, tmp_path: Path,
     assert sniff(path) == "preferences"
     assert import_file(store, path).added == 1
     assert stored(store) == [([turn("user", "Why?")], "Because.", "No.")]
+
+
+def test_texts_about_lists_of_messages_stay_texts(store: Store, tmp_path: Path) -> None:
+    """What is no cell of CSV was no list when it was written; nor was a cell that goes on."""
+    printed = str([turn("user", "x")])
+    rows = [{**PREFERENCE, "chosen": printed}, {**PREFERENCE, "prompt": f"{printed}: what is it?"}]
+    pq.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "p.parquet")
+    for path, added in ((lines(tmp_path / "p.jsonl", rows[0]), 1), (tmp_path / "p.parquet", 0),
+                        (table(tmp_path / "p.csv", rows[1]), 1)):
+        assert import_preferences(store, path).added == added
+    assert stored(store) == [([turn("user", "Why?")], printed, "No."),
+                             ([turn("user", f"{printed}: what is it?")], "Because.", "No.")]
 
 
 def test_a_preference_has_its_whole_lineage(store: Store, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from data.records import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 #: Messages as Python prints them, which is what pandas and `datasets` put into a cell of CSV.
-_PRINTED = re.compile(r"\[\s*\{'(role|content)': ")
+_PRINTED = re.compile(r"\[\s*\{'(role|content)': .*\]", re.DOTALL)
 #: Why a row that we exported with `set_aside` does not count elsewhere either.
 SET_ASIDE = "an answer that was set aside"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -39,19 +39,20 @@ class Unusable(Exception):
     """A well-formed row that says nothing to learn from; the message is the reason."""
 
 
-def prompt_from(values: Mapping[str, Any]) -> list[Message]:
-    """The messages of a row with `messages`, or with `prompt` as text or messages.
+def prompt_from(values: Mapping[str, Any], *, cells: bool = False) -> list[Message]:
+    """The messages of a row (with `cells`, of CSV) with `messages`, or with `prompt` as text or
+    messages.
 
     Many published sets have both: the question, and the whole dialogue with its answer. Then
     `prompt` is meant.
     """
-    messages = _unpacked(values, "messages")
+    messages = _unpacked(values, "messages", cells)
     if messages is not None and not (values.get("prompt") and _is_answered(messages)):
         return check_messages(messages)
     if values.get("prompt") is None:
         raise BadInput("prompt: is null" if "prompt" in values else
                        f"prompt: missing; the fields are {', '.join(values) or 'none'}")
-    prompt = _unpacked(values, "prompt")
+    prompt = _unpacked(values, "prompt", cells)
     if isinstance(prompt, list):
         return _named("prompt", prompt)
     if not isinstance(prompt, str):
@@ -83,8 +84,9 @@ def tags_from(values: Mapping[str, Any]) -> list[str]:
     return [checked_text("tags", tag) for tag in tags if tag]
 
 
-def pair_from(values: Mapping[str, Any]) -> Pair:
-    """The preference of a row, in any of the forms that `data.exchange.importing` describes.
+def pair_from(values: Mapping[str, Any], *, cells: bool = False) -> Pair:
+    """The preference of a row (with `cells`, of CSV), in any of the forms that
+    `data.exchange.importing` describes.
 
     Raises:
         BadInput: a field is missing or of the wrong shape, or `strength` is there and none of ours.
@@ -93,7 +95,7 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
     """
     if is_set_aside(values):
         raise Unusable(SET_ASIDE)
-    chosen, rejected = (_unpacked(values, name) for name in ("chosen", "rejected"))
+    chosen, rejected = (_unpacked(values, name, cells) for name in ("chosen", "rejected"))
     for name, value in (("chosen", chosen), ("rejected", rejected)):
         if value is None:
             raise BadInput(f"{name}: is null" if name in values else
@@ -105,9 +107,9 @@ def pair_from(values: Mapping[str, Any]) -> Pair:
             raise BadInput("prompt: missing, and chosen and rejected are no transcripts that "
                            "begin with 'Human:'")
     if isinstance(chosen, list) and isinstance(rejected, list):
-        pair = _of_messages(values, _turns("chosen", chosen), _turns("rejected", rejected))
+        pair = _of_messages(values, _turns("chosen", chosen), _turns("rejected", rejected), cells)
     elif isinstance(chosen, str) and isinstance(rejected, str):
-        pair = Pair(prompt_from(values), chosen, rejected)
+        pair = Pair(prompt_from(values, cells=cells), chosen, rejected)
     else:
         raise BadInput("chosen, rejected: wanted two texts or two lists of messages, found "
                        f"{type(chosen).__name__} and {type(rejected).__name__}")
@@ -147,17 +149,18 @@ def transcript(text: str, field: str) -> list[Message]:
 
 
 def _of_messages(values: Mapping[str, Any], chosen: list[Message],
-                 rejected: list[Message]) -> Pair:
+                 rejected: list[Message], cells: bool) -> Pair:
     """Answers alone after an explicit prompt, or whole dialogues that share their prompt."""
     for name, messages in (("chosen", chosen), ("rejected", rejected)):
         if messages[-1]["role"] != "assistant":
             raise BadInput(f"{name}: the last message must be the assistant's")
     if len(chosen) == len(rejected) == 1:
-        return Pair(prompt_from(values), chosen[0]["content"], rejected[0]["content"])
+        return Pair(prompt_from(values, cells=cells), chosen[0]["content"],
+                    rejected[0]["content"])
     if chosen[:-1] != rejected[:-1]:
         raise Unusable("the dialogues differ before their last answer")
     shared = _named("chosen", chosen[:-1])
-    explicit = prompt_from(values) if values.get("prompt") is not None else shared
+    explicit = shared if values.get("prompt") is None else prompt_from(values, cells=cells)
     # A prompt beside whole dialogues may leave out the system message, never the question.
     if fingerprint(explicit[-1:]) != fingerprint(shared[-1:]):
         raise BadInput("prompt: is not how chosen and rejected begin")
@@ -214,15 +217,15 @@ def from_cell(value: Any) -> Any:
     return value
 
 
-def _unpacked(values: Mapping[str, Any], field: str) -> Any:
+def _unpacked(values: Mapping[str, Any], field: str, cells: bool) -> Any:
     """A field; a CSV cell that holds messages (as our own export writes them) as those messages.
 
     Raises:
-        BadInput: it holds them in another notation, which would pass for what somebody said.
+        BadInput: a cell holds them in another notation, which would pass for what somebody said.
     """
     value = values.get(field)
     found = from_cell(value)
-    if isinstance(found, str) and _PRINTED.match(found):
+    if cells and isinstance(found, str) and _PRINTED.fullmatch(found):
         raise BadInput(f"{field}: is a list of messages as Python prints it ({found[:20]}…), which "
                        "is no JSON; save the file as JSON Lines or Parquet")
     if isinstance(found, list) and found and all(

@@ -114,7 +114,8 @@ def import_prompts(store: Store, path: Path, source: str | None = None,
         count = 0
         for row in _rows(path, format):
             try:
-                staged.add_prompt(prompt_from(row.values), tags_from(row.values))
+                staged.add_prompt(prompt_from(row.values, cells=row.is_cells),
+                                  tags_from(row.values))
             except BadInput as error:
                 raise row.error(error) from None
             count += 1
@@ -226,7 +227,7 @@ def _log(store: Store, path: Path, what: str, added: int) -> None:
 def _pairs(rows: Iterator[Row]) -> Iterator[tuple[Row, Pair | LeftOut]]:
     for row in rows:
         try:
-            yield row, pair_from(row.values)
+            yield row, pair_from(row.values, cells=row.is_cells)
         except Unusable as reason:
             yield row, LeftOut(str(reason))
         except BadInput as error:

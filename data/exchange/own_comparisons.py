@@ -69,7 +69,7 @@ def judgements(values: Mapping[str, Any]) -> Iterator[Judgement | LeftOut]:
     verdict: Verdict = "both_bad" if values["verdict"] == "both_bad" else "ranked"
     decided = str(values.get("decision")) in ("True", "true")
     yield Judgement(
-        prompt_from(values), tuple(r["text"] for r in responses),
+        prompt_from(values, cells=in_csv), tuple(r["text"] for r in responses),
         tuple(tuple(places[one] for one in group) for group in ranking),
         strength=int(_cell(values.get("strength")) or STRENGTH), verdict=verdict,
         annotator=_annotator(values, in_csv),

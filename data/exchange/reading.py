@@ -38,6 +38,11 @@ class Row:
     header: int = 0
     """The line that names the fields, where that is another one (CSV)."""
 
+    @property
+    def is_cells(self) -> bool:
+        """Whether its values are cells: texts, also where the file's maker had lists (CSV)."""
+        return self.header > 0
+
     def error(self, message: object) -> BadInput:
         """An error that names the file and the line."""
         return BadInput(f"{self.path}, {self.unit} {self.line}: {message}")

@@ -222,7 +222,8 @@ def _conversation(row: Row) -> list[Message]:
         raise row.error("wanted a text `response` beside `prompt`, or `messages` that end with "
                         "the assistant's")
     try:
-        return [*prompt_from(values), Message(role="assistant", content=response)]
+        return [*prompt_from(values, cells=row.is_cells),
+                Message(role="assistant", content=response)]
     except BadInput as error:
         raise row.error(error) from None
 
