@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -13,9 +13,10 @@ from backbone.config import ModelConfig
 from data.errors import BadInput, PrefloopError
 from data.limits import too_low
 from data.records import Job
+from data.store import DATABASE_NAME, Store
 from loop.commands.stages import Ppo
 from loop.fields import fields_of
-from loop.kinds import KINDS, catalogue, resolve, resolve_job
+from loop.kinds import KINDS, ImproveOptions, catalogue, resolve, resolve_job
 from loop.settings import SECTIONS, SETTINGS_NAME, Settings, read_settings, settings_text
 from policy.config import PPOConfig
 
@@ -126,6 +127,21 @@ def test_a_command_queues_only_what_differs_from_the_file(tmp_path: Path) -> Non
     assert isinstance(parsed, Ppo)
     assert parsed.overrides(settings) == {"epochs": 9, "policy": "base", "seed": 4,
                                           "whiten_advantages": False}
+
+
+def test_force_is_of_the_reward_model_in_view(tmp_path: Path) -> None:
+    """By the job's turn, another may be the newest, on which nobody has insisted."""
+    store, settings = Store(tmp_path / DATABASE_NAME), Settings()
+
+    def queued(**options: Any) -> dict[str, Any]:
+        return Ppo(workspace=tmp_path, options=ImproveOptions(**options)).overrides(settings)
+
+    assert queued(force=True) == {"force": True}
+    for name in ("reward-1", "reward-2"):
+        store.versions.add_reward_model(name=name, base="x", path="p", metrics={}, comparisons={})
+    assert queued(force=True) == {"force": True, "reward_model": "reward-2"}
+    assert queued(force=True, reward_model="reward-1")["reward_model"] == "reward-1"
+    assert queued() == {}
 
 
 def test_the_catalogue_has_the_workspaces_defaults_and_forms_can_be_built(tmp_path: Path) -> None:

@@ -225,6 +225,15 @@ class ImproveCommand(StageCommand):
 
     options: _Own[ImproveOptions] = field(default_factory=ImproveOptions)
 
+    def overrides(self, settings: Settings) -> dict[str, Any]:
+        """As of every stage; whoever forces a reward model without its name means the one that is
+        the newest now, though another may be by the job's turn."""
+        changed = super().overrides(settings)
+        unnamed = self.options.force and not self.options.reward_model
+        if unnamed and (known := self.store().versions.reward_models()):
+            changed["reward_model"] = known[-1].name
+        return changed
+
     def check(self, store: Store) -> None:
         """The gate: a reward model that does not beat its baselines has to be forced."""
         from loop.stages.gate import check_named
