@@ -104,12 +104,10 @@ def _next_of_round(store: Store, current: Round) -> str:
             f"has the labels that its people can give, {given} of {wanted} (`prefloop labeler add` "
             "brings more people in)")
         return (f"round {current.number} {labeled}: train on it with `prefloop train-reward`"
-                + _or_go_on(store, ("train-reward",), lambda job: job.round_id == current.id))
+                + _or_train_on(store, current))
     if improved:
         return "put the new policy to the labelers: `prefloop sample`"
-    return _next_of_reward_model(store, current, models[-1]) + _or_go_on(
-        store, ("ppo", "best-of-n"),
-        lambda job: (job.resolved or {}).get("reward_model") == models[-1].name)
+    return _next_of_reward_model(store, current, models[-1])
 
 
 def _next_of_reward_model(store: Store, current: Round, model: RewardModel) -> str:
@@ -117,15 +115,24 @@ def _next_of_reward_model(store: Store, current: Round, model: RewardModel) -> s
     from data.reward_reports import verdict
 
     found = verdict(store, model)
+    or_improve_on = _or_go_on(store, ("ppo", "best-of-n"), lambda job: (job.resolved or {}).get(
+        "reward_model") == model.name)
     if new := store.versions.answers_since(model.id, current.id):
         return (f"{model.name} has not learned from {counted(new, 'answer')} of round "
-                f"{current.number}: train again with `prefloop train-reward`" + (
-                    ", or improve the policy against it as it is: `prefloop ppo`"
-                    if found.offered else ""))
+                f"{current.number}: train again with `prefloop train-reward`"
+                + _or_train_on(store, current)
+                + ("; or improve the policy against it as it is: `prefloop ppo`" + or_improve_on
+                   if found.offered else ""))
     if not found.offered:
         return (f"{model.name}: {found.reason}; label more pairs (`prefloop sample` opens a round "
-                "of them) and train again, or use it anyway with `prefloop ppo --force`")
-    return f"improve the policy against {model.name}: `prefloop ppo`"
+                "of them) and train again, or use it anyway with `prefloop ppo --force`"
+                + or_improve_on)
+    return f"improve the policy against {model.name}: `prefloop ppo`{or_improve_on}"
+
+
+def _or_train_on(store: Store, current: Round) -> str:
+    """The other way to train on a round's answers, where the last training on them was cut off."""
+    return _or_go_on(store, ("train-reward",), lambda job: job.round_id == current.id)
 
 
 def _or_go_on(store: Store, kinds: Collection[str], is_meant: Callable[[Job], bool]) -> str:

@@ -129,7 +129,7 @@ def test_answers_that_came_after_the_reward_model_are_said(labeled: World) -> No
     late = labeled.task(prompt=training_prompt(2))
     labeled.choose(ada, late, 0)
     said = ("reward-1 has not learned from 1 answer of round 0: train again with `prefloop "
-            "train-reward`, or improve the policy against it as it is: `prefloop ppo`")
+            "train-reward`; or improve the policy against it as it is: `prefloop ppo`")
     assert next_step(store, []) == said
     decided, *_ = store.comparisons.current()
     first, second = store.tasks.get(decided.task_id).response_ids
@@ -176,6 +176,28 @@ def test_a_job_that_was_stopped_is_named_beside_a_new_one(labeled: World) -> Non
     assert next_step(store, []).endswith(
         f"; or go on with job {jobs[1].id}, which was stopped at 40%: `prefloop train-reward "
         f"--resume {jobs[1].id}`")
+
+
+def test_training_again_that_was_stopped_is_named_before_what_was_improved_meanwhile(
+        labeled: World) -> None:
+    store = labeled.store
+    training, improving = store.jobs.add("train-reward"), store.jobs.add("ppo")
+    store.jobs.set_round(training.id, labeled.round.id)
+    store.jobs.set_resolved(improving.id, {"reward_model": "reward-1"})
+    for job in (training, improving):
+        store.jobs.set_progress(job.id, 0.9, "step 9 of 10")
+        store.jobs.stopped(job.id)
+    labeled.choose(labeled.people(1)[0], labeled.task(prompt=training_prompt(2)), 0)
+    ways = [f"or go on with job {job.id}, which was stopped at 90%: `prefloop {job.kind} --resume "
+            f"{job.id}`" for job in (training, improving)]
+    assert next_step(store, []).split("; ") == [
+        "reward-1 has not learned from 1 answer of round 0: train again with `prefloop "
+        "train-reward`", ways[0],
+        "or improve the policy against it as it is: `prefloop ppo`", ways[1]]
+    refused = json.dumps({"held_out_accuracy": None, "baselines": {}})
+    with store.database.write() as db:
+        db.conn.execute("UPDATE reward_models SET metrics = ?", [refused])
+    assert next_step(store, []).endswith(f"`prefloop train-reward`; {ways[0]}")
 
 
 def test_a_reward_model_that_the_gate_refuses_asks_for_pairs_that_there_are_not_yet(
