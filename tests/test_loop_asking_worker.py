@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -256,15 +257,21 @@ def test_a_file_that_cannot_be_read_is_dropped_and_its_features_are_read_again(
     assert kept.read().rows.keys() == before.rows.keys() and len(caplog.messages) == 1
 
 
-def test_features_that_may_not_be_read_are_no_reason_to_drop_them(workspace: Path) -> None:
+@pytest.mark.parametrize("put", [  # root may read any file, so that permissions do not do
+    Path.mkdir,  # opens, but cannot be read
+    lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)])  # does not even open
+def test_features_that_may_not_be_read_are_no_reason_to_drop_them(
+        put: Callable[[Path], None], workspace: Path) -> None:
     store, found = Store.of_workspace(workspace), read_settings(workspace)
     kept = ResponseFeatures(workspace, store.responses)
     assert extract_features(store, workspace, found)
     name = kept.files()[0]
     (kept.folder / name).unlink()
-    (kept.folder / name).mkdir()  # root may read any file
-    with pytest.raises(PrefloopError, match=f"{name}: features cannot be read"):
-        kept.read()
+    put(kept.folder / name)
+    for attempt in (kept.read, lambda: extract_features(store, workspace, found)):
+        with pytest.raises(PrefloopError, match=f"{name}: features cannot be read"):
+            attempt()
+    assert name in kept.files()
 
 
 def test_training_has_the_instant_models_accuracy_beside(workspace: Path) -> None:

@@ -122,8 +122,11 @@ class ResponseFeatures:
             path = self.folder / name
             try:
                 found = _looked_into(path, look)
-            except FileNotFoundError:  # forgotten meanwhile
-                continue
+            except FileNotFoundError as error:  # safetensors' word for any file that does not open
+                if path.exists():
+                    raise PrefloopError(f"{path}: features cannot be read (the permissions or too "
+                                        "many open files keep it from being opened)") from error
+                continue  # forgotten meanwhile
             except OSError as error:
                 raise PrefloopError(f"{path}: features cannot be read "
                                     f"({error.strerror or error})") from error
