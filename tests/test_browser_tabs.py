@@ -66,6 +66,32 @@ def test_a_tab_learns_what_another_has_sent_for_it(
     assert [c.answer.strength for c in stored(server, me)] == [4]
 
 
+def test_a_skip_that_another_tab_has_sent_and_taken_back_is_not_done_again(
+        server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
+        tasks: Tasks) -> None:
+    tasks(3)
+    me, one = person(), window()
+    page = one.page
+    line = Line().of(page)
+    sign_in(one, server, me)
+    first = sides(page)
+    other = one.context.new_page()
+    other.goto(server.url)
+    assert sides(other) == first
+    line.cut = True
+    key(page, "s")
+    key(page, "1")
+    expect(status(other)).to_contain_text("Skipped")
+    key(other, "u")
+    expect(status(other)).to_contain_text("Taken back")
+    line.cut = False
+    expect(status(page)).to_have_text("You have taken this skip back since.")
+    assert sides(other) == first
+    key(other, "9")
+    expect(status(other)).to_have_text("Saved: B significantly better.")
+    assert len(stored(server, me)) == 1
+
+
 def test_who_signs_in_beside_an_open_page_waits_for_nothing_of_the_one_before(
         server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
         tasks: Tasks) -> None:
