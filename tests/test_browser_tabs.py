@@ -40,14 +40,19 @@ class Line:
         self.sockets[-1].close(code=1001)
 
 
+def joined(visit: Visit, server: Server, person: Labeler) -> tuple[Page, Line]:
+    """A person's first tab, at the labeling page, and its connection."""
+    line = Line().of(visit.page)
+    sign_in(visit, server, person)
+    return visit.page, line
+
+
 def test_a_tab_learns_what_another_has_sent_for_it(
         server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
         tasks: Tasks) -> None:
     tasks(3)
     me, one = person(), window()
-    page = one.page
-    line = Line().of(page)
-    sign_in(one, server, me)
+    page, line = joined(one, server, me)
     sides(page)
     key(page, "1")
     expect(status(page)).to_contain_text("Saved")
@@ -71,9 +76,7 @@ def test_a_skip_that_another_tab_has_sent_and_taken_back_is_not_done_again(
         tasks: Tasks) -> None:
     tasks(3)
     me, one = person(), window()
-    page = one.page
-    line = Line().of(page)
-    sign_in(one, server, me)
+    page, line = joined(one, server, me)
     first = sides(page)
     other = one.context.new_page()
     other.goto(server.url)
@@ -97,9 +100,7 @@ def test_who_signs_in_beside_an_open_page_waits_for_nothing_of_the_one_before(
         tasks: Tasks) -> None:
     tasks(3, wanted=2)
     first, second, one = person(), person(), window()
-    page = one.page
-    line = Line().of(page)
-    sign_in(one, server, first)
+    page, line = joined(one, server, first)
     sides(page)
     key(page, "1")
     expect(status(page)).to_contain_text("Saved")
@@ -130,10 +131,8 @@ def test_what_a_browser_without_storage_holds_outlives_a_look_at_another_page(
         tasks: Tasks) -> None:
     tasks(3)
     me, one = person(), window()
-    page = one.page
-    page.add_init_script("Storage.prototype.setItem = () => { throw new Error(); }")
-    line = Line().of(page)
-    sign_in(one, server, me)
+    one.page.add_init_script("Storage.prototype.setItem = () => { throw new Error(); }")
+    page, line = joined(one, server, me)
     sides(page)
     for size in ("1.15", "1.3"):
         key(page, "+")
