@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,10 @@ class SafeHeaders:
 
 @asynccontextmanager
 async def _while_up(_: object) -> AsyncIterator[None]:
-    """What is counted is not lost when the server is stopped."""
+    """What is counted is not lost when the server is stopped. As long as it is up this thread has
+    the database open, so that no backup is restored beneath it."""
+    with suppress(PrefloopError):  # /healthz says what is wrong
+        store().setting("worker")
     yield
     await run_in_threadpool(failures.flush)
 

@@ -240,6 +240,13 @@ class People:
         """Sign out."""
         self.sessions.end(token)
 
+    def sign_everybody_out(self) -> None:
+        """End every session, and let no sign-in link of before work."""
+        with self._database.write() as db:
+            db.conn.execute("UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL", [now()])
+            db.conn.execute("UPDATE sign_in_codes SET expires_at = ? WHERE used_at IS NULL "
+                            "AND expires_at > ?", [now(), now()])
+
     def _free_email(self, email: str, of: int | None) -> str:
         address = _address(email)
         if not address:

@@ -3,6 +3,9 @@ the adapters that the backup knows nothing of.
 
 Through SQLite, into the file that is there: its write-ahead log would else be read on top of the
 backup, and undo it. A file that SQLite cannot open is moved aside, its log with it.
+
+Nobody is signed in afterwards, and no sign-in link of before works: the backup does not know which
+have been ended or used since.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from pathlib import Path
 from sqlite_utils import Database as SqliteUtils
 
 from data.database import BUSY_SECONDS, copy_into_place, plain_errors, refuse_newer
-from data.errors import BadInput
+from data.errors import BadInput, PrefloopError
+from data.store import Store
 from data.versions import Versions
 
+_PATIENCE = 2.0  # seconds; another command may have the database open for an instant
 #: What SQLite keeps beside a database while it is open, and after a kill.
 _BESIDE = ("", "-wal", "-shm")
 
@@ -27,20 +32,22 @@ _BESIDE = ("", "-wal", "-shm")
 def restore(path: Path, backup: Path) -> Path | None:
     """Make a database what a backup holds; returns where what was there is kept, if anything was.
 
-    Until the backup is found to be good nothing is changed. Programs that have the database open
-    go on with the backup's content, unless the file was too damaged for SQLite to write into.
+    Until the backup is found to be good nothing is changed, and then all at once. It is brought up
+    to date where an older prefloop wrote it, and its audit log says that it was restored.
 
     Raises:
         BadInput: the backup is no database of prefloop, a damaged one, or the database itself.
-        PrefloopError: the backup was written by a newer prefloop, or a file cannot be written.
+        PrefloopError: the backup was written by a newer prefloop, another program has the database
+            open, or a file cannot be written.
     """
     if path.exists() and backup.exists() and path.samefile(backup):
         raise BadInput(f"{backup} is the workspace's database itself: give a backup")
     with _opened(backup) as source, plain_errors(path):
         kept = _beside(path, free_ending(path.parent))
-        if not _replaced(path, source, kept):
-            _move_aside(path, kept)
-            copy_into_place(source, path)
+        with _ready(source, backup.name, _beside(path, ".restoring")) as ready:
+            if not _replaced(path, ready, kept):
+                _move_aside(path, kept)
+                ready.rename(path)
     return kept if any(_beside(kept, end).exists() for end in _BESIDE) else None
 
 
@@ -106,13 +113,31 @@ def _is_ours(source: sqlite3.Connection) -> bool:
     return {"_sqlite_migrations", "comparisons", "policy_versions"} <= tables
 
 
-def _replaced(path: Path, source: sqlite3.Connection, kept: Path) -> bool:
+@contextmanager
+def _ready(source: sqlite3.Connection, name: str, ready: Path) -> Iterator[Path]:
+    """A copy of a backup of that name as it is to be used, removed if nobody takes it away."""
+    _remove(ready)  # a killed one's log would be read on top of it
+    try:
+        copy_into_place(source, ready)
+        store = Store(ready)
+        with store.database.write():
+            store.people.sign_everybody_out()
+            store.audit.record(None, "restore database", name)
+        store.database.connection.close()  # folds the write-ahead log into the file
+        yield ready
+    finally:
+        _remove(ready)
+
+
+def _replaced(path: Path, ready: Path, kept: Path) -> bool:
     """Copy the database to where it is kept, and the backup over it; False, and nothing is changed,
     where there is none that SQLite could open."""
     if not path.exists():
         return False
-    with closing(sqlite3.connect(path, BUSY_SECONDS)) as live:
+    with (closing(sqlite3.connect(path, _PATIENCE, isolation_level=None)) as live,
+          closing(sqlite3.connect(ready)) as source):
         try:
+            _shut_out_others(live, path)
             copy_into_place(live, kept)
             source.backup(live)
         except BaseException as error:
@@ -121,6 +146,24 @@ def _replaced(path: Path, source: sqlite3.Connection, kept: Path) -> bool:
                 return False
             raise
     return True
+
+
+def _shut_out_others(live: sqlite3.Connection, path: Path) -> None:
+    """Let no other program read or write a database until the connection is closed: what one wrote
+    after it was copied would be lost.
+
+    Raises:
+        PrefloopError: another one has it open, such as the app, which does so as long as it runs.
+    """
+    live.execute("PRAGMA locking_mode = EXCLUSIVE")
+    try:
+        live.execute("BEGIN EXCLUSIVE")
+        live.execute("COMMIT")  # the lock stays
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise PrefloopError(f"{path} is open in another program, and nothing was changed: end "
+                            "`prefloop up`, or what else has it open, and restore then") from None
 
 
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:
@@ -132,6 +175,11 @@ def _move_aside(path: Path, kept: Path) -> None:
     for end in _BESIDE:
         if _beside(path, end).exists():
             _beside(path, end).rename(_beside(kept, end))
+
+
+def _remove(path: Path) -> None:
+    for end in _BESIDE:
+        _beside(path, end).unlink(missing_ok=True)
 
 
 def _beside(path: Path, end: str) -> Path:

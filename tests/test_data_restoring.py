@@ -1,6 +1,7 @@
-"""A backup that is restored stays so, and what it replaces is kept."""
+"""A backup that is restored stays so, nobody is signed in, and what it replaces is kept."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from data.database import copy_into_place
 from data.errors import BadInput, PrefloopError
 from data.restoring import restore
 from data.store import Store
@@ -26,7 +28,11 @@ time.sleep(600)
 
 
 def said(path: Path) -> str:
-    return str(Store(path).setting("said"))
+    store = Store(path)
+    try:
+        return str(store.setting("said"))
+    finally:
+        store.database.connection.close()
 
 
 @pytest.fixture
@@ -100,13 +106,68 @@ def test_a_second_restore_keeps_what_the_first_one_kept(killed: Path) -> None:
     assert said(first) == "after the backup"
 
 
-def test_who_has_it_open_goes_on_with_the_backup(path: Path) -> None:
+def test_nothing_is_restored_beneath_a_program_that_has_it_open(
+        path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it saved meanwhile would be lost, and in no copy of what was there."""
+    monkeypatch.setattr("data.restoring._PATIENCE", 0.0)
     store = Store(path)
     store.put_setting("said", "after the backup")
+    with pytest.raises(PrefloopError, match="is open in another program, and nothing was changed"):
+        restore(path, path.with_name("today.db"))
+    assert sorted(left.name for left in path.parent.glob("*.db*")) == [
+        "prefloop.db", "prefloop.db-shm", "prefloop.db-wal", "today.db"]
+    store.database.connection.close()
+    assert said(path) == "after the backup"
     restore(path, path.with_name("today.db"))
-    assert store.setting("said") == "before the backup"
-    store.put_setting("said", "anew")
-    assert said(path) == "anew"
+    assert said(path) == "before the backup"
+
+
+def test_while_it_is_restored_nobody_reads_or_writes(
+        path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shut_out = []
+
+    def listening(source: sqlite3.Connection, target: Path) -> None:
+        copy_into_place(source, target)
+        if target.name != "prefloop.db.before-restore-1":
+            return
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            for statement in ("SELECT * FROM settings", "DELETE FROM settings"):
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.execute(statement)
+                shut_out.append(statement)
+
+    monkeypatch.setattr("data.restoring.copy_into_place", listening)
+    restore(path, path.with_name("today.db"))
+    assert len(shut_out) == 2 and said(path) == "before the backup"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nobody_is_signed_in_afterwards(path: Path, is_there: bool) -> None:
+    """The backup does not know which sessions have ended, and which links were used, since."""
+    store = Store(path)
+    ann = store.people.add("Ann")
+    token, link = store.people.sessions.start(ann.id), store.people.create_code(ann.id)
+    backup = path.with_name("today.db")
+    store.database.backup(backup)
+    store.people.sessions.end_all(ann.id)
+    store.people.redeem(link)
+    store.database.connection.close()
+    if not is_there:
+        path.unlink()
+    restore(path, backup)
+    store = Store(path)
+    assert store.people.of_session(token) is None and store.people.redeem(link) is None
+    assert not store.people.sessions.of(ann.id)
+    entry, *_ = store.audit.entries()
+    assert (entry.action, entry.subject, entry.labeler_id) == ("restore database", "today.db", None)
+    assert store.people.redeem(store.people.create_code(ann.id))
+
+
+def test_what_a_killed_restore_left_is_not_read_on_top_of_the_next(killed: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        shutil.copy(f"{killed}{end}", f"{killed}.restoring{end}")
+    restore(killed, killed.with_name("today.db"))
+    assert said(killed) == "before the backup" and not [*killed.parent.glob("*.restoring*")]
 
 
 def test_a_database_that_cannot_be_opened_is_moved_aside(path: Path) -> None:

@@ -62,8 +62,8 @@ def test_adapters_that_a_backup_does_not_name_are_not_written_over(
     capsys.readouterr()
     assert cli.run(["restore", str(backup), *at]) == 0
     aside = workspace / "adapters.before-restore-1"
-    assert capsys.readouterr().out.endswith(
-        f"before-restore-1; adapters that it does not name are in {aside}\n")
+    assert (f"before-restore-1; adapters that it does not name are in {aside}\n"
+            "everybody has to sign in anew: ") in capsys.readouterr().out
     trained("ppo")  # the same name, and other files
     (workspace / "adapters" / "ppo-1" / "w").write_text("another")
     assert (aside / "ppo-1" / "w").read_text() == "ppo"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from browser import Server
@@ -11,7 +14,10 @@ from starlette.testclient import TestClient
 from streamlit.web.server.starlette.starlette_routes import create_host_config_routes
 from streamlit_client import Visitor
 
-from annotate.server import OPTIONS, content_security_policy
+from annotate.server import OPTIONS, _while_up, content_security_policy
+from data.errors import PrefloopError
+from data.restoring import restore
+from data.store import Store
 
 
 @pytest.fixture
@@ -59,3 +65,21 @@ def test_the_host_is_as_streamlits_own_but_shows_no_dialogs(visitor: Visitor) ->
     assert answer.headers["cache-control"] == "no-cache"
     assert json.loads(answer.text) == own.json() | {
         "allowedOrigins": OPTIONS["client.allowedOrigins"], "blockErrorDialogs": True}
+
+
+def test_beneath_a_server_that_is_up_no_backup_is_restored(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever thread has opened its store, and whether or not anybody has come yet."""
+    with ThreadPoolExecutor(1) as threads:
+        store = threads.submit(Store, tmp_path / "prefloop.db").result()
+        threads.submit(store.database.backup, tmp_path / "today.db").result()
+        threads.submit(lambda: store.database.connection.close()).result()
+    monkeypatch.setattr("annotate.server.store", lambda: store)
+    monkeypatch.setattr("data.restoring._PATIENCE", 0.0)
+
+    async def up() -> None:
+        async with _while_up(None):
+            with pytest.raises(PrefloopError, match="end `prefloop up`"):
+                restore(store.database.path, tmp_path / "today.db")
+
+    asyncio.run(up())

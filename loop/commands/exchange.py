@@ -152,7 +152,7 @@ class Backup(Common):
 @dataclass(frozen=True)
 class Restore(Common):
     """Put a backup in the place of the database, which is kept beside it, as are the adapters that
-    the backup does not name; end `prefloop up` first."""
+    the backup does not name; end `prefloop up` first. Everybody has to sign in anew."""
 
     file: File
     """What `prefloop backup` wrote."""
@@ -172,13 +172,14 @@ class Restore(Common):
         with lock:
             ending = free_ending(self.workspace)
             kept = restore(self.database, self.file)
-            store = self.store()  # a backup of an older prefloop is brought up to date
-            aside = set_adapters_aside(self.workspace / "adapters", store.versions, ending)
+            aside = set_adapters_aside(self.workspace / "adapters", self.store().versions, ending)
         self.show({"file": str(self.file), "kept": kept and str(kept),
                    "adapters": aside and str(aside)},
                   f"{self.database} is restored from {self.file}"
                   + (f"; what was there is {kept}" if kept else "")
-                  + (f"; adapters that it does not name are in {aside}" if aside else ""))
+                  + (f"; adapters that it does not name are in {aside}" if aside else "")
+                  + "\neverybody has to sign in anew: `prefloop up` prints a link for the lead, "
+                    "`prefloop labeler link NAME` one for anybody")
 
 
 class BarProgress:
@@ -201,7 +202,7 @@ def _conversation(row: Row) -> list[Message]:
     Raises:
         BadInput: there is none, or the row could not be written again; with the line.
     """
-    from data.exchange.dialogues import prompt_from
+    from data.exchange.prompt_fields import prompt_from
     from data.records import Message
 
     for name, value in row.values.items():
