@@ -109,9 +109,9 @@ class Versions:
         return [_reward_model(row) for row in self._database.rows(
             "SELECT * FROM reward_models ORDER BY id")]
 
-    def answers_since(self, reward_model_id: int, round_id: int) -> int:
+    def answers_since(self, reward_model_id: int | None, round_id: int) -> int:
         """How many of a round's answers that count in training a reward model has not learned from:
-        they came after it began, or were changed or decided since."""
+        they came after it began, or were changed or decided since. Without a model, all of them."""
         return int(self._database.value("""
             SELECT count(DISTINCT f.comparison_id) FROM tasks t
             CROSS JOIN comparisons c ON c.task_id = t.id

@@ -103,6 +103,9 @@ def _next_of_round(store: Store, current: Round) -> str:
         labeled = "is labeled" if given >= wanted else (
             f"has the labels that its people can give, {given} of {wanted} (`prefloop labeler add` "
             "brings more people in)")
+        if not store.versions.answers_since(None, current.id):  # head to head alone, say
+            return (f"round {current.number} {labeled}, and holds nothing to train on: open the "
+                    "next one with `prefloop sample`")
         return (f"round {current.number} {labeled}: train on it with `prefloop train-reward`"
                 + _or_train_on(store, current))
     if improved:

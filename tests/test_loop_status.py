@@ -101,13 +101,24 @@ def test_a_model_of_a_round_that_was_not_sampled_to_its_end_is_no_dead_end(
     assert next_step(store, []) == "put the new policy to the labelers: `prefloop sample`"
 
 
+def test_a_round_of_head_to_head_alone_is_not_said_to_train_on(labeled: World) -> None:
+    store = labeled.store
+    labeled.round = store.rounds.open(labeled.policy, labeled.reference)
+    task = labeled.task(purpose="evaluate", prompt=prompt_of("held_out", 0))
+    assert next_step(store, []).startswith("1 label to go in round 1")
+    labeled.choose(store.people.all()[0], task, 1)
+    assert store.comparisons.preferences("held_out")
+    assert next_step(store, []) == ("round 1 is labeled, and holds nothing to train on: open the "
+                                    "next one with `prefloop sample`")
+
+
 @pytest.fixture
 def labeled(tmp_path: Path) -> World:
     """A round of which all is labeled, on training prompts, and a reward model of it."""
     world = World.make(tmp_path / "prefloop.db")
     ada, = world.people(1)
     for number in range(2):
-        world.choose(ada, world.task(prompt=training_prompt(number)), 0)
+        world.choose(ada, world.task(prompt=prompt_of("train", number)), 0)
     stands = world.store.comparisons.current()
     world.store.versions.add_reward_model(
         name="reward-1", base="x", path="p", metrics={}, round_id=world.round.id,
@@ -115,18 +126,18 @@ def labeled(tmp_path: Path) -> World:
     return world
 
 
-def training_prompt(number: int) -> str:
-    """One of the prompts whose text puts them into the training split."""
-    prompts = (f"training question {n}?" for n in count())
+def prompt_of(split: str, number: int) -> str:
+    """One of the prompts whose text puts them there."""
+    prompts = (f"question {n}?" for n in count())
     return next(islice((p for p in prompts if split_of([Message(role="user", content=p)])
-                        == "train"), number, None))
+                        == split), number, None))
 
 
 def test_answers_that_came_after_the_reward_model_are_said(labeled: World) -> None:
     store, improve = labeled.store, "improve the policy against reward-1: `prefloop ppo`"
     assert next_step(store, []) == improve
     lead, (ada, *_) = store.people.add("Lead", "lead"), store.people.all()
-    late = labeled.task(prompt=training_prompt(2))
+    late = labeled.task(prompt=prompt_of("train", 2))
     labeled.choose(ada, late, 0)
     said = ("reward-1 has not learned from 1 answer of round 0: train again with `prefloop "
             "train-reward`; or improve the policy against it as it is: `prefloop ppo`")
@@ -147,7 +158,7 @@ def test_answers_that_came_after_the_reward_model_are_said(labeled: World) -> No
 def test_what_no_reward_model_learns_from_asks_for_no_training(labeled: World) -> None:
     """Held-out prompts, and two responses that say the same."""
     labeled.choose(labeled.people(1)[0], labeled.task(("same", "same"),
-                                                      prompt=training_prompt(2)), None)
+                                                      prompt=prompt_of("train", 2)), None)
     with labeled.store.database.write() as db:
         db.conn.execute("UPDATE prompts SET split = 'held_out' WHERE id = 1")
         db.conn.execute("DELETE FROM reward_model_comparisons WHERE comparison_id = 1")
@@ -171,6 +182,7 @@ def test_a_job_that_was_stopped_is_named_beside_a_new_one(labeled: World) -> Non
         f"or go on with job {jobs[2].id}, which failed at 0%: `prefloop best-of-n --resume "
         f"{jobs[2].id}`")
     labeled.round = store.rounds.open(labeled.policy, labeled.reference)
+    labeled.choose(store.people.all()[0], labeled.task(prompt=prompt_of("train", 2)), 0)
     assert next_step(store, []) == "round 1 is labeled: train on it with `prefloop train-reward`"
     store.jobs.set_round(jobs[1].id, labeled.round.id)
     assert next_step(store, []).endswith(
@@ -187,7 +199,7 @@ def test_training_again_that_was_stopped_is_named_before_what_was_improved_meanw
     for job in (training, improving):
         store.jobs.set_progress(job.id, 0.9, "step 9 of 10")
         store.jobs.stopped(job.id)
-    labeled.choose(labeled.people(1)[0], labeled.task(prompt=training_prompt(2)), 0)
+    labeled.choose(labeled.people(1)[0], labeled.task(prompt=prompt_of("train", 2)), 0)
     ways = [f"or go on with job {job.id}, which was stopped at 90%: `prefloop {job.kind} --resume "
             f"{job.id}`" for job in (training, improving)]
     assert next_step(store, []).split("; ") == [
