@@ -19,6 +19,7 @@ from loop.settings import SECTIONS, Settings
 
 if TYPE_CHECKING:
     from data.records import Job
+    from data.store import Store
 
 #: What only a command line or the settings file may say: files on this machine's disk, and where it
 #: connects to.
@@ -182,6 +183,13 @@ def unknown(key: str, known: list[str], owner: str) -> str:
     near = difflib.get_close_matches(key.replace("-", "_"), known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known)}"
     return f"{owner} has no {key!r}; {hint}"
+
+
+def announce(store: Store, settings: Settings) -> None:
+    """Have the app know the kinds that its forms are for, and what every kind is called."""
+    with store.database.write():
+        store.put_setting("job_kinds", catalogue(settings))
+        store.put_setting("job_titles", {kind.kind: kind.title for kind in KINDS.values()})
 
 
 def catalogue(settings: Settings) -> list[dict[str, Any]]:

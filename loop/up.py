@@ -22,7 +22,7 @@ from data.errors import BadInput, PrefloopError
 from data.people import alike
 from data.records import Labeler
 from data.store import Store
-from loop.kinds import catalogue
+from loop.kinds import announce
 from loop.lock import InUse, WorkerLock
 from loop.output import note
 from loop.processes import dies_with_parent, end, how_it_ended, open_log, when_asked_to_end
@@ -49,7 +49,7 @@ def make_ready(store: Store, workspace: Path, host: str, port: int) -> None:
         raise InUse(f"{error}{_where_it_runs(store)}") from None
     _check_port(host, port)
     store.put_setting("address", {**launch.address_of(host, port), "pid": os.getpid()})
-    store.put_setting("job_kinds", catalogue(read_settings(workspace)))
+    announce(store, read_settings(workspace))
     _queue_first_samples(store)
 
 

@@ -27,7 +27,7 @@ from data.store import Store
 from loop.asking.process import AskingProcess
 from loop.child import FEATURES
 from loop.jobs import recover_orphans, sweep_checkpoints
-from loop.kinds import catalogue
+from loop.kinds import announce
 from loop.lock import WorkerLock
 from loop.output import note
 from loop.processes import dies_with_parent, end, how_it_ended, open_log, when_asked_to_end
@@ -67,7 +67,7 @@ class Worker:
         when_asked_to_end(self._ask_to_stop)
         try:
             sweep_checkpoints(self.store, self.workspace)
-            self.store.put_setting("job_kinds", catalogue(read_settings(self.workspace)))
+            announce(self.store, read_settings(self.workspace))
             while not self._stopping:
                 try:
                     if not self._work() and once:

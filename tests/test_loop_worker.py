@@ -14,6 +14,7 @@ from processes import starter, wait_for
 
 from data.records import Job, Message, NewResponse
 from data.store import Store
+from loop.kinds import KINDS
 from loop.lock import InUse, WorkerLock, is_locked
 from loop.workspace import Plan, make_workspace
 
@@ -77,6 +78,7 @@ def test_jobs_run_in_order_in_one_child_with_their_resolved_config(
     assert [m["step"] for m in store.jobs.metrics(first.id)] == [1, 2, 3]
     assert store.setting("worker") is None
     assert [entry["kind"] for entry in store.setting("job_kinds")][:1] == ["sample"]
+    assert store.setting("job_titles").keys() == KINDS.keys()
 
 
 def test_a_job_that_kills_its_process_fails_with_the_reason_and_the_next_one_runs(

@@ -93,6 +93,21 @@ def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
     run(main())
 
 
+def test_a_job_that_no_form_starts_has_its_title_too(server: Server, arrive: Arrive) -> None:
+    store = server.store
+    store.put_setting("job_titles", {"simulate": "Let simulated labelers answer"})
+    job = store.jobs.add("simulate")
+
+    async def main() -> None:
+        async with await arrive("engineer")[1].tab("jobs") as tab:
+            await tab.rerun(page="jobs", query=f"job={job.id}")
+            assert tab.labelled("Job").proto.raw_value == \
+                f"{job.id} · Let simulated labelers answer · queued"
+
+    run(main())
+    store.put_setting("job_titles", {})
+
+
 def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
         server: Server, arrive: Arrive) -> None:
     store = server.store
