@@ -77,8 +77,8 @@ def _jobs(labeler: Labeler) -> None:
 
 def _titles() -> dict[str, str]:
     """What the worker calls each kind of job, also those that are started elsewhere."""
-    return {entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])} \
-        | store().setting("job_titles", {})
+    return {**{entry["kind"]: entry["title"] for entry in store().setting("job_kinds", [])},
+            **store().setting("job_titles", {})}
 
 
 def _job(job: Job, titles: Mapping[str, str]) -> None:
