@@ -136,7 +136,8 @@ class _Cards(Groups):
         came = [self.policies("SELECT parent_id FROM policy_versions WHERE id = :id", thing,
                               "Parent version"),
                 self.rewards("SELECT reward_model_id FROM policy_versions WHERE id = :id", thing),
-                self.rounds("SELECT round_id FROM policy_versions WHERE id = :id", thing),
+                self.taught("reward_model_id = (SELECT reward_model_id FROM policy_versions "
+                            "WHERE id = :id)", thing),
                 self.labelers_behind(thing)]
         led = [self.policies("SELECT id FROM policy_versions WHERE parent_id = :id", thing,
                              "Versions made from it"),
@@ -148,13 +149,16 @@ class _Cards(Groups):
                 [("Method", policy.method), ("Base", policy.base)], came, led)
 
     def reward_model(self, thing: int) -> _Parts:
-        """A reward model version: whose comparisons it learned from, what it taught."""
+        """A reward model version: whose comparisons it learned from, of which rounds, what it
+        taught."""
         model = self._store.versions.reward_model(thing)
-        learned = ("SELECT comparison_id FROM reward_model_comparisons "
-                   "WHERE reward_model_id = :id")
+        comparisons = ("SELECT comparison_id FROM reward_model_comparisons "
+                       "WHERE reward_model_id = :id AND split = ")
+        learned, measured = f"{comparisons}'train'", f"{comparisons}'held_out'"
         came = [self.labelers_counted(learned, thing),
                 self.answers(learned, thing, "Comparisons it learned from"),
-                self.rounds("SELECT round_id FROM reward_models WHERE id = :id", thing)]
+                self.answers(measured, thing, "Comparisons it was measured on"),
+                self.taught("reward_model_id = :id", thing)]
         led = [self.policies("SELECT id FROM policy_versions WHERE reward_model_id = :id", thing)]
         return f"Reward model {model.name}", [("Base", model.base)], came, led
 
@@ -174,8 +178,7 @@ class _Cards(Groups):
                 self.policies("SELECT reference_id FROM rounds WHERE id = :id", thing,
                               "Reference")]
         led = [self.tasks("SELECT id FROM tasks WHERE round_id = :id", thing),
-               self.rewards("SELECT id FROM reward_models WHERE round_id = :id", thing),
-               self.policies("SELECT id FROM policy_versions WHERE round_id = :id", thing)]
+               *self.learned("c.task_id IN (SELECT id FROM tasks WHERE round_id = :id)", thing)]
         return f"Round {turn.number}", [("Stage", self._store.rounds.stage_now(turn))], came, led
 
 

@@ -117,13 +117,25 @@ class Groups:
         taught = f"SELECT reward_model_id FROM policy_versions WHERE id IN ({wrote})"
         return [self.policies(wrote, 0, "Written by"), self.rewards(taught, 0)]
 
+    def taught(self, condition: str, thing: int) -> Group:
+        """The rounds whose answers some reward models learned from."""
+        return self.rounds("SELECT t.round_id FROM reward_model_comparisons rc "
+                           "JOIN comparisons c ON c.id = rc.comparison_id "
+                           "JOIN tasks t ON t.id = c.task_id "
+                           f"WHERE rc.split = 'train' AND rc.{condition}", thing,
+                           "Rounds that taught it")
+
     def learned(self, condition: str, thing: int) -> list[Group]:
-        """The reward models that learned from some comparisons, and what those taught."""
-        learned = ("SELECT DISTINCT rc.reward_model_id FROM reward_model_comparisons rc "
-                   f"JOIN comparisons c ON c.id = rc.comparison_id WHERE {condition}")
+        """The reward models that learned from some comparisons, what those taught, and the reward
+        models that were only measured on them."""
+        models = ("SELECT DISTINCT rc.reward_model_id FROM reward_model_comparisons rc "
+                  "JOIN comparisons c ON c.id = rc.comparison_id "
+                  f"WHERE {condition} AND rc.split = ")
+        learned, measured = f"{models}'train'", f"{models}'held_out'"
         taught = f"SELECT id FROM policy_versions WHERE reward_model_id IN ({learned})"
         return [self.rewards(learned, thing, "Reward models that learned from it"),
-                self.policies(taught, thing, "Policy versions that they taught")]
+                self.policies(taught, thing, "Policy versions that they taught"),
+                self.rewards(measured, thing, "Reward models that were measured on it")]
 
     def labelers_behind(self, thing: int) -> Group:
         """The labelers of every comparison that a policy version goes back to."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
+from data.plain_json import to_json
 from data.records import STAGES, Round
 
 
@@ -54,6 +56,13 @@ class Rounds:
         row = self._database.row(
             "SELECT * FROM rounds WHERE closed_at IS NULL ORDER BY number DESC LIMIT 1")
         return None if row is None else _round(row)
+
+    def newest_of(self, comparisons: Iterable[int]) -> int | None:
+        """The id of the newest round that some comparisons are of; None where they are of none."""
+        found: int | None = self._database.value(
+            "SELECT max(t.round_id) FROM json_each(?) one JOIN comparisons c ON c.id = one.value "
+            "JOIN tasks t ON t.id = c.task_id", [to_json(list(comparisons))])
+        return found
 
     def stage_now(self, round_: Round) -> str:
         """What is happening to a round: a stage that is over, or that nothing works on, is not.

@@ -127,6 +127,39 @@ def test_anything_is_two_clicks_from_an_answer_and_back(
             assert reached >= everything - {("round", world.round.id)}, kind
 
 
+def test_a_round_led_to_what_its_answers_taught_and_to_nothing_made_while_it_was_open(
+        line: tuple[World, Labeler, Comparison]) -> None:
+    world, ada, _ = line
+    store, first = world.store, world.round
+    world.round = store.rounds.open(world.policy, world.reference)
+    later = store.versions.add_policy(name="ppo-3", base="tiny", method="ppo", reward_model_id=1,
+                                      round_id=world.round.id)
+    measured = world.choose(ada, world.task(prompt="Who?"), 0)
+    model = store.versions.add_reward_model(
+        name="reward-2", base="tiny", path="adapters/reward-2", round_id=world.round.id,
+        comparisons={1: "train", measured.id: "held_out"})
+
+    def rounds(kind: str, thing: int) -> set[int]:
+        return {id_ for of, id_ in links(card(store, kind, thing, ada.id)) if of == "round"}
+
+    def titled(kind: str, thing: int, title: str) -> set[str]:
+        of = card(store, kind, thing, ada.id)
+        return {link.label for group in (*of.came_from, *of.led_to) if group.title == title
+                for link in group.links}
+
+    assert rounds("policy", later.id) == rounds("reward_model", model.id) == {first.id}
+    learned, only_measured = ("Reward models that learned from it",
+                              "Reward models that were measured on it")
+    assert titled("round", first.id, learned) == {"reward-1", "reward-2"}
+    assert titled("round", first.id, "Policy versions that they taught") == {"ppo-2", "ppo-3"}
+    for place in (("round", world.round.id), ("answer", measured.id)):
+        assert not titled(*place, learned) and titled(*place, only_measured) == {"reward-2"}
+    assert titled("reward_model", model.id, "Comparisons it learned from") == {
+        f"{ada.name}, answer 1"}
+    assert titled("reward_model", model.id, "Comparisons it was measured on") == {
+        f"{ada.name}, answer {measured.id}"}
+
+
 def test_a_card_keeps_hidden_who_wrote_what(world: World) -> None:
     ada, ben = world.people(2)
     task = world.task(("zulu", "alpha"), wanted=2)

@@ -74,7 +74,9 @@ PPO = ("--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4", "-
 def test_ppo_goes_on_with_the_settings_versions_and_round_that_it_began_with(
         workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at, store = ["--workspace", str(workspace)], Store.of_workspace(workspace)
-    store.rounds.open(1, 1)
+    taught, opened = store.rounds.open(1, 1), store.rounds.open(1, 1)
+    with store.database.write() as db:
+        db.conn.execute("UPDATE reward_models SET round_id = ?", [taught.id])
     with monkeypatch.context() as patch:
         stopped_at(patch, "step 2 of")
         assert cli.run(["ppo", *at, *PPO]) == 1
@@ -92,7 +94,8 @@ def test_ppo_goes_on_with_the_settings_versions_and_round_that_it_began_with(
     made = store.versions.policies()[-1]
     assert made.parent_id == store.versions.policy_named("ppo-1").id
     assert made.reward_model_id == store.versions.reward_model_named("reward-1").id
-    assert made.round_id == 1 and store.rounds.get(1).stage == "done"
+    assert store.jobs.get(1).round_id == opened.id and store.rounds.get(opened.id).stage == "done"
+    assert made.round_id == taught.id  # whose labels the reward model has learned from
     assert made.config == job.resolved and len(store.jobs.metrics(1)) == 2
     assert made.metrics["kl_coefficient"] == 0.05
 

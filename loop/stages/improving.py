@@ -156,7 +156,7 @@ def _training_prompts(context: JobContext, backbone: Backbone,
 def _keep_policy(context: JobContext, method: str, parent_id: int, judge: RewardModel,
                  figures: dict[str, Any]) -> dict[str, Any]:
     """Save the policy's adapter and record the version; its place in the lineage is its parent,
-    the reward model and the round whose labels taught it."""
+    the reward model and the round whose labels taught that one, which need not be the open one."""
     from backbone.storage import save_adapter
     from loop.models import policy_backbone
     from policy.offering import copy_kept
@@ -168,7 +168,7 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
     copy_kept(context.checkpoints, context.workspace / path)
     version = context.store.versions.add_policy(
         name=name, base=context.settings.models.checkpoint, method=method, path=path,
-        parent_id=parent_id, reward_model_id=judge.id, round_id=context.round_id,
+        parent_id=parent_id, reward_model_id=judge.id, round_id=judge.round_id,
         job_id=context.job.id, config=context.resolved, metrics=figures)
     return _policy_result(context, version)
 

@@ -54,10 +54,12 @@ def train_reward(context: JobContext) -> dict[str, Any]:
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     model.save(context.workspace / path)
+    comparisons = trained.data.comparisons
     version = context.store.versions.add_reward_model(
         name=name, base=models.reward_checkpoint, path=path, metrics=metrics,
-        comparisons=trained.data.comparisons, round_id=context.round_id, job_id=context.job.id,
-        config=context.job.resolved)
+        comparisons=comparisons, job_id=context.job.id, config=context.job.resolved,
+        round_id=context.store.rounds.newest_of(
+            id_ for id_, split in comparisons.items() if split == "train"))
     return {"reward_model": version.name, **version.metrics}
 
 
@@ -119,7 +121,7 @@ def _in_its_best_form(context: JobContext, trained: TrainedReward,
 
 def evaluate_reward(context: JobContext) -> dict[str, Any]:
     """Report on a reward model, over the workspace's held-out prompts or a file."""
-    from data.exchange.importing import read_pairs
+    from data.exchange.file_pairs import read_pairs
     from reward.evaluate import evaluate
     from reward.examples import PreferenceData, from_files, from_store
 
