@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from data.database import Database, now
 from data.errors import NotFound
 from data.plain_json import to_json
+from data.prompts import cluster_of
 from data.records import NewResponse, Response
 
 
@@ -56,6 +57,19 @@ class Responses:
         return {row["id"]: row["created_at"] for row in self._database.rows(
             "SELECT id, created_at FROM responses WHERE id IN (SELECT value FROM json_each(?))",
             [to_json(list(ids))])}
+
+    def clusters(self, ids: Iterable[int]) -> dict[int, int]:
+        """The cluster of each one's prompt (`data.prompts.cluster_of`), by id, of those that there
+        are."""
+        of_prompt: dict[int, int] = {}
+        rows = self._database.rows(
+            "SELECT id, prompt_id FROM responses WHERE id IN (SELECT value FROM json_each(?))",
+            [to_json(list(ids))])
+        for row in self._database.rows(
+                "SELECT id, messages FROM prompts WHERE id IN (SELECT value FROM json_each(?))",
+                [to_json(list({row["prompt_id"] for row in rows}))]):
+            of_prompt[row["id"]] = cluster_of(json.loads(row["messages"]))
+        return {row["id"]: of_prompt[row["prompt_id"]] for row in rows}
 
     def of_round(self, round_id: int, policy_version_id: int | None = None) -> list[Response]:
         """The responses sampled for a round (by one policy version), oldest first."""

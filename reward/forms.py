@@ -24,7 +24,7 @@ from backbone.layouts import layer_count
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
-from data.prompts import opening_of
+from data.prompts import cluster_of, opening_of
 from reward.combined import CombinedReward, LinearPart, fit_weights
 from reward.config import RewardConfig
 from reward.evaluate import score_responses
@@ -202,7 +202,8 @@ def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequ
         found = FeatureTable(
             rows, compute(backbone, encoded(backbone, train, max_length, question_of(kinds)),
                           kinds, on_batch),
-            np.array([e.prompt_id for e in train for _ in e.texts]))
+            np.array([e.prompt_id for e in train for _ in e.texts]),
+            np.array([cluster_of(e.messages) for e in train for _ in e.texts]))
     newest = comparisons_of(_newest(train), found.rows)
     best = choose_features(*prepare_compared(found, sets, newest, COMPONENTS), spreads=SPREADS,
                            preferred=preferred)[0]
@@ -269,5 +270,5 @@ def _mean(values: Array, votes: Votes) -> Estimate:
 
 
 def _decided_prompts(examples: Sequence[Example]) -> int:
-    return len({opening_of(example.messages) for example in examples
+    return len({cluster_of(example.messages) for example in examples
                 if any(not pair.is_tie for pair in example.pairs)})

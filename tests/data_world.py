@@ -1,6 +1,7 @@
 """Small workspaces for the tests of `data/`: a store, its versions, rounds, tasks and people."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,15 @@ class World:
         return [self.store.people.add(f"Labeler {already + i}", kind=kind) for i in range(count)]
 
     def task(self, texts: tuple[str, ...] = ("one", "two"), *, prompt: str = "",
-             purpose: str = "train", wanted: int = 1, priority: float = 0.0) -> Task:
-        """A task of the open round; its first response is the reference's, the others the new."""
+             further: Sequence[Message] = (), purpose: str = "train", wanted: int = 1,
+             priority: float = 0.0) -> Task:
+        """A task of the open round; its first response is the reference's, the others the new.
+
+        `further` messages follow the prompt's first.
+        """
         count = self.store.database.value("SELECT count(*) FROM responses")
-        prompt_id, _ = self.store.prompts.add(user(prompt or f"question {count}"), "test")
+        prompt_id, _ = self.store.prompts.add(
+            [*user(prompt or f"question {count}"), *further], "test")
         versions = [self.reference] + [self.policy] * (len(texts) - 1)
         ids = self.store.responses.add(
             NewResponse(prompt_id, text, version, self.round.id, seed=count + i)

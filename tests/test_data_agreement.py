@@ -7,11 +7,12 @@ import krippendorff
 import numpy as np
 import pytest
 from crew_world import CAREFUL, NOISY, Crew, simulate
-from data_world import World
+from data_world import World, user
 
 from data.measures import agreement, votes
 from data.measures.breakdowns import by, by_labeler, by_strength
-from data.records import Answer, Comparison
+from data.measures.statistics import clustered_mean
+from data.records import Answer, Comparison, Message
 
 
 def test_percent_agreement_counts_pairs_of_labelers(world: World) -> None:
@@ -227,6 +228,18 @@ def test_win_rate_is_of_policy_against_reference(world: World) -> None:
     assert (people.value, people.n) == (0.7, 10)
     everyone = agreement.win_rate(world.store, world.round.id)
     assert everyone is not None and (everyone.value, everyone.n) == (pytest.approx(7 / 15), 15)
+
+
+def test_what_begins_alike_is_one_witness_of_a_win_rate(world: World) -> None:
+    (ann,), further = world.people(1), [Message(role="assistant", content="and?"), *user("more")]
+    won = [0, 0, 1, 1, 1, 1, 0, 1, 0, 0]
+    for number, winner in enumerate(won):
+        task = world.task(purpose="evaluate", prompt=f"tell {number // 2}",
+                          further=further if number % 2 else ())
+        world.choose(ann, task, winner)
+    found = agreement.win_rate(world.store, world.round.id)
+    assert found == clustered_mean([float(w) for w in won], [n // 2 for n in range(10)])
+    assert found != clustered_mean([float(w) for w in won], range(10))
 
 
 def test_a_round_of_the_reference_has_no_win_rate(world: World) -> None:

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 from asking_world import add_features, asked_world
+from data_world import user
 from models import one_thread
 
 from data.asking import CURVE
+from data.prompts import cluster_of
+from data.records import Message
 from loop.asking import extracting
 from loop.asking.live import Asker
+from reward.instant.model import learnable
 
 assert one_thread  # a fixture, used by every test here
 
@@ -78,3 +82,19 @@ def test_where_more_tasks_wait_than_it_stands_on_it_remembers_the_last_answers(
     assert set(store.asking.responses(12)) == of(0, 4) | of(18, 17, 16, 15)
     assert set(store.asking.responses(12)[:4]) == of(0, 4)
     assert set(store.asking.responses(30)) == of(0, 4) | of(*range(8, 19), 6, 2)
+
+
+def test_of_a_dialogue_it_knows_all_lengths_as_one(tmp_path: Path) -> None:
+    world = asked_world(tmp_path, tasks=2)
+    further: list[Message] = [{"role": "assistant", "content": "and?"}, *user("more")]
+    dialogue = [world.task(prompt="tell  me"), world.task(prompt="tell me", further=further)]
+    add_features(world.store, tmp_path)
+    asker, (me,) = Asker(world.store, tmp_path), world.people(1)
+    for task in dialogue:
+        world.choose(me, task, 0)
+    asker.turn()
+    assert asker.model is not None
+    features, pairs = asker.model.features, world.store.asking.pairs()
+    of = {int(features.clusters[features.rows[i]]) for task in dialogue for i in task.response_ids}
+    assert of == {cluster_of(user("tell me"))} and len(set(features.clusters.tolist())) == 3
+    assert set(learnable(pairs, features).comparisons.groups.tolist()) == of

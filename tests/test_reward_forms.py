@@ -223,9 +223,9 @@ def test_features_that_are_known_are_not_computed_again(backbone: Backbone,
     found = compute(backbone, [encode_response(backbone, e.messages, e.texts[i], 100, question)
                                for e, i in texts], kinds)
     known = FeatureTable({i: row for row, (_, i) in enumerate(texts)}, found,
-                         np.array([e.prompt_id for e, _ in texts]))
+                         *2 * [np.array([e.prompt_id for e, _ in texts])])
     part = FeatureTable({i: row for i, row in known.rows.items() if row}, known.kinds,
-                        known.prompts)
+                        known.prompts, known.clusters)
     choose_form(lora, data.train, data.selection, 0, part, heard.append)
     assert len(heard) > 1 and heard[-1] == 1, "one was lacking"
     monkeypatch.setattr("reward.forms.compute", None)

@@ -18,6 +18,7 @@ from reward_world import Recorder, good_wins, text
 
 from data.errors import BadInput
 from data.progress import Stopped
+from data.prompts import cluster_of
 from reward.checkpoints import weights_of
 from reward.config import RewardConfig
 from reward.ensemble import Ensemble
@@ -275,7 +276,7 @@ def test_a_linear_head_reads_offsets_exactly_and_doubtful_answers_both_ways() ->
                            False, np.concatenate([offsets, offsets]))
     assert model.posterior.coefficients == pytest.approx(expected, abs=1e-6)
     assert answers.offsets is not None and answers.groups.tolist() == [
-        p.prompt_id for p in pairs for _ in range(2)]
+        cluster_of(e.messages) for e in examples for _ in e.pairs for _ in range(2)]
     taken = answers.take(np.arange(4)).offsets
     assert taken is not None and taken.tolist() == answers.offsets[:4].tolist()
 

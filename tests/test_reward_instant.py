@@ -23,7 +23,7 @@ def features(responses: int, seed: int = 0) -> FeatureTable:
     values = np.random.default_rng(seed).normal(size=(responses, WIDTH))
     return FeatureTable({i: i for i in range(responses)},
                         {MEAN: values, FeatureKind(1, "last"): values[:, ::-1].copy()},
-                        np.arange(responses) // 2)
+                        np.arange(responses) // 2, np.arange(responses) // 2)
 
 
 def answers(table: FeatureTable, count: int, seed: int = 1, held_out: float = 0.0,
@@ -45,7 +45,7 @@ def test_the_fit_is_that_of_the_whole_table() -> None:
     table = features(80)
     model = InstantModel(table)
     model.learn(answers(table, 40))
-    found = learnable(answers(table, 40), table.rows).comparisons
+    found = learnable(answers(table, 40), table).comparisons
     expected = fit_table(model.table, 2 * WIDTH, found, model.setup.spread, True)
     assert np.allclose(model.posterior.coefficients, expected.coefficients, atol=1e-6)
     assert np.allclose(model.posterior.covariance, expected.covariance, atol=1e-6)
@@ -118,7 +118,7 @@ def test_kinds_of_deep_and_shallow_backbones() -> None:
 
 def test_a_ranking_weighs_as_much_as_one_answer() -> None:
     pairs = [AskedPair(1, 0, a, b, False, False, None) for a, b in ((0, 1), (0, 2), (1, 2))]
-    found = learnable(pairs, {0: 0, 1: 1, 2: 2}).comparisons
+    found = learnable(pairs, features(3)).comparisons
     assert isinstance(found, Comparisons) and found.outcomes.sum() == pytest.approx(1)
 
 
@@ -129,11 +129,12 @@ def test_the_curve_rises_to_what_the_noise_allows_and_tests_what_chance_chose() 
              replace(p, chosen_by=ARRIVAL) if n % 3 == 1 else p for n, p in enumerate(pairs)]
     model = InstantModel(table)
     model.learn(liked)
-    curve = learning_curve(model, learnable(liked, table.rows))
+    curve = learning_curve(model, learnable(liked, table))
     assert curve is not None
     decided = [p for p in liked if p.chosen_by != "d-optimal" and not p.tie]
     assert curve.right.shape[1] == len(decided)
-    assert set(curve.prompts.tolist()) == {p.prompt_id for p in decided}
+    assert set(curve.clusters.tolist()) == {p.prompt_id for p in decided}
+    assert curve.prompts == len({p.prompt_id for p in decided})
     assert curve.held_out.sum() == sum(p.held_out for p in decided)
     assert (np.diff(curve.labels) > 0).all()
     accuracies = curve.right.mean(axis=1)
@@ -147,21 +148,24 @@ def test_no_curve_without_answers_that_chance_chose() -> None:
     pairs = answers(table, 20, chosen_by="d-optimal")
     model = InstantModel(table)
     model.learn(pairs)
-    assert learning_curve(model, learnable(pairs, table.rows)) is None
+    assert learning_curve(model, learnable(pairs, table)) is None
 
 
-def test_the_tested_prompt_is_not_learned_from() -> None:
-    """Each prompt tells of a direction of its own: nothing can be known of it from the others."""
+@pytest.mark.parametrize("lengths", [1, 2])
+def test_the_tested_dialogue_is_not_learned_from_at_any_length(lengths: int) -> None:
+    """Each tells of a direction of its own: nothing can be known of it from the others."""
     count = 40
-    eye = np.repeat(np.eye(count), 2, axis=0) * np.tile([1.0, -1.0], count)[:, None]
-    table = FeatureTable({i: i for i in range(2 * count)}, {MEAN: eye},
-                         np.arange(2 * count) // 2)
+    eye = np.repeat(np.eye(count // lengths), 2, axis=0) * np.tile(
+        [1.0, -1.0], count // lengths)[:, None]
+    prompts = np.arange(2 * count) // 2
+    table = FeatureTable({i: i for i in range(2 * count)}, {MEAN: np.tile(eye, (lengths, 1))},
+                         prompts, prompts % (count // lengths))
     pairs = [AskedPair(n + 1, n, 2 * n, 2 * n + 1, False, False, RANDOM) for n in range(count)]
     model = InstantModel(table)
     model.learn(pairs)
     assert (model.table @ model.posterior.coefficients)[::2].min() > 0, "known once learned from"
-    curve = learning_curve(model, learnable(pairs, table.rows))
-    assert curve is not None and abs(curve.right[-1] - 0.5).max() <= 0.5
+    curve = learning_curve(model, learnable(pairs, table))
+    assert curve is not None and curve.prompts == count
     assert 0.2 <= curve.right[-1].mean() <= 0.8
 
 

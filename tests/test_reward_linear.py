@@ -1,6 +1,7 @@
 """The linear reward model: its posterior, its updates and its predictions, against other ways."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from linear_world import by_torch, fit_linear, linear_world
 from reward_world import example
 
 from data.errors import BadInput
+from data.prompts import cluster_of
+from data.records import Message
 from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
 from reward.instant.davidson import Design, fit, probabilities
 from reward.instant.linear import LinearReward
@@ -72,10 +75,10 @@ def test_predictions_average_over_the_posterior() -> None:
     drawn = np.random.default_rng(0).multivariate_normal(
         model.posterior.coefficients, model.posterior.covariance, size=200_000)
     sampled = (1 / (1 + np.exp(-((first - second) / model.standard.scale) @ drawn.T))).mean(axis=1)
-    assert model.predictions(first, second)[:, FIRST] == pytest.approx(sampled, abs=0.02)
-    mean, variance = model.differences(first, second)
-    assert mean == pytest.approx(model.scores(first) - model.scores(second))
     rows = model.standard.difference(first, second)
+    assert model.posterior.predictions(rows)[:, FIRST] == pytest.approx(sampled, abs=0.02)
+    mean, variance = model.posterior.differences(rows)
+    assert mean == pytest.approx(model.scores(first) - model.scores(second))
     assert variance == pytest.approx((rows @ drawn.T).var(axis=1), rel=0.02)
 
 
@@ -114,14 +117,19 @@ def test_a_fit_to_many_responses_makes_no_table_of_all_by_all(margin: float | No
 def test_examples_become_comparisons() -> None:
     examples = [example(1, ["a", "b", "c"], [(0, 1, 3), (1, 2, 0)]), example(2, ["d", "e"],
                                                                            [(1, 0, 1)])]
-    rows = {100: 0, 101: 1, 102: 2, 200: 3, 201: 4}
+    further: list[Message] = [{"role": "assistant", "content": "and?"},
+                              {"role": "user", "content": "more"}]
+    longer = example(3, ["f", "g"], [(0, 1, 2)])
+    examples.append(replace(longer, messages=[*examples[0].messages, *further]))
+    rows = {100: 0, 101: 1, 102: 2, 200: 3, 201: 4, 300: 5, 301: 6}
     found = comparisons_of(examples, rows, {1: 0.5}, margin_per_strength=0.25)
-    assert found.first.tolist() == [0, 1, 4]
-    assert found.second.tolist() == [1, 2, 3]
-    assert found.outcomes.tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0, 0]]
-    assert found.groups.tolist() == [1, 1, 2]
+    assert found.first.tolist() == [0, 1, 4, 5]
+    assert found.second.tolist() == [1, 2, 3, 6]
+    assert found.outcomes.tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0, 0], [1, 0, 0]]
+    one, two = (cluster_of(e.messages) for e in examples[:2])
+    assert found.groups.tolist() == [one, one, two, one], "begins as the first one does"
     assert found.margins is not None
-    assert found.margins.tolist() == [0.5, 0, 0]
+    assert found.margins.tolist() == [0.5, 0, 0, 0.25]
 
 
 def test_saved_is_loaded(tmp_path: Path) -> None:
@@ -133,8 +141,9 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
         assert about == {"kind": "layer20.mean"}
         assert (loaded.scores(features) == model.scores(features)).all()
         assert loaded.posterior.log_tie == model.posterior.log_tie
-        assert (loaded.predictions(features[:3], features[3:6])
-                == model.predictions(features[:3], features[3:6])).all()
+        rows = model.standard.difference(features[:3], features[3:6])
+        assert (loaded.standard.difference(features[:3], features[3:6]) == rows).all()
+        assert (loaded.posterior.predictions(rows) == model.posterior.predictions(rows)).all()
     assert [p.name for p in tmp_path.iterdir()] == ["head.safetensors"]
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     for name in ("bad.safetensors", "none.safetensors"):

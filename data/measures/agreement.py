@@ -125,15 +125,16 @@ def win_rate(store: Store, round_id: int,
     """How often the round's policy beats the reference in its `evaluate` tasks; ties count half.
 
     `kinds` keeps the answers of some kinds of labelers only (such as `("human",)`). Clustered by
-    prompt. None where the round samples the reference itself or nothing is answered yet.
+    prompt, where those that begin alike are one. None where the round samples the reference itself
+    or nothing is answered yet.
     """
     turn = store.rounds.get(round_id)
     if turn.policy_version_id == turn.reference_id:
         return None
-    won, prompts = [], []
+    won, responses = [], []
     # Pair by pair in SQL: a round has tens of thousands, and pages show several rounds.
     for row in store.database.rows("""
-            SELECT t.prompt_id, f.strength, l.kind, chosen.policy_version_id AS winner,
+            SELECT f.chosen_id, f.strength, l.kind, chosen.policy_version_id AS winner,
                 rejected.policy_version_id AS loser
             FROM tasks t JOIN blind_comparisons c ON c.task_id = t.id
             JOIN labelers l ON l.id = c.labeler_id
@@ -145,8 +146,9 @@ def win_rate(store: Store, round_id: int,
         if {row["winner"], row["loser"]} == {turn.policy_version_id, turn.reference_id} \
                 and (kinds is None or row["kind"] in kinds):
             won.append(float(row["winner"] == turn.policy_version_id) if row["strength"] else 0.5)
-            prompts.append(row["prompt_id"])
-    return clustered_mean(won, prompts)
+            responses.append(row["chosen_id"])
+    clusters = store.responses.clusters(set(responses))
+    return clustered_mean(won, [clusters[i] for i in responses])
 
 
 def _units(comparisons: Iterable[Comparison],

@@ -18,7 +18,7 @@ def document(model: InstantModel, pairs: Learned) -> dict[str, Any] | None:
         return None
     ahead = forecast(curve)
     return {"points": [_point(curve, place) for place in range(len(curve.labels))],
-            "tested": curve.right.shape[1], "prompts": len(set(curve.prompts.tolist())),
+            "tested": curve.right.shape[1], "prompts": curve.prompts,
             "held_out": _held_out(curve), "further": FURTHER,
             "forecast": None if ahead is None else _forecast(ahead)}
 

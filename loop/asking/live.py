@@ -147,7 +147,7 @@ class Asker:
         from reward.instant.model import learnable
 
         assert self.model is not None
-        known = learnable(pairs, self.model.features.rows)
+        known = learnable(pairs, self.model.features)
         at = (len(set(known.answers.tolist())), self.model.setup.chosen_at,
               self.store.asking.moment()[-1])
         if self._curve_at is None:

@@ -210,7 +210,8 @@ def grouped_folds(groups: Array, folds: int, seed: int = 0) -> Array:
     """
     names: list[Hashable] = sorted(set(groups.tolist()))
     if len(names) < 2:
-        raise BadInput("comparisons on one prompt alone cannot be split into folds")
+        raise BadInput("comparisons on one prompt alone, or on prompts that all begin alike, "
+                       "cannot be split into folds")
     order = np.random.default_rng(seed).permutation(len(names))
     fold = {names[place]: number % folds for number, place in enumerate(order)}
     return np.array([fold[group] for group in groups.tolist()])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from data.prompts import cluster_of
 from reward.examples import Example, Pair
 from reward.instant.davidson import Design, halved, rows_are_fewer
 
@@ -27,7 +28,7 @@ class Comparisons:
     outcomes: Array
     """[M, 3] weight on first better, tie, second better: one answer, or shares of several."""
     groups: Array
-    """[M] what must not be split between training and testing: the prompt."""
+    """[M] what must not be split between training and testing: prompts that begin alike."""
     margins: Array | None = None
     """[M] how much wider than 0 the gap of a decided comparison should be (Touvron et al. 2023,
     Llama 2, eq. 2); None for none."""
@@ -86,8 +87,11 @@ def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
         strength_weights: how much a preference of a strength counts (1 where it is not named).
         margin_per_strength: margin for each level of strength above 1.
     """
-    read = [reading for example in examples for pair in example.pairs
-            for reading in _readings(pair)]
+    read, groups = [], []
+    for example in examples:
+        here = [reading for pair in example.pairs for reading in _readings(pair)]
+        read += here
+        groups += [cluster_of(example.messages)] * len(here)
     outcomes = np.zeros((len(read), 3))
     for number, (pair, share) in enumerate(read):
         weight = share * pair.counts * (strength_weights or {}).get(pair.strength, 1.0)
@@ -100,7 +104,7 @@ def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
         offsets = np.array([pair.offset for pair in pairs])
     return Comparisons(np.array([rows[p.chosen_id] for p in pairs], int),
                        np.array([rows[p.rejected_id] for p in pairs], int), outcomes,
-                       np.array([p.prompt_id for p in pairs], int), margins, offsets)
+                       np.array(groups, int), margins, offsets)
 
 
 def _readings(pair: Pair) -> list[tuple[Pair, float]]:

@@ -3,7 +3,8 @@
 The curve: the model is fitted to the first 10, 14, 20, … answers and tested on prompts that the
 fit has not seen: on held-out prompts, and by cross-validation on the training prompts. Tested on
 are only pairs that chance chose to be asked, since what a rule likes is no sample of the whole;
-the same pairs at every point, so that points can be compared.
+the same pairs at every point, so that points can be compared. Prompts that begin alike are one to
+folds and intervals.
 
 The extrapolation: an inverse power law of the error, ε(m) = floor + scale · m^−exponent, fitted by
 weighted least squares (Cortes et al. 1993, "Learning curves: asymptotic values and rate of
@@ -45,15 +46,17 @@ class Curve:
     """[P] answers that the tested fits learned from, on average."""
     right: Array
     """[P, T] 1 where the model orders a tested pair as its labeler did, else 0 (½: neither)."""
-    prompts: Array
-    """[T] the prompt of each tested pair."""
+    clusters: Array
+    """[T] the prompt of each tested pair, the same for prompts that begin alike."""
     held_out: Array
     """[T] whether it is never trained on."""
+    prompts: int = 0
+    """How many prompts the tested pairs are of, each by itself."""
 
     def accuracy(self, point: int, among: Array | None = None) -> Estimate | None:
         """The accuracy at a point (among some of the tested pairs), over prompts."""
         chosen = slice(None) if among is None else among
-        return clustered_mean(self.right[point, chosen].tolist(), self.prompts[chosen].tolist())
+        return clustered_mean(self.right[point, chosen].tolist(), self.clusters[chosen].tolist())
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ def learning_curve(model: InstantModel, pairs: Learned) -> Curve | None:
             learned[here] = len(np.unique(order[train]))
         labels.append(float(learned[tested].mean()))
         right.append(verdicts[tested])
-    return Curve(np.array(labels), np.array(right), data.groups[tested], held_out[tested])
+    prompts = {p.prompt_id for p, is_tested in zip(pairs.pairs, tested, strict=True) if is_tested}
+    return Curve(np.array(labels), np.array(right), data.groups[tested], held_out[tested],
+                 len(prompts))
 
 
 def forecast(curve: Curve, further: int = FURTHER) -> Forecast | None:
@@ -125,9 +130,9 @@ def forecast(curve: Curve, further: int = FURTHER) -> Forecast | None:
     if (curve.right.shape[1] < ENOUGH_TESTED or len(curve.labels) < ENOUGH_POINTS
             or last < ENOUGH_ANSWERS):
         return None
-    prompts, of_prompt = np.unique(curve.prompts, return_inverse=True)
-    wrong = np.stack([np.bincount(of_prompt, 1 - right) for right in curve.right])  # [P, prompts]
-    size = np.bincount(of_prompt).astype(float)
+    clusters, place = np.unique(curve.clusters, return_inverse=True)
+    wrong = np.stack([np.bincount(place, 1 - right) for right in curve.right])  # [P, clusters]
+    size = np.bincount(place).astype(float)
 
     rng = np.random.default_rng(0)
 
@@ -139,7 +144,7 @@ def forecast(curve: Curve, further: int = FURTHER) -> Forecast | None:
                                   rng.exponential(size=len(curve.labels))))
 
     found = fit_power_law(curve.labels, wrong.sum(axis=1) / size.sum())
-    low, high = bootstrap(drawn_gain, len(prompts))
+    low, high = bootstrap(drawn_gain, len(clusters))
     value = gain(found)
     return Forecast(1 - found.error(last),
                     Estimate(value, curve.right.shape[1], min(low, value), max(high, value)),
@@ -188,5 +193,5 @@ def _points(answers: int) -> list[int]:
 
 
 def _folds(groups: Array) -> Array:
-    """[M] a fold for each pair, all of a prompt in one; drawn once a prompt."""
+    """[M] a fold for each pair, all of a group in one; drawn once a group."""
     return np.array([np.random.default_rng([7, int(g)]).integers(FOLDS) for g in groups.tolist()])

@@ -10,7 +10,7 @@ held-out prompts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,17 +61,18 @@ class Learned:
     pairs: tuple[AskedPair, ...]
 
 
-def learnable(pairs: Sequence[AskedPair], rows: Mapping[int, int]) -> Learned:
+def learnable(pairs: Sequence[AskedPair], features: FeatureTable) -> Learned:
     """The pairs whose features are known; a ranking's pairs weigh as much as one answer."""
+    rows = features.rows
     known = [p for p in pairs if p.chosen_id in rows and p.rejected_id in rows]
     size = Counter(p.comparison_id for p in known)
     outcomes = np.zeros((len(known), 3))
     for number, pair in enumerate(known):
         outcomes[number, TIE if pair.tie else FIRST] = 1 / size[pair.comparison_id]
-    return Learned(Comparisons(
-        np.array([rows[p.chosen_id] for p in known], int),
-        np.array([rows[p.rejected_id] for p in known], int), outcomes,
-        np.array([p.prompt_id for p in known], int)),
+    first, second = (np.array([rows[i] for i in ids], int) for ids in (
+        [p.chosen_id for p in known], [p.rejected_id for p in known]))
+    return Learned(
+        Comparisons(first, second, outcomes, features.clusters[first]),
         np.array([p.comparison_id for p in known], int), tuple(known))
 
 
@@ -120,7 +121,7 @@ class InstantModel:
         The others (0 is returned) went through an exact fit.
         """
         taught = [p for p in pairs if not p.held_out]
-        found = learnable(taught, self.features.rows)
+        found = learnable(taught, self.features)
         answers: dict[int, list[AskedPair]] = {}
         for pair in found.pairs:
             answers.setdefault(pair.comparison_id, []).append(pair)
@@ -143,13 +144,12 @@ class InstantModel:
         return self.posterior.differences(self.table[first] - self.table[second])
 
     def accuracy(self, pairs: Sequence[AskedPair]) -> Estimate | None:
-        """`instant_accuracy`: of decided pairs whose features are known, over prompts."""
-        rows = self.features.rows
-        known = [p for p in pairs if p.chosen_id in rows and p.rejected_id in rows]
+        """`instant_accuracy`: of decided pairs whose features are known, over prompts (those that
+        begin alike are one)."""
+        known = learnable(pairs, self.features).comparisons
         scores = self.table @ self.posterior.coefficients
-        gaps = [scores[rows[p.chosen_id]] - scores[rows[p.rejected_id]] for p in known]
-        return clustered_mean([float(np.sign(gap) + 1) / 2 for gap in gaps],
-                              [p.prompt_id for p in known])
+        right = (np.sign(scores[known.first] - scores[known.second]) + 1) / 2
+        return clustered_mean(right.tolist(), known.groups.tolist())
 
     def _take_in(self, members: Sequence[AskedPair]) -> None:
         """One answer, exactly along each direction that it sees."""
@@ -167,9 +167,9 @@ class InstantModel:
                                   (self.posterior.coefficients, self.posterior.log_tie))
 
     def _may_choose(self, found: Learned, answers: int) -> bool:
-        decided = {p.prompt_id for p in found.pairs if not p.tie}
+        decided = found.comparisons.groups[[not p.tie for p in found.pairs]]
         return (answers >= max(CHOOSE_FROM, 2 * self.setup.chosen_at)
-                and len(decided) >= CHOOSE_PROMPTS)
+                and len(set(decided.tolist())) >= CHOOSE_PROMPTS)
 
     def _choose(self, found: Learned, answers: int) -> None:
         """Features and prior by cross-validation over prompts."""

@@ -47,6 +47,9 @@ class FeatureTable:
     """[N, d] float32 of each."""
     prompts: Array
     """[N] id of the prompt that each response answers."""
+    clusters: Array
+    """[N] what must not be split between training and testing: prompts that begin alike
+    (`data.prompts.cluster_of`)."""
 
     def side_by_side(self, kinds: Sequence[FeatureKind], rows: Array) -> Array:
         """[n, d of all] several kinds of some rows as one table."""
@@ -112,8 +115,10 @@ class ResponseFeatures:
         if {len(several) for several in parts.values()} - {len(prompts) - 1}:
             raise PrefloopError(f"{self.folder}: files of different kinds of features; remove the "
                                 "folder, and they are computed again")
+        cluster = self._responses.clusters(rows)
         return FeatureTable(rows, {kind: np.concatenate(parts[kind]) for kind in sorted(parts)},
-                            np.concatenate(prompts))
+                            np.concatenate(prompts),
+                            np.array([cluster[i] for i in rows], np.int64))
 
     def _each(self, look: Callable[[Path, Any], _Found]) -> Iterator[_Found]:
         """What `look` finds in each file. One that holds no features, as an empty one after a power

@@ -1,9 +1,8 @@
 """Held-out pairs beside what a reward model says of them: what every figure of a report counts.
 
 One row a *vote*: a pair of responses of which one labeler called one better. Ties are no votes.
-Intervals are over *clusters*: prompts, where those that begin alike count as one. They share most
-of their text (files of preferences hold the same dialogue at several lengths), so votes on them
-are no independent witnesses.
+Intervals are over *clusters*: prompts, where those that begin alike count as one
+(`data.prompts.cluster_of`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data.measures.statistics import Estimate, bootstrap, clustered_mean
-from data.prompts import opening_of
+from data.prompts import cluster_of
 from data.records import Preference
 from reward.examples import Example, Pair
 
@@ -112,8 +111,8 @@ class Votes:
 
 def clusters_of(examples: Sequence[Example]) -> Array:
     """[E] the number, from 0, of the cluster that each prompt is in."""
-    found: dict[str, int] = {}
-    return np.array([found.setdefault(opening_of(e.messages), len(found)) for e in examples],
+    found: dict[int, int] = {}
+    return np.array([found.setdefault(cluster_of(e.messages), len(found)) for e in examples],
                     dtype=int)
 
 
