@@ -62,14 +62,6 @@ class LinearReward:
         slope = self.standard.basis @ self.posterior.coefficients / self.standard.scale
         return slope, -float(self.standard.center @ slope)
 
-    def differences(self, first: Array, second: Array) -> tuple[Array, Array]:
-        """[M] mean and variance of the reward difference, from [M, d] features of either side."""
-        return self.posterior.differences(self.standard.difference(first, second))
-
-    def predictions(self, first: Array, second: Array) -> Array:
-        """[M, 3] probability of first better, tie, second better (see `Fit.predictions`)."""
-        return self.posterior.predictions(self.standard.difference(first, second))
-
     def updated(self, first: Array, second: Array, outcome: int, weight: float = 1.0
                 ) -> LinearReward:
         """Having taken in one more comparison of two responses ([d] features each).
