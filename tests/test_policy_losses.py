@@ -19,6 +19,7 @@ from policy.losses import (
     last_index,
     masked_mean,
     masked_whiten,
+    placed,
     whitening_scale,
 )
 
@@ -49,8 +50,10 @@ def test_rewards_are_kl_a_token_and_the_score_at_the_last_real_one() -> None:
 def test_the_last_index_ignores_padding_and_empty_rows() -> None:
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0]])
     assert last_index(mask).tolist() == [1, 2, 0]
-    rewards = kl_rewards(torch.zeros(3, 3), torch.zeros(3, 3), torch.ones(3), mask.float(), 0.1)
-    assert rewards.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    none = torch.zeros(3, 3)
+    for rewards in (kl_rewards(none, none, torch.ones(3), mask.float(), 0.1),
+                    exact_kl_rewards(none, torch.ones(3), mask.float(), 0.1)):
+        assert rewards.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])
@@ -134,6 +137,11 @@ def test_explained_variance() -> None:
     assert explained_variance(returns, returns, _tensor(MASK)) == pytest.approx(1)
     assert explained_variance(torch.zeros(B, R), returns, _tensor(MASK)) == pytest.approx(0)
     assert np.isnan(explained_variance(returns, torch.ones(B, R), _tensor(MASK)))
+    values, real = _random(), MASK.astype(bool)
+    left = (returns.numpy() - values)[real]
+    for scale in (1.0, 1e-4):  # whatever the rewards' unit
+        assert explained_variance(_tensor(scale * values), scale * returns, _tensor(MASK)) == (
+            pytest.approx(1 - left.var() / returns.numpy()[real].var()))
 
 
 def test_the_kl_controller_is_zieglers() -> None:
@@ -142,7 +150,8 @@ def test_the_kl_controller_is_zieglers() -> None:
         0.15 * (1 + 0.1 * 256 / 10_000))
     assert adapted_kl_coefficient(0.15, 60, 6.0, 256, 10_000) == pytest.approx(
         0.15 * (1 + 0.2 * 256 / 10_000))  # the error is clipped
-    assert adapted_kl_coefficient(0.15, 0, 6.0, 256, 10_000) < 0.15
+    assert adapted_kl_coefficient(0.15, 0, 6.0, 256, 10_000) == pytest.approx(
+        0.15 * (1 - 0.2 * 256 / 10_000))
 
 
 def test_losses_do_not_depend_on_how_a_minibatch_is_split() -> None:
@@ -169,10 +178,10 @@ def test_k1_and_k3_are_unbiased_and_k3_is_never_negative() -> None:
     assert k3[0] == pytest.approx(sum(r[1] - 1 - np.log(r[1]) for r in row))
 
 
-def test_k1_and_k3_ignore_padding() -> None:
+def test_estimates_of_the_kl_ignore_padding() -> None:
     new, old = _random(), _random()
     dirty = new + 50 * (1 - MASK)
-    for estimator in (kl_k1, kl_k3):
+    for estimator in (kl_k1, kl_k3, approximate_kl):
         torch.testing.assert_close(estimator(_tensor(dirty), _tensor(old), _tensor(MASK)),
                                    estimator(_tensor(new), _tensor(old), _tensor(MASK)))
 
@@ -206,6 +215,12 @@ def test_with_the_exact_kl_a_token_pays_for_the_state_it_leads_to() -> None:
         assert not found[row, n:].any()
     loss = exact_kl_loss(_tensor(kl), _tensor(MASK), 0.3, MASK.sum())
     assert loss.item() == pytest.approx(0.3 * (kl * MASK).sum() / MASK.sum())
+
+
+def test_what_tokens_bring_lies_where_they_are_and_what_is_left_over_at_the_last() -> None:
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
+    found = placed([[1.0, 2.0, 3.0], [1.0, 2.0, 4.0, 8.0], [5.0], [7.0], []], mask)
+    assert found.tolist() == [[1, 2, 3, 0], [1, 14, 0, 0], [5, 0, 0, 0], [0] * 4, [0] * 4]
 
 
 def test_whitening_multiplies_by_its_scale() -> None:
