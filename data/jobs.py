@@ -154,9 +154,9 @@ class Jobs:
             self.requeue(job_id, message, died)
             return True
 
-    def resume(self, job_id: int) -> Job:
+    def resume(self, job_id: int, changes: Mapping[str, Any] | None = None) -> Job:
         """Queue a stopped or failed job again, to go on from its last checkpoint; one that is
-        queued or runs is left as it is, and no longer asked to stop.
+        queued or runs is left as it is, and no longer asked to stop. With `changes` to its config.
 
         Raises:
             NotFound: there is no such job.
@@ -172,6 +172,10 @@ class Jobs:
                 self.requeue(job.id, "goes on from its last checkpoint")
             elif job.stop_requested:  # where it was killed since, it would end as it is taken up
                 self._set(job.id, stop_requested=0)
+            if changes:
+                self._set(job.id, config=to_json({**job.config, **changes}))
+                if job.resolved is not None:
+                    self.set_resolved(job.id, {**job.resolved, **changes})
             return self.get(job_id)
 
     def request_stop(self, job_id: int) -> None:
@@ -190,8 +194,8 @@ class Jobs:
             job = unfinished[0]
             raise BadInput(f"job {job.id} is to sample a round already, which another one would "
                            f"close unlabeled: go on with job {job.id}, by `prefloop sample "
-                           f"--resume {job.id}`, or stop it first, by Ctrl-C there or on the "
-                           "Jobs page")
+                           f"--resume {job.id}`, or stop it first, by `prefloop stop {job.id}` or "
+                           "on the Jobs page")
 
     def _set(self, job_id: int, **columns: Any) -> None:
         names = ", ".join(f"{name} = :{name}" for name in columns)

@@ -36,6 +36,7 @@ COMMANDS = {
     "ppo": "stages:Ppo",
     "best-of-n": "stages:BestOfN",
     "simulate": "stages:Simulate",
+    "stop": "jobs:Stop",
     "labeler add": "labelers:AddLabeler",
     "labeler list": "labelers:ListLabelers",
     "labeler link": "labelers:LinkLabeler",
@@ -127,9 +128,9 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
     if issubclass(command, StageCommand):
-        command.refuse_beside_resume(args)
+        anew = command.beside(args)
         return tyro.cli(command, prog=prog, args=args, registry=registry(args),
-                        default=command.with_settings(_settings(arguments)))
+                        default=command.with_settings(_settings(arguments), anew))
     return tyro.cli(command, prog=prog, args=args, registry=registry(args))
 
 

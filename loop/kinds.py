@@ -81,6 +81,9 @@ class JobKind:
     options: type
     common: tuple[str, ...] = ()
     """Fields that a form shows first."""
+    memory: tuple[str, ...] = ()
+    """Fields of the config that bound memory or time, and have no say in what comes of the job, but
+    for rounding: it may be taken up again with others."""
 
     def config_fields(self) -> list[Field]:
         """The fields of the settings section."""
@@ -90,20 +93,22 @@ class JobKind:
 KINDS: dict[str, JobKind] = {kind.kind: kind for kind in (
     JobKind("sample", "Open the next round",
             "Samples responses of a policy version and puts them to the labelers.",
-            "sample", SampleOptions, ("prompts", "responses", "wanted", "max_new_tokens")),
+            "sample", SampleOptions, ("prompts", "responses", "wanted", "max_new_tokens"),
+            ("batch_size", "server_timeout")),
     JobKind("train-reward", "Train the reward model",
             "Learns the labelers' preferences and reports accuracy on held-out prompts.",
-            "reward", NoOptions, ("epochs", "learning_rate")),
+            "reward", NoOptions, ("epochs", "learning_rate"), ("microbatch_tokens",)),
     JobKind("eval-reward", "Evaluate the reward model",
             "Reports a reward model's accuracy, calibration and leaning towards length.",
             None, EvaluateOptions, ("reward_model",)),
     JobKind("ppo", "Improve the policy (PPO)",
             "Improves a policy version against a reward model, held near the reference.",
             "ppo", ImproveOptions,
-            ("steps", "batch_size", "learning_rate", "kl_coefficient", "max_new_tokens")),
+            ("steps", "batch_size", "learning_rate", "kl_coefficient", "max_new_tokens"),
+            ("microbatch_size",)),
     JobKind("best-of-n", "Improve the policy (best of n)",
             "Fine-tunes a policy version on the reward model's best of n of its own responses.",
-            "best-of-n", ImproveOptions, ("n", "prompts", "learning_rate")),
+            "best-of-n", ImproveOptions, ("n", "prompts", "learning_rate"), ("batch_size",)),
     JobKind("simulate", "Let simulated labelers answer",
             "Simulated labelers with a stated preference and noise answer the open tasks.",
             "simulate", NoOptions),

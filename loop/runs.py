@@ -88,6 +88,23 @@ def make_way(store: Store, workspace: Path) -> None:
                      f"instead of a new one, go on with {_again(workspace, job)}")
 
 
+def left(store: Store, workspace: Path, kind: str) -> list[Job]:
+    """Jobs of a kind that have not ended, and that no process works on."""
+    lock = _lock_if_free(store, workspace)
+    if lock is None:
+        return []
+    with lock:
+        return store.jobs.unfinished(kind)
+
+
+def put_down(store: Store, workspace: Path, job: Job) -> None:
+    """Stop a job that was asked to at once, where no process works on it any more."""
+    lock = _lock_if_free(store, workspace)
+    if lock is not None:
+        with lock:
+            store.jobs.put_back(job.id, "")
+
+
 def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: Bar) -> Job:
     for orphan in recover_orphans(store):
         if orphan.id != job.id:

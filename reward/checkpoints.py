@@ -36,7 +36,8 @@ def begin(folder: Path, prepare: Callable[[], PreferenceData],
           settings: dict[str, Any]) -> PreferenceData:
     """The data to train on: those of the run that is under way there with the same settings.
 
-    A run with other settings is not gone on with: its checkpoints make room. Only a new run's data
+    A run with other settings is not gone on with: its checkpoints make room. How much is computed
+    at a time has no say in what comes of it, and may have become another. Only a new run's data
     are prepared; one that goes on has them as they were when it began.
 
     Raises:
@@ -46,7 +47,7 @@ def begin(folder: Path, prepare: Callable[[], PreferenceData],
     if path.is_file():
         try:
             kept = json.loads(path.read_text("utf-8"))
-            if kept["settings"] == settings:
+            if _without_sizes(kept["settings"]) == _without_sizes(settings):
                 return PreferenceData.from_dict(kept["data"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PrefloopError(f"{path}: the checkpoint cannot be read ({error}); remove "
@@ -59,6 +60,10 @@ def begin(folder: Path, prepare: Callable[[], PreferenceData],
     partial.write_text(json.dumps({"settings": settings, "data": data.as_dict()}), "utf-8")
     put_in_place(partial, path)
     return data
+
+
+def _without_sizes(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "microbatch_tokens"}
 
 
 def weights_of(model: Trainable) -> dict[str, Tensor]:

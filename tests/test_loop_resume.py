@@ -18,6 +18,7 @@ from data.records import Message
 from data.store import Store
 from loop import cli, models
 from loop.jobs import JobProgress
+from loop.lock import WorkerLock
 from loop.workspace import Plan, make_workspace
 from policy import endpoint
 
@@ -98,6 +99,50 @@ def test_ppo_goes_on_with_the_settings_versions_and_round_that_it_began_with(
     assert made.round_id == taught.id  # whose labels the reward model has learned from
     assert made.config == job.resolved and len(store.jobs.metrics(1)) == 2
     assert made.metrics["kl_coefficient"] == 0.05
+
+
+def test_what_bounds_memory_may_be_given_anew(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever was killed for want of it goes on with less of it at a time."""
+    at, store = ["--workspace", str(workspace)], Store.of_workspace(workspace)
+    with monkeypatch.context() as patch:
+        stopped_at(patch, "step 2 of")
+        assert cli.run(["ppo", *at, *PPO]) == 1
+    again = ["ppo", *at, "--resume", "1", "--microbatch-size", "2"]
+    assert cli.run([*again, "--steps", "3"]) == 2
+    assert "leave --steps out" in capsys.readouterr().err
+    with store.database.write() as db:
+        db.conn.execute("UPDATE jobs SET status = 'running'")
+    with WorkerLock(workspace):
+        assert cli.run(again) == 2
+    assert "job 1 is at work, and would not hear of microbatch_size" in capsys.readouterr().err
+    assert cli.run(again) == 0
+    made = store.versions.policies()[-1]
+    assert made.config["microbatch_size"] == 2 and len(store.jobs.metrics(1)) == 2
+
+
+def test_a_round_whose_sampling_was_killed_goes_on_where_the_same_is_asked_for(
+        workspace: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    at, store = ["--workspace", str(workspace)], Store.of_workspace(workspace)
+    same = ["sample", *at, "--max-new-tokens", "4"]
+    with monkeypatch.context() as patch:
+        stopped_at(patch, r"sampling responses: [1-9]")
+        assert cli.run([*same, "--batch-size", "4"]) == 1
+    with store.database.write() as db:  # as a kill leaves it
+        db.conn.execute("UPDATE jobs SET status = 'running'")
+    capsys.readouterr()
+    assert cli.run([*same, "--wanted", "2"]) == 2
+    assert "`prefloop sample --resume 1`, or stop it first, by `prefloop stop 1`" \
+        in capsys.readouterr().err
+    with WorkerLock(workspace):  # somebody is at it
+        assert cli.run([*same, "--batch-size", "1"]) == 2
+    assert cli.run([*same, "--batch-size", "1"]) == 0
+    assert "its process has ended: it goes on" in capsys.readouterr().err
+    job, = store.jobs.all()
+    assert job.status == "done" and job.resolved and job.resolved["batch_size"] == 1
+    assert [turn.number for turn in store.rounds.all()] == [0]
 
 
 def test_the_gate_is_asked_once_and_what_it_said_is_kept(

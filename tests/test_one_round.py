@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,28 @@ def test_a_round_that_was_begun_is_sampled_to_its_end_or_stopped(
     store.jobs.request_stop(job.id)  # on the Jobs page, where its process is gone
     Sample(workspace=workspace).check(store)
     assert store.jobs.get(job.id).status == "stopped"
+
+
+def test_a_job_is_stopped_from_the_command_line(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, at = Store.of_workspace(workspace), ["--workspace", str(workspace)]
+    waiting, running, killed = (store.jobs.add(kind) for kind in ("sample", "ppo", "best-of-n"))
+    for job in (running, killed):
+        store.jobs.claim(job.id)
+    assert cli.run(["stop", str(waiting.id), *at]) == 0
+    assert f"job {waiting.id} is stopped; go on with it by `prefloop sample --resume" \
+        in capsys.readouterr().out
+    with WorkerLock(workspace):
+        assert cli.run(["stop", str(running.id), *at, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"job": running.id, "status": "running"}
+        assert store.jobs.get(running.id).stop_requested
+    assert cli.run(["stop", str(killed.id), *at]) == 0
+    assert [store.jobs.get(job.id).status for job in (waiting, running, killed)] == [
+        "stopped", "running", "stopped"]
+    assert cli.run(["stop", str(killed.id), *at]) == cli.run(["stop", "99", *at]) == 2
+    said = capsys.readouterr().err
+    assert f"job {killed.id} has ended: it is stopped" in said and "there is no job 99" in said
+    assert [entry.action for entry in store.audit.entries()] == ["stop job"] * 3
 
 
 def test_labels_that_the_next_round_leaves_out_are_said_in_the_terminal_too(

@@ -211,6 +211,14 @@ def test_a_checkpoint_of_other_settings_makes_room(tmp_path: Path) -> None:
                                                  strict=True))
 
 
+def test_a_checkpoint_is_gone_on_with_in_smaller_parts(tmp_path: Path) -> None:
+    data, checkpoint, progress = good_wins(12), tmp_path / "run", Recorder()
+    run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)
+    run(tiny_backbone(tmp_path), data, replace(QUICK, microbatch_tokens=8),
+        checkpoint_folder=checkpoint, progress=progress)
+    assert not progress.steps  # all of them are done
+
+
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     data, checkpoint = good_wins(12), tmp_path / "run"
     run(tiny_backbone(tmp_path), data, checkpoint_folder=checkpoint)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import Fixed, OmitArgPrefixes, Suppress, arg
 
 from data.errors import BadInput
 from data.visible import reveal_line
 from loop.kinds import KINDS, EvaluateOptions, ImproveOptions, SampleOptions, resolve
+from loop.lock import is_locked
 from loop.options import Common, MaybeFile, Switch
 from loop.output import note, print_result
 from loop.settings import Settings, SimulateConfig, read_settings
@@ -44,26 +45,33 @@ class StageCommand(Common):
 
     resume: Annotated[int | None, arg(metavar="JOB")] = None
     """Go on with this job, which was stopped or killed, from its last checkpoint; its config is
-    the one it was started with, so flags of the job's own are refused beside it."""
+    the one it was started with, so flags of the job's own are refused beside it, but for those
+    that bound its memory (such as --batch-size of `sample`)."""
+
+    anew: Suppress[Fixed[tuple[str, ...]]] = ()
+    """The fields that the job to resume is given anew; no flag."""
 
     @classmethod
-    def refuse_beside_resume(cls, arguments: Sequence[str]) -> None:
-        """Refuse flags that a job which is taken up again would not hear of.
+    def beside(cls, arguments: Sequence[str]) -> tuple[str, ...]:
+        """The fields whose flags are given beside --resume.
 
         Raises:
-            BadInput: there are some.
+            BadInput: a job that is taken up again would not hear of one.
         """
         flags = [a.partition("=")[0].replace("_", "-") for a in arguments if a.startswith("--")]
-        strangers = [flag for flag in flags if flag not in cls.beside_resume]
-        if "--resume" in flags and strangers:
+        if "--resume" not in flags:
+            return ()
+        memory = {f"--{name.replace('_', '-')}": name for name in KINDS[cls.kind].memory}
+        if strangers := [flag for flag in flags if flag not in {*cls.beside_resume, *memory}]:
             raise BadInput(f"--resume: the job goes on with the config that it was started with: "
                            f"leave {', '.join(strangers)} out, or start a new job")
+        return tuple(memory[flag] for flag in flags if flag in memory)
 
     @classmethod
-    def with_settings(cls, settings: Settings) -> StageCommand:
+    def with_settings(cls, settings: Settings, anew: tuple[str, ...] = ()) -> StageCommand:
         """The command as the workspace's settings have it, before any flag."""
         section = KINDS[cls.kind].section
-        return cls(**{"config": settings.section(section)} if section else {})
+        return cls(anew=anew, **{"config": settings.section(section)} if section else {})
 
     def run(self) -> None:
         """See the job through, in this process or together with others that a launcher started."""
@@ -131,10 +139,17 @@ class StageCommand(Common):
         if job.kind != self.kind:
             raise BadInput(f"--resume: job {job.id} is of kind {job.kind}: "
                            f"use `prefloop {job.kind} --resume {job.id}`")
+        if self.anew and job.status == "running" and is_locked(self.workspace):
+            raise BadInput(f"--resume: job {job.id} is at work, and would not hear of "
+                           f"{', '.join(self.anew)}: stop it first, by `prefloop stop {job.id}`")
         try:
-            return store.jobs.resume(job.id)
+            return store.jobs.resume(job.id, self.memory(self.anew))
         except BadInput as error:
             raise BadInput(f"--resume: {error}") from None
+
+    def memory(self, names: Iterable[str]) -> dict[str, Any]:
+        """These fields of the config."""
+        return {name: getattr(getattr(self, "config", None), name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,23 @@ class Sample(StageCommand):
     kind: ClassVar[str] = "sample"
     options: _Own[SampleOptions] = field(default_factory=SampleOptions)
     config: OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
+
+    def _queued(self, store: Store) -> Job:
+        """A round that a process left behind is gone on with, where the same one is asked for."""
+        return self._left_behind(store) or super()._queued(store)
+
+    def _left_behind(self, store: Store) -> Job | None:
+        from loop.runs import left
+
+        settings, memory = read_settings(self.workspace), KINDS[self.kind].memory
+        asked = resolve(self.kind, self.overrides(settings), settings).document
+        policy = asked["policy"] or store.versions.policies()[-1].name
+        same = {**asked, "policy": policy, **dict.fromkeys(memory)}
+        for job in left(store, self.workspace, self.kind):
+            if not job.stop_requested and same == {**(job.resolved or {}), **dict.fromkeys(memory)}:
+                note(f"job {job.id} was to sample the same, and its process has ended: it goes on")
+                return store.jobs.resume(job.id, self.memory(memory))
+        return None
 
     def check(self, store: Store) -> None:
         """One round at a time, so that a dead one makes way; what the next one leaves unfinished is
