@@ -170,7 +170,7 @@ def test_text_size_is_kept_and_responses_lie_side_by_side(server: Server, newcom
     page.reload()
     sides(page)
     assert size() == larger
-    button(page, "Smaller text").click()
+    button(page, "A: smaller text").click()
     page.keyboard.press("-")
     assert size() < normal
 

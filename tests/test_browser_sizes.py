@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from browser import Newcomer, Server, Tasks
-from desk_page import button, key, sides, status
+from desk_page import PAUSE_MS, button, key, sides, status
 from playwright.sync_api import expect
 
 from data.questions import Question
@@ -37,7 +37,7 @@ def test_a_low_window_leaves_room_to_read(server: Server, newcomer: Newcomer, ta
 
 
 @pytest.mark.parametrize(("question", "width"), [
-    (Question(), 700), (Question(), 820), (Question(), 390),
+    (Question(), 700), (Question(), 820), (Question(), 390), (Question(), 320),
     (Question(scale="plain", tie=False, both_bad=False), 390),
     (Question(scale="plain", both_bad=False), 390), (Question(tie=False, both_bad=False), 390)])
 def test_answers_fill_their_rows_and_keep_their_words(
@@ -55,5 +55,63 @@ def test_answers_fill_their_rows_and_keep_their_words(
             return [Math.min(...places.map((one) => one.left)) - all.left,
                 all.right - Math.max(...places.map((one) => one.right)), over]; }""")
         assert abs(left) < 1 and abs(right) < 1 and not wide
+    finally:
+        server.store.questions.change(Question())
+
+
+def test_the_narrowest_window_breaks_no_word_and_keeps_every_tool(
+        newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(1)
+    page = newcomer(width=320, height=640)[1].page
+    sides(page)
+    heights = page.locator(".pf-choice > span").evaluate_all("""(all) => all.map((span) => {
+        const words = document.createRange();
+        return [...span.textContent.matchAll(/\\S+/g)].map((word) => {
+            const at = (offset) => {
+                const walker = document.createTreeWalker(span, NodeFilter.SHOW_TEXT);
+                for (let left = offset, node; (node = walker.nextNode()); left -= node.length) {
+                    if (left <= node.length) return [node, left];
+                }
+            };
+            words.setStart(...at(word.index + 1));
+            words.setEnd(...at(word.index + word[0].length));
+            return new Set([...words.getClientRects()].map((each) => each.top)).size;
+        }); })""")
+    assert len(heights) == 10 and {n for each in heights for n in each} <= {0, 1}
+    for tool in ("Differences", "A: smaller text", "A: larger text", "Keys"):
+        expect(button(page, tool)).to_be_in_viewport(ratio=1)
+
+
+def test_a_phone_is_shown_no_keys_and_has_the_more_to_read(
+        server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(2)
+    page = newcomer(width=390, height=844, has_touch=True, is_mobile=True)[1].page
+    sides(page)
+    expect(page.locator(".pf-desk kbd:visible")).to_have_count(0)
+    for of_keys in ("Keys", "Flags"):
+        expect(button(page, of_keys)).to_be_hidden()
+    bar = page.locator(".pf-answer-bar").bounding_box()
+    assert bar is not None and bar["height"] < 844 / 4
+    page.wait_for_timeout(PAUSE_MS)
+    button(page, "A better").tap()
+    expect(status(page)).to_have_text("Saved: A better.")
+
+
+@pytest.mark.parametrize("texts", [("one", "two"), ("one", "two", "three")])
+def test_every_button_is_called_what_is_written_on_it(
+        server: Server, newcomer: Newcomer, tasks: Tasks, texts: tuple[str, ...]) -> None:
+    tasks(1, texts)
+    server.store.questions.change(Question(scores=True, rewrite=True))
+    try:
+        page = newcomer()[1].page
+        sides(page)
+        if len(texts) > 2:
+            button(page, "Next best: B").click()
+            expect(button(page, "Rank 1: B")).to_be_visible()
+        named = page.locator(".pf-desk button[aria-label]:visible").evaluate_all("""(all) =>
+            all.map((one) => [one.getAttribute("aria-label"), [...one.childNodes].filter(
+                (each) => each.localName !== "kbd").map((each) => each.textContent).join("")])""")
+        assert len(named) >= 2
+        assert [(name, words) for name, words in named if words not in name] == []
     finally:
         server.store.questions.change(Question())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from data_world import World, user
 from desk_world import Person, entry, pairs, send, undo
 
 from annotate.labelers.showing import FIRST_ANSWERS
 from annotate.rendering import CUT_OFF
+from data.database import now
 from data.records import Job, NewResponse
 
 
@@ -47,6 +50,31 @@ def test_who_has_answered_waits_for_the_next_pair(world: World, me: Person) -> N
     view = send(mine, undo(question))
     view = send(mine, {"key": view["question"]["key"], "do": "skip", "reason": "upsetting"})
     assert "The next pair appears" in view["nothing"]["text"]
+
+
+def test_who_waits_is_told_for_how_long_or_since_when(world: World, me: Person) -> None:
+    store, mine = world.store, me.desk()
+
+    def said() -> str:
+        return str(mine.view()["nothing"]["text"])
+
+    first = store.jobs.add("ppo")
+    store.jobs.add("sample")
+    assert "no worker is running to do it: tell your lead" in said()
+    store.put_setting("worker", {"pid": 1, "seen": now()})
+    assert said().startswith("The job is queued. ")
+    store.jobs.claim(first.id)
+    store.jobs.set_progress(first.id, 0.5, "", 300)
+    assert "queued behind another, with about 5 min left" in said()
+    store.jobs.finish(first.id, {})
+    job = store.jobs.claim()
+    assert job is not None
+    with store.database.write() as db:
+        began = now(timedelta(minutes=-7))
+        db.conn.execute("UPDATE jobs SET started_at = ? WHERE id = ?", (began, job.id))
+    assert "0% done. Begun 7 min ago; how long it takes is known soon" in said()
+    store.jobs.set_progress(job.id, 0.25, "", 900)
+    assert "25% done. About 15 min left in all. The first pair" in said()
 
 
 @pytest.mark.parametrize(("reason", "cut"), [("length", CUT_OFF), ("eos", ""), ("stop", ""),

@@ -17,6 +17,7 @@ export function button(label, key, act, attributes = {}) {
 
 /** The page's skeleton; `on` names what each tool does. */
 export function skeleton(on) {
+  const onPhone = matchMedia("(hover: none) and (pointer: coarse)").matches;
   const parts = {
     round: make("span", { class: "pf-round" }),
     track: make("div", { class: "pf-track" }, make("div", {})),
@@ -25,9 +26,10 @@ export function skeleton(on) {
     guide: button("Guidelines", "G", on.guidelines,
       { "aria-expanded": "false", "aria-controls": "pf-guidelines" }),
     differ: button("Differences", "D", on.differences, { "aria-pressed": "false" }),
-    smaller: button("A", "−", on.smaller, { "aria-label": "Smaller text", class: "pf-button pf-sm" }),
-    larger: button("A", "+", on.larger, { "aria-label": "Larger text", class: "pf-button pf-lg" }),
-    openKeys: button("Keys", "?", on.keys, { "aria-haspopup": "dialog" }),
+    // Whoever speaks to the page says what is written on a button: a name begins with that.
+    smaller: button("A", "−", on.smaller, { "aria-label": "A: smaller text", class: "pf-button pf-sm" }),
+    larger: button("A", "+", on.larger, { "aria-label": "A: larger text", class: "pf-button pf-lg" }),
+    openKeys: button("Keys", "?", on.keys, { "aria-haspopup": "dialog", class: "pf-button pf-by-keys" }),
     conversation: make("div", { role: "region", "aria-label": "Conversation" }),
     responses: make("div", { class: "pf-responses" }),
     note: make("div", { class: "pf-note", hidden: true }),
@@ -41,10 +43,11 @@ export function skeleton(on) {
     rewrite: make("div", { class: "pf-rewrite", hidden: true }),
     answers: make("div", { class: "pf-answers", role: "group", "aria-label": "Answer" }),
     reason: make("textarea", { class: "pf-reason", rows: "1", "aria-label": "Reason",
-      "aria-describedby": "pf-typing", "aria-keyshortcuts": "R", placeholder: "Reason (optional) – press R to write" }),
+      "aria-describedby": "pf-typing", "aria-keyshortcuts": "R",
+      placeholder: `Reason (optional)${onPhone ? "" : " – press R to write"}` }),
     openReason: button("Reason", "R", on.reason, { class: "pf-button pf-narrow" }),
-    flag: button("Flags", "F", on.flags),
-    score: button("Scores", "P", on.scores),
+    flag: button("Flags", "F", on.flags, { class: "pf-button pf-by-keys" }),
+    score: button("Scores", "P", on.scores, { class: "pf-button pf-by-keys" }),
     openRewrite: button("Rewrite", "W", on.rewrite, { "aria-expanded": "false" }),
     skip: button("Skip", "S", on.skip),
     undo: button("Undo", "U", on.undo),

@@ -45,7 +45,7 @@ export class Responses {
       heading.title = "Drag into the ranking";
       heading.addEventListener("pointerdown", (event) => this.on.grab(event, heading));
       this.places[position] = button("Next best", `${position + 1}`, () => this.on.place(position),
-        { class: "pf-button pf-place", "aria-label": `Next best: ${letter}` });
+        { class: "pf-button pf-place" });
       head.append(this.places[position]);
     }
     if (this.ask.scores.length) head.append(this.scores(position, letter));
@@ -101,7 +101,9 @@ export class Responses {
   drawRanks(rankOf) {
     this.places.forEach((place, position) => {
       const rank = rankOf(position);
-      place.firstChild.textContent = rank ? `Rank ${rank}` : "Next best";
+      const words = rank ? `Rank ${rank}` : "Next best";
+      place.firstChild.textContent = words;
+      place.setAttribute("aria-label", `${words}: ${this.ask.letters[position]}`);
       place.setAttribute("aria-pressed", rank !== null);
     });
   }
