@@ -16,9 +16,12 @@ from data.visible import reveal
 NOTHING = "–"
 #: What the Markdown of Streamlit's labels takes for the beginning of an address.
 _ADDRESS = re.compile(r"https?(?=:)|www(?=\.)|@", re.IGNORECASE)
-#: What no line may end within: a date, an interval, its n, a version's name (`2026-11-30`,
-#: `42.0–68.7 %`, `n = 296`, `reward-2`). None of it means anything in HTML.
-_WHOLE = re.compile(r"(?<![^\s(])(?:[\w.,]{1,20}(?:[-–]\d[\d.,]{0,9}){1,3}(?: %)?|n = [\d,]+)")
+#: What no line may end within: a time, a date, a figure, an interval, its n, a version's name
+#: (`2026-11-30 08:41 UTC`, `-0.027`, `42.0–68.7 %`, `n = 296`, `reward-2`). None of it means
+#: anything in HTML.
+_WHOLE = re.compile(r"(?<![^\s(])(?:\d{4}-\d\d-\d\d \d\d:\d\d UTC|[-+]?\d[\d.,]{0,11} %"
+                    r"|-\d[\d.]{0,11}|[\w.,]{1,20}(?:[-–]\d[\d.,]{0,9}){1,3}(?: %)?|n = [\d,]+)")
+_HYPHEN = re.compile("[-–]")
 
 
 def share(estimate: Estimate | None) -> tuple[str, str]:
@@ -87,9 +90,9 @@ def title_of(name: str) -> str:
 def facts_html(facts: Iterable[tuple[str, str, str]]) -> str:
     """Cards of name, value and what belongs under it."""
     cards = "".join(
-        f'<div class="pf-fact"><div class="pf-name">{_text_html(name)}</div>'
-        f'<div class="pf-value">{_text_html(value)}</div>'
-        f'<div class="pf-more">{_text_html(more)}</div></div>'
+        f'<div class="pf-fact"><div class="pf-name">{text_html(name)}</div>'
+        f'<div class="pf-value">{text_html(value)}</div>'
+        f'<div class="pf-more">{text_html(more)}</div></div>'
         for name, value, more in facts)
     return f'<div class="pf-facts">{cards}</div>'
 
@@ -105,12 +108,17 @@ class Linked:
 def cell_html(what: str | Linked) -> str:
     """A plain text, or one that leads somewhere."""
     if isinstance(what, str):
-        return _text_html(what)
+        return text_html(what)
     return f'<a href="{html.escape(what.address)}" target="_self">{cell_html(what.text)}</a>'
 
 
-def _text_html(text: str) -> str:
-    return _WHOLE.sub(r'<span class="pf-whole">\g<0></span>', html.escape(reveal(text)))
+def text_html(text: str) -> str:
+    """A plain text as HTML, in which no line ends within a figure or a date."""
+    def kept(whole: re.Match[str]) -> str:
+        kind = "pf-whole pf-moment" if whole[0].endswith("UTC") else "pf-whole"
+        return f'<span class="{kind}">{whole[0]}</span>'
+
+    return _WHOLE.sub(kept, html.escape(reveal(text)))
 
 
 def table_html(head: Sequence[str], rows: Iterable[Sequence[str | Linked]],
@@ -156,7 +164,17 @@ def as_label(text: str) -> str:
 
     It makes links of bare addresses too, even escaped ones, unless a word joiner parts them.
     """
-    text = _ADDRESS.sub("\\g<0>\u2060", reveal(text))
+    return _escaped(reveal(text))
+
+
+def as_prose(text: str) -> str:
+    """The same of a sentence with figures and dates, within which no line ends."""
+    return _escaped(_WHOLE.sub(
+        lambda whole: _HYPHEN.sub("\\g<0>\u2060", whole[0]).replace(" ", "\u00a0"), reveal(text)))
+
+
+def _escaped(text: str) -> str:
+    text = _ADDRESS.sub("\\g<0>\u2060", text)
     return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|~:$&=" else c for c in text)
 
 

@@ -74,14 +74,17 @@ STYLE = """<style>
 /* A shadow on the side to which there is more to scroll; where there is none, the page's own colour
    lies over it. */
 .pf-scroll { overflow-x: auto; --page: light-dark(#fbfaf8, #15181b);
-  --shade: light-dark(#23282c38, #e4e6e838);
+  --shade: light-dark(#23282c1f, #e4e6e81f);
   background: linear-gradient(to right, var(--page) 40%, transparent) left / 2.4rem 100% local,
     linear-gradient(to left, var(--page) 40%, transparent) right / 2.4rem 100% local,
-    linear-gradient(to right, var(--shade), transparent) left / .8rem 100% scroll,
-    linear-gradient(to left, var(--shade), transparent) right / .8rem 100% scroll;
+    linear-gradient(to right, var(--shade), transparent) left / .6rem 100% scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .6rem 100% scroll;
   background-repeat: no-repeat;
   /* Its bar on a ground of its own, or the shadows would stand below the table too. */
   scrollbar-color: color-mix(in srgb, currentColor 35%, transparent) var(--page) }
+/* What a row is of stays in view while it is scrolled. */
+.pf-table:not(:has(td:first-child .pf-moment)) :is(th, td):first-child { position: sticky; left: 0;
+  background: var(--page) }
 .pf-table a, .pf-link a, .pf-about a { color: inherit; text-decoration: underline }
 .pf-about { font-size: .85rem; opacity: .75 }
 .pf-whole { white-space: nowrap }
@@ -89,6 +92,6 @@ STYLE = """<style>
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
-  .pf-table td:not(.pf-number) { max-width: 6.5rem }
+  .pf-table td:not(.pf-number):not(:has(> .pf-moment)) { max-width: 6.5rem }
 }
 </style>"""

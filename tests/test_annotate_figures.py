@@ -8,7 +8,16 @@ import re
 from reward_world import example
 
 from annotate.engineers.reward_figures import gains
-from annotate.figures import Linked, estimate_of, number, share, table_html, time
+from annotate.figures import (
+    Linked,
+    as_prose,
+    estimate_of,
+    number,
+    share,
+    table_html,
+    text_html,
+    time,
+)
 from annotate.plots import Dot, dots
 from data.measures.statistics import Estimate
 from reward.report.figures import report
@@ -40,7 +49,11 @@ def test_no_line_ends_within_a_date_an_interval_or_a_name() -> None:
     html = table_html(("When", ""), [
         ("2026-11-30 08:41 UTC", "55.7 % (42.0–68.7 %, n = 1,744)"),
         (Linked("reward-2", "/browse?reward=2"), "a-1" * 99)])
-    whole = re.findall(r'<span class="pf-whole">([^<]*)</span>', html)
-    assert whole[:4] == ["2026-11-30", "42.0–68.7 %", "n = 1,744", "reward-2"]
+    whole = re.findall(r'<span class="pf-whole[^"]*">([^<]*)</span>', html)
+    assert whole[:5] == ["2026-11-30 08:41 UTC", "55.7 %", "42.0–68.7 %", "n = 1,744", "reward-2"]
     assert max(map(len, whole)) < 60  # a name without end still wraps
+    assert text_html("over -0.0266") == 'over <span class="pf-whole">-0.0266</span>'
+    prose = as_prose("right in 55.7 % (42.0–68.7 %), counted 2026-11-30 08:41 UTC")
+    assert not re.search(r"[-–](?!\u2060)", prose)
+    assert len(prose.split(" ")) == 6  # all the other spaces hold the line together
     assert "<th></th>" not in html and "<th>When</th><td></td>" in html

@@ -45,6 +45,23 @@ def test_a_job_without_probes_shows_none() -> None:
     assert not app.exception and not app.markdown and not app.get("html")
 
 
+def _reports() -> None:
+    from annotate.engineers.charts import result
+
+    tested = {"reward_model": "reward-1", "prompts": 19, "pairs": 296}
+    result("train-reward", tested)
+    result("eval-reward", {**tested, "file": {"prompts": 19, "training_prompts": 0}})
+    result("sample", {"tasks": 4, "pairs": 8})
+
+
+def test_what_a_reward_model_was_tested_on_is_not_taken_for_what_it_learned() -> None:
+    app = AppTest.from_function(_reports).run(timeout=60)
+    trained, of_file, other = [element.proto.body for element in app.get("html")]
+    assert "<td>Held-out pairs</td><td>296</td>" in trained
+    assert "<td>Held-out prompts</td><td>19</td>" in trained
+    assert "<td>Pairs</td>" in of_file and "<td>Pairs</td>" in other
+
+
 @pytest.mark.parametrize(("kind", "typed", "found"), [
     ("float", "0,125", 0.125), ("float", "1e-5", 1e-5), ("float", " 0,5 ", 0.5),
     ("float", "1000", 1000.0), ("float", "", 3), ("int", "1000", 1000), ("int", "20", 20)])

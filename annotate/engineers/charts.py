@@ -19,6 +19,7 @@ from annotate.figures import (
     title_of,
 )
 from data.measures.statistics import Estimate
+from data.reward_reports import over_file
 
 #: What to watch first in each kind of job; the rest is folded away.
 MAIN_CURVES: Mapping[str, Sequence[str]] = {
@@ -30,6 +31,8 @@ MAIN_CURVES: Mapping[str, Sequence[str]] = {
 SHARES = frozenset({"accuracy", "held_out_accuracy", "eos_share", "clip_fraction",
                     "value_clip_fraction", "repetition", "repeated_tokens", "distinct_1",
                     "distinct_2"})
+#: Of a reward model's report, what it was tested on, and not what was trained on.
+_TESTED = frozenset({"prompts", "pairs", "ties", "comparisons"})
 PER_ROW = 4
 #: More points than this are thinned out evenly; the last is always kept.
 MOST_POINTS = 400
@@ -99,15 +102,18 @@ def _curve(job_id: int, name: str, steps: list[int], values: list[float]) -> Non
                     alt=f"{title} over {len(steps)} steps, last {plain(values[-1])}")
 
 
-def result(values: Mapping[str, Any]) -> None:
+def result(kind: str, values: Mapping[str, Any]) -> None:
     """A job's result: estimates as cards, the rest as a small table."""
+    held_out = kind in ("train-reward", "eval-reward") and not over_file(values)
     cards, rows = [], []
     for name, value in values.items():
-        estimate = estimate_of(value)
+        title, estimate = title_of(name), estimate_of(value)
+        if held_out and name in _TESTED:
+            title = f"Held-out {name}"
         if estimate is not None:
-            cards.append((title_of(name), *_shown(name, estimate)))
+            cards.append((title, *_shown(name, estimate)))
         elif isinstance(value, bool | int | float | str):
-            rows.append((title_of(name), value if isinstance(value, str) else plain(value)))
+            rows.append((title, value if isinstance(value, str) else plain(value)))
     if cards:
         st.html(facts_html(cards))
     if rows:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from annotate.figures import as_label
+from annotate.figures import as_prose
 
 #: What is drawn, how it is called, and its colour.
 LINES = (("reward", "reward model", "#3d8aae"),
@@ -47,7 +47,7 @@ def frontier(job_id: int, metrics: Sequence[Mapping[str, Any]],
                     alt="Reward against the square root of the KL to the reference, "
                         f"{len(metrics)} steps")
     if words := offered_words(result or {}):
-        st.caption(as_label(words))
+        st.caption(as_prose(words))
 
 
 def offered_words(result: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from annotate import actions
-from annotate.figures import as_label, title_of
+from annotate.figures import as_prose, title_of
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
 from data.limits import is_finite, too_low
@@ -68,10 +68,10 @@ def _judge(kind: str) -> None:
     if model is None or found is None or found.standing == "beats":
         return
     said = st.info if found.offered else st.warning
-    said(f"{as_label(model.name)}: {as_label(found.reason)}.")
+    said(as_prose(f"{model.name}: {found.reason}."))
     if not found.offered:
-        st.checkbox("Use it anyway", key=_word(kind, model),
-                    help="Improve the policy against this reward model all the same.")
+        # Without help: a finger that presses its sign ticks the box.
+        st.checkbox("Use it anyway", key=_word(kind, model))
 
 
 def _chosen(kind: str) -> RewardModel | None:

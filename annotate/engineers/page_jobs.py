@@ -13,7 +13,7 @@ import streamlit as st
 from annotate import actions
 from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
-from annotate.figures import duration, moment, title_of
+from annotate.figures import duration, moment, text_html, title_of
 from annotate.launch import workspace_of_environment
 from annotate.picking import pick, pick_from_address
 from annotate.rendering import to_html
@@ -102,10 +102,9 @@ def _job(job: Job, titles: Mapping[str, str]) -> None:
         if job.error:
             st.html(f'<div class="pf-status pf-bad">{html.escape(_in_titles(job))}</div>')
         if job.result:
-            charts.result(job.result)
+            charts.result(job.kind, job.result)
             if job.kind in ("train-reward", "eval-reward"):
-                st.caption("Prompts, pairs and the like are those it was tested on. The Reward "
-                           "model page has the whole report.")
+                st.caption("The Reward model page has the whole report.")
         metrics = store().jobs.metrics(job.id)
         if metrics:
             if metrics[-1].get("alarm"):
@@ -169,8 +168,9 @@ def _particulars(job: Job) -> None:
     asked = "" if job.requested_by is None else \
         f" by {store().people.get(job.requested_by).name}"
     again = f" · attempt {job.attempts}" if job.attempts > 1 else ""
-    st.text(f"Asked for {moment(job.created_at)}{asked} · started {moment(job.started_at)} · "
-            f"ended {moment(job.finished_at)}{again}")
+    st.html('<p class="pf-about">' + text_html(
+        f"Asked for {moment(job.created_at)}{asked} · started {moment(job.started_at)} · "
+        f"ended {moment(job.finished_at)}{again}") + "</p>")
     with st.expander("Configuration", key=f"config-{job.id}", on_change="rerun") as fold:
         if fold.open:
             # Without colours, which are too pale to be read by everybody.

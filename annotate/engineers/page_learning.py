@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate.engineers import learning_figures as figures
-from annotate.figures import as_label, facts_html, moment, table_html
+from annotate.figures import as_prose, facts_html, moment, table_html
 from annotate.plots import show
 from annotate.session import guarded, store
 from data.asking import CURVE, STATE
@@ -41,14 +41,14 @@ def _learning(labeler: Labeler) -> None:
     else:
         st.markdown("#### Accuracy by the number of labels")
         show(figures.plot(curve), "learning-curve", figures.in_words(curve))
-        st.caption(as_label(figures.tested_words(curve)))
+        st.caption(as_prose(figures.tested_words(curve)))
         st.markdown("#### What more labels would bring")
         for line in figures.forecast_words(curve):
-            st.write(as_label(line))
+            st.write(as_prose(line))
         with st.expander("As a table"):
             st.html(table_html(("Labels", "Accuracy"), figures.rows(curve), (0,)))
     others = sorted({p.kind for p in store().people.all()} - {"human"})
     if others:
         st.caption(f"This workspace has answers that are not from people: {', '.join(others)}.")
     if state:
-        st.caption(as_label(figures.order_words(state) + f" Last looked {moment(state['at'])}."))
+        st.caption(as_prose(figures.order_words(state) + f" Last looked {moment(state['at'])}."))

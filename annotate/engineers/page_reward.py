@@ -12,7 +12,7 @@ from annotate import actions
 from annotate.engineers import reward_figures as figures
 from annotate.engineers.reward_caveats import epoch_words
 from annotate.engineers.reward_plots import baseline_dots, group_dots, reliability
-from annotate.figures import as_label, facts_html, moment, short, table_html
+from annotate.figures import as_prose, facts_html, moment, short, table_html
 from annotate.plots import Dot, dots, show
 from annotate.rendering import conversation_html, response_html
 from annotate.session import guarded, store, token
@@ -55,11 +55,11 @@ def page(labeler: Labeler) -> None:
 def _standing(verdict: Verdict) -> None:
     """The gate's word on the version."""
     if verdict.standing == "beats":
-        st.success(f"It beats its baselines on held-out prompts: {as_label(verdict.reason)}.")
+        st.success(f"It beats its baselines on held-out prompts: {as_prose(verdict.reason)}.")
         return
     fails = verdict.standing == "fails"
     words = f"it {verdict.reason}" if fails else verdict.reason
-    reason = as_label(words[:1].upper() + words[1:])
+    reason = as_prose(words[:1].upper() + words[1:])
     if verdict.standing == "unknown":
         st.info(f"{reason}. It may be used all the same.")
     else:
@@ -74,9 +74,10 @@ def _made(model: RewardModel, found: Report) -> None:
         learned = (f"Trained {moment(model.created_at)} on {trained['pairs']:,} pairs of "
                    f"{trained['prompts']:,} prompts. ")
     when = f"evaluated again {moment(found.made_at)}" if found.again else "measured after training"
-    st.caption(f"{learned}These figures: {when}, on prompts that are never trained on, every "
-               "labeler's vote by itself. Intervals are 95 %, over prompts, of which "
-               "those that begin alike count as one.")
+    st.caption(as_prose(
+        f"{learned}These figures: {when}, on prompts that are never trained on, every labeler's "
+        "vote by itself. Intervals are 95 %, over prompts, of which those that begin alike count "
+        "as one."))
     for words in (epoch_words(found.metrics), figures.voters_words(found.metrics),
                   figures.habits_words({"train": trained})):
         if words:
@@ -115,11 +116,11 @@ def _baselines_and_calibration(metrics: Mapping[str, Any]) -> None:
         _dots(baseline_dots(metrics), "reward-baselines",
               f"Fewer than {FEW} decided held-out pairs: too few to compare.")
         for over, gain in figures.gains(metrics):
-            st.caption(f"Over {over}, on the same pairs: {as_label(gain)}")
+            st.caption(f"Over {over}, on the same pairs: {as_prose(gain)}")
         if missing := figures.missing_words(metrics):
-            st.caption(as_label(missing))
-        st.caption("Published accuracy, on other data, to compare with: " + "; ".join(
-            f"{where}: {figure}" for where, figure in figures.PUBLISHED) + ".")
+            st.caption(as_prose(missing))
+        st.caption(as_prose("Published accuracy, on other data, to compare with: " + "; ".join(
+            f"{where}: {figure}" for where, figure in figures.PUBLISHED) + "."))
     with right:
         st.markdown("#### Reliability")
         figure = reliability(metrics)
@@ -130,7 +131,7 @@ def _baselines_and_calibration(metrics: Mapping[str, Any]) -> None:
             st.caption("Each dot: pairs to which the model gives about that probability, bigger "
                        "for more pairs. On the line the model says what it means; red dots' "
                        "intervals miss it.")
-        st.caption(figures.calibration_words(metrics))
+        st.caption(as_prose(figures.calibration_words(metrics)))
     st.markdown("#### Drift")
     st.text(figures.drift_words(metrics))
 
@@ -156,7 +157,7 @@ def _breakdowns(metrics: Mapping[str, Any]) -> None:
                 _dots(group_dots(metrics, way), f"reward-{way}",
                       f"No group has {FEW} decided pairs: too few to say.")
                 if words:
-                    st.caption(as_label(words))
+                    st.caption(as_prose(words))
     if shown:
         with st.expander("As tables, with how often the longer response wins"):
             for way, title, _words in shown:
@@ -183,7 +184,7 @@ def _mistakes(metrics: Mapping[str, Any], viewer: Labeler) -> None:
     for place, mistake in enumerate(open_to_me, 1):
         prompt = store().prompts.get(mistake["prompt_id"])
         label = f"{place}. {short(prompt.text, 60)} ({figures.mistake_words(mistake)})"
-        with st.expander(as_label(label), key=f"mistake-{mistake['chosen_id']}-{place}",
+        with st.expander(as_prose(label), key=f"mistake-{mistake['chosen_id']}-{place}",
                          on_change="rerun") as fold:
             if fold.open:
                 st.html(conversation_html(prompt.messages))

@@ -142,9 +142,10 @@ def selection_words(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("selection")
     if not found or metrics.get("ensemble"):
         return ""
+    why = found["why"].replace("`", "")  # nothing that shows this reads Markdown
     if "forms" not in found:
-        return f"{_FORMS.get(found['form'], found['form'])}: {found['why']}."
-    return (f"{_FORMS.get(found['form'], found['form'])}: {found['why']}, "
+        return f"{_FORMS.get(found['form'], found['form'])}: {why}."
+    return (f"{_FORMS.get(found['form'], found['form'])}: {why}, "
             f"{found['pairs']:,} pairs of {found['prompts']:,} prompts.")
 
 

@@ -7,7 +7,17 @@ from html import escape
 
 import streamlit as st
 
-from annotate.figures import NOTHING, as_label, facts_html, moment, name_of, number, share, time
+from annotate.figures import (
+    NOTHING,
+    as_label,
+    as_prose,
+    facts_html,
+    moment,
+    name_of,
+    number,
+    share,
+    time,
+)
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_charts import PUBLISHED, over_time
 from annotate.leads.quality_report import Report, reports
@@ -68,7 +78,7 @@ def _figures(labeler: Labeler, turn: Round | None, kinds: tuple[str, ...]) -> No
         return
     _alarms(report, people, permits(labeler, "people"))
     _facts(report, turn, everybody)
-    st.caption(f"Counted {moment(report.counted_at)}, and again when more is answered.")
+    st.caption(as_prose(f"Counted {moment(report.counted_at)}, and again when more is answered."))
     others = sorted({people[i].kind for i in report.people.keys() - report.set_aside} - {"human"})
     if others:
         st.caption(f"Includes answers that are not from people: {', '.join(others)}.")

@@ -177,16 +177,18 @@ def _plots(report: Mapping[str, Any]) -> Any:
 
     names = (("reward", "reward (reference = 0)"), ("kl", "KL to reference, nats"),
              ("length", "length, tokens"), ("entropy", "entropy, nats"))
-    figure = make_subplots(rows=1, cols=len(names), subplot_titles=[title for _, title in names])
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[title for _, title in names])
     for number, run in enumerate(report["ppo"]):
         steps = [entry["step"] + 1 for entry in run["steps"]]
-        for column, (name, _) in enumerate(names, 1):
+        for place, (name, _) in enumerate(names):
             figure.add_trace(Scatter(
                 x=steps, y=[entry.get(name) for entry in run["steps"]], name=f"round {number}",
-                legendgroup=str(number), showlegend=column == 1, mode="lines+markers",
-                line={"color": ("#3366cc", "#dc3912")[number % 2]}), row=1, col=column)
-    figure.update_xaxes(title_text="step")
-    figure.update_layout(height=300, margin={"l": 40, "r": 20, "t": 40, "b": 40})
+                legendgroup=str(number), showlegend=place == 0, mode="lines+markers",
+                line={"color": ("#3366cc", "#dc3912")[number % 2]}),
+                row=place // 2 + 1, col=place % 2 + 1)
+    figure.update_xaxes(title_text="step", row=2)
+    figure.update_layout(height=520, margin={"l": 40, "r": 20, "t": 40, "b": 40},
+                         legend={"orientation": "h"})
     return figure
 
 

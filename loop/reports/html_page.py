@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotate.figures import text_html
 from data.durable import whole
 from data.visible import reveal
 
@@ -14,15 +15,31 @@ _STYLE = """
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;color:light-dark(#1d2330,#e4e6e8);
  background:light-dark(#fff,#14181c);margin:0}
-main{max-width:1200px;margin:2rem auto;padding:0 1rem;overflow-x:auto}
+main{max-width:1200px;margin:2rem auto;padding:0 1rem}
 h2{margin-top:2.2rem}h3{margin:1.4rem 0 .3rem;font-size:1.05rem}
-table{border-collapse:collapse;width:100%;font-size:14px;margin:1rem 0}
+.scroll{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{border-bottom:1px solid light-dark(#d8dde6,#3a4148);padding:.5rem;text-align:left;
- vertical-align:top;overflow-wrap:anywhere}
-th{overflow-wrap:normal}
-.text{white-space:pre-wrap;min-width:9rem}
-.plot{background:#fff;border-radius:.4rem;margin:.5rem 0;overflow-x:auto}
+ vertical-align:top}
+.pf-whole{white-space:nowrap}
+.text{white-space:pre-wrap;overflow-wrap:anywhere}
+table.texts{table-layout:fixed}.texts th:first-child:empty{width:9rem}
 .small{font-size:.85rem;opacity:.85}
+/* No wider than a sheet of paper: what is drawn keeps its width when it is printed. */
+.plot{background:#fff;border-radius:.4rem;margin:.5rem 0;max-width:42rem;overflow:hidden}
+@media (max-width:640px){
+ th,td{padding:.4rem .3rem}
+ table.texts,.texts tbody,.texts tr,.texts td{display:block}.texts th{display:none}
+ .texts td{border:0;padding:.2rem 0}
+ .texts tr{border-bottom:1px solid light-dark(#d8dde6,#3a4148);padding:.6rem 0}
+ .texts td:not([data-head=""])::before{content:attr(data-head);display:block;font-weight:600}
+}
+/* Plots are drawn for a light page: turned over, hues kept. */
+@media screen and (prefers-color-scheme:dark){.plot{filter:invert(.91) hue-rotate(180deg)}}
+@media print{
+ :root{color-scheme:light}main{margin:0;max-width:none;padding:0}.scroll{overflow:visible}
+ tr,.plot{break-inside:avoid}h2,h3{break-after:avoid}
+}
 """
 
 
@@ -31,13 +48,13 @@ def write(path: Path, title: str, body: Sequence[str]) -> None:
     with whole(path) as part:
         part.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8">'
                         f'<meta name="viewport" content="width=device-width">'
-                        f"<title>{text(title)}</title><style>{_STYLE}</style>"
+                        f"<title>{html.escape(reveal(title))}</title><style>{_STYLE}</style>"
                         f"<main><h1>{text(title)}</h1>{''.join(body)}</main></html>", "utf-8")
 
 
 def text(words: str) -> str:
     """Any text as HTML that shows it and does nothing else."""
-    return html.escape(reveal(words))
+    return text_html(words)
 
 
 def paragraph(words: str, kind: str = "") -> str:
@@ -46,12 +63,16 @@ def paragraph(words: str, kind: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of plain texts under a header, if there is one; `kind` is a class of its cells."""
+    """A table of plain texts under a header, if there is one. `kind` is a class of its cells: of
+    long texts, which on a narrow page stand one below the other, each under its own head."""
     mark = f' class="{kind}"' if kind else ""
     lines = [f"<tr>{''.join(f'<th>{text(word)}</th>' for word in head)}</tr>"] if any(head) else []
-    lines += [f"<tr>{''.join(f'<td{mark}>{text(word)}</td>' for word in row)}</tr>"
-              for row in rows]
-    return f"<table>{''.join(lines)}</table>"
+    for row in rows:
+        cells = (f'<td{mark} data-head="{html.escape(title)}">{text(word)}</td>' if kind
+                 else f"<td>{text(word)}</td>" for title, word in zip(head, row, strict=True))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    kept = '<table class="texts">' if kind else "<table>"
+    return f'<div class="scroll" tabindex="0">{kept}{"".join(lines)}</table></div>'
 
 
 def plot(figure: Any, first: bool) -> str:
