@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data.measures.statistics import Estimate
+from data.measures.statistics import Estimate, percent
 from data.records import RewardModel
 from data.store import Store
 
@@ -101,7 +101,7 @@ def judge(metrics: Mapping[str, Any]) -> Verdict:
     longer = _estimate(metrics["baselines"].get("longer"))
     figures = f"it is right in {_in_words(accuracy, accuracy.percent())}; chance is 50 %" + (
         "" if longer is None else ", the longer response wins in "
-        + _in_words(longer, f"{100 * longer.value:.1f} %"))
+        + _in_words(longer, percent(longer.value, 1)))
     if accuracy.low > CHANCE and (longer is None or accuracy.value > longer.value):
         return Verdict("beats", figures)
     if accuracy.high - accuracy.low > WIDEST:

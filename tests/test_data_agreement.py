@@ -29,6 +29,16 @@ def test_percent_agreement_counts_pairs_of_labelers(world: World) -> None:
     assert found.low < .5 < found.high
 
 
+def test_one_task_says_nothing_of_how_tasks_differ(world: World) -> None:
+    ann, bob = world.people(2)
+    task = world.task(("a", "b", "c"))
+    first, second, third = task.response_ids
+    world.answer(ann, task, Answer(((first,), (second,), (third,))))
+    world.answer(bob, task, Answer(((first,), (third,), (second,))))
+    found = agreement.krippendorff_alpha(world.store.comparisons.current())
+    assert found is not None and found.value < 1 and not found.bounded
+
+
 def test_a_tie_disagrees_with_a_winner_and_nothing_gives_none(world: World) -> None:
     ann, bob = world.people(2)
     assert agreement.percent_agreement([]) is None

@@ -13,6 +13,7 @@ from data.measures.statistics import (
     mean,
     mean_of_means,
     median,
+    percent,
     proportion,
     student_t,
 )
@@ -148,6 +149,18 @@ def test_bootstrap_of_kinds_is_that_of_their_units() -> None:
     kinds = bootstrap(lambda drawn: float(drawn @ [0.0, 1.0, 3.0]) / 400, 400,
                       copies=np.array([200, 120, 80]))
     assert kinds == pytest.approx(units, abs=.02)
+
+
+def test_one_unit_alone_bounds_nothing() -> None:
+    assert bootstrap(lambda drawn: float(drawn.sum()), 1) == (-math.inf, math.inf)
+    assert bootstrap(lambda drawn: 1.0, 1, copies=np.array([1])) == (-math.inf, math.inf)
+
+
+def test_what_is_not_all_is_not_rounded_to_all() -> None:
+    assert [percent(value) for value in (0, 0.004, 0.5, 0.994, 0.996, 0.99996, 1)] == [
+        "0 %", "0.4 %", "50 %", "99 %", "99.6 %", "99.996 %", "100 %"]
+    assert percent(1 - 1e-16) == "100 %", "rounding of sums is no part"
+    assert Estimate(2999 / 3000, 3000, .99, 1.0).percent() == "99.97 % (99.0–100.0 %, n = 3,000)"
 
 
 def test_the_medians_ranks_are_the_tables() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.measures.quality import characters_of, characters_per_second, seconds_per_task, speed_of
 from data.measures.significance import counts_of
-from data.measures.statistics import Estimate, clustered_mean, median
+from data.measures.statistics import Estimate, clustered_mean, median, percent
 from data.measures.votes import (
     Gold,
     Outcome,
@@ -56,7 +56,7 @@ class Measure:
     def evidence(self, own: Side, crew: Side) -> str:
         """Both sides' figures in words."""
         counted = f"{own.values.sum():g} of {len(own.values)}"
-        share = (f"the crew: {100 * crew.values.mean():.0f} %" if len(crew.values)
+        share = (f"the crew: {percent(float(crew.values.mean()))}" if len(crew.values)
                  else "nobody to compare with")
         return f"{self.words.format(counted)} ({share})"
 

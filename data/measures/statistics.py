@@ -48,7 +48,7 @@ class Estimate:
 
     def percent(self) -> str:
         """For a share: `71.2 % (62.0–79.1 %, n = 120)`."""
-        return self.beside(f"{100 * self.value:.1f} %",
+        return self.beside(percent(self.value, 1),
                            f"{100 * self.low:.1f}–{100 * self.high:.1f} %")
 
     def rounded(self, digits: int) -> str:
@@ -63,6 +63,13 @@ class Estimate:
     def __str__(self) -> str:
         """`0.712 (0.620 to 0.791, n = 120)`."""
         return self.rounded(3)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """`71 %`; what is neither nothing nor all is not rounded to it: `99.8 %`, not `100 %`."""
+    while 1e-9 < share < 1 - 1e-9 and round(100 * share, digits) in (0, 100):
+        digits += 1
+    return f"{100 * share:.{digits}f} %"
 
 
 def proportion(successes: float, n: int) -> Estimate | None:
@@ -178,8 +185,10 @@ def bootstrap(statistic: Callable[[np.ndarray[Any, Any]], float], size: int,
     undefined (nan) are left out. Where many units are alike, `copies` says how many there are of
     each kind (shape [kinds], adding up to `size`), and the statistic is given how often each kind
     was drawn: the same interval for a fraction of the work. Seeded: the same units give the same
-    interval.
+    interval. One unit says nothing of how they differ: its interval is unbounded.
     """
+    if size == 1:
+        return -math.inf, math.inf
     rng = np.random.default_rng(seed)
 
     def draw() -> np.ndarray[Any, Any]:

@@ -131,6 +131,8 @@ def forecast(curve: Curve, further: int = FURTHER) -> Forecast | None:
             or last < ENOUGH_ANSWERS):
         return None
     clusters, place = np.unique(curve.clusters, return_inverse=True)
+    if len(clusters) < 2:
+        return None
     wrong = np.stack([np.bincount(place, 1 - right) for right in curve.right])  # [P, clusters]
     size = np.bincount(place).astype(float)
 

@@ -27,7 +27,8 @@ def calibration(votes: Votes) -> dict[str, Any] | None:
     The error is never below zero, so chance alone makes some: `if_calibrated` is what a model that
     is right about every probability would show on as many pairs (its mean, and the value that it
     stays below in 97.5 % of draws; Bröcker & Smith 2007, "consistency resampling"). The interval
-    of `error` is a bootstrap over clusters, which is off to the high side for the same reason.
+    of `error` is a bootstrap over clusters, which is off to the high side for the same reason: it
+    is drawn out to the error itself where it would begin above it.
     """
     if not votes.pairs:
         return None
@@ -44,7 +45,7 @@ def calibration(votes: Votes) -> dict[str, Any] | None:
 
     low, high = bootstrap(error, votes.cluster_count)
     value = error(np.ones(votes.cluster_count))
-    return {"error": Estimate(value, len(predicted), low, high).as_dict(),
+    return {"error": Estimate(value, len(predicted), min(low, value), high).as_dict(),
             "if_calibrated": _by_chance(predicted, place),
             "bins": [_bin(votes, predicted, place == number, edges[number], edges[number + 1])
                      for number in range(BINS)]}

@@ -122,8 +122,6 @@ def ratio(sums: Array, counts: Array, clusters: Array) -> Estimate:
     sums, counts = np.bincount(clusters, sums), np.bincount(clusters, counts)
     sums, counts = sums[counts > 0], counts[counts > 0]
     low, high = bootstrap(lambda drawn: float(drawn @ sums / (drawn @ counts)), len(sums))
-    if len(sums) == 1:  # one alone says nothing of how they differ
-        low, high = -math.inf, math.inf
     return Estimate(float(sums.sum() / counts.sum()), int(counts.sum()), low, high)
 
 
