@@ -154,7 +154,7 @@ def from_files(pairs: Iterable[FilePair]) -> list[Example]:
                     response_id += 1
                     ids[text] = response_id
             comparison_id += 1
-            made.append(Pair(ids[pair.chosen], ids[pair.rejected], pair.strength, 1.0,
+            made.append(Pair(ids[pair.chosen], ids[pair.rejected], pair.strength, pair.weight,
                              comparison_id, 0, prompt_id))
         examples.append(Example(prompt_id, group[0].messages,
                                 {i: text for text, i in ids.items()}, tuple(made)))

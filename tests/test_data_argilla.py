@@ -10,7 +10,9 @@ from exchange_files import ANN, BOB, TWO, flat_v1, ranks, said, saved
 
 from data.errors import BadInput
 from data.exchange.foreign_choices import choice_of
-from data.exchange.importing import ImportReport, import_file, sniff
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file
+from data.exchange.sniffing import sniff
 from data.store import Store
 
 

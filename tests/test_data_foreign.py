@@ -26,7 +26,9 @@ from exchange_files import (
 )
 
 from data.errors import BadInput
-from data.exchange.importing import ImportReport, import_file, sniff
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file
+from data.exchange.sniffing import sniff
 from data.store import Store
 
 
@@ -35,7 +37,7 @@ def test_what_is_asked_for_is_what_is_read(store: Store, tmp_path: Path) -> None
     prompts = saved(tmp_path / "p.jsonl", [{"prompt": "Why?"}])
     for path, tool, what, message in (
             (tasks, "label-studio", "prompts", "--what prompts: label-studio is read as comp"),
-            (prompts, None, "comparisons", "is of no tool that is known; name it with --format"),
+            (prompts, None, "comparisons", "line 1: the fields are prompt; wanted resp"),
             (prompts, "doccano", None, "'doccano' is none of label-studio, argilla"),
             (prompts, None, "opinions", "'opinions' is none of prompts, preferences")):
         with pytest.raises(BadInput, match=message):

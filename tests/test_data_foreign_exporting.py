@@ -10,7 +10,8 @@ from data_world import World
 from exchange_world import FORMATS, answered, answers, read, with_ranking
 
 from data.exchange.exporting import export
-from data.exchange.importing import ImportReport, import_file
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file
 from data.records import Answer
 from data.store import Store
 

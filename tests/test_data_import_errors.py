@@ -11,11 +11,8 @@ import pytest
 from exchange_files import PREFERENCE, counts, lines, table, turn
 
 from data.errors import BadInput
-from data.exchange.importing import (
-    import_preferences,
-    import_prompts,
-    sniff,
-)
+from data.exchange.importing import import_preferences, import_prompts
+from data.exchange.sniffing import sniff
 from data.store import Store
 
 GOOD = json.dumps({"prompt": "Fine?"})

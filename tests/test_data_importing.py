@@ -16,18 +16,13 @@ import pytest
 from exchange_files import PREFERENCE, counts, lines, table, turn
 
 from data.errors import BadInput
-from data.exchange.importing import (
-    ImportReport,
-    import_file,
-    import_preferences,
-    import_prompts,
-    sniff,
-)
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file, import_preferences, import_prompts
+from data.exchange.sniffing import sniff
 from data.measures.agreement import first_shown_wins
 from data.store import Store
 
 HH = Path(__file__).resolve().parents[2] / "shared/data/hh_harmless.jsonl.gz"
-OTHERS = [HH.with_name(f"{name}.jsonl.gz") for name in ("pandalm", "oasst1_kwise")]
 DIALOGUE = [turn("user", "Hi"), turn("assistant", "Hello"), turn("user", "Why?")]
 
 
@@ -232,14 +227,6 @@ def test_anthropic_hh_comes_in_whole_and_fast(store: Store) -> None:
     for prompt in store.prompts.all():
         roles = [m["role"] for m in prompt.messages]
         assert all(a != b for a, b in pairwise(roles))
-
-
-@pytest.mark.parametrize("path", OTHERS, ids=lambda p: p.name)
-def test_other_formats_are_refused_with_their_fields(store: Store, path: Path) -> None:
-    if not path.is_file():
-        pytest.skip("the shared data are not here")
-    with pytest.raises(BadInput, match=r"line 1: the fields are .*wanted prompt or messages"):
-        import_file(store, path)
 
 
 def test_by_how_much_is_taken_from_the_row_and_never_guessed(store: Store, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from exchange_files import PAIR, annotation, pairwise, result, said, saved, task
 
 from data.errors import BadInput
 from data.exchange.foreign_fields import Fields
-from data.exchange.importing import ImportReport, import_file, sniff
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file
+from data.exchange.sniffing import sniff
 from data.store import Store
 
 
@@ -159,8 +161,8 @@ FINE = task(PAIR, annotation(pairwise("left")))
     (task("text"), "data: wanted an object, found str"),  # type: ignore[arg-type]
     ({**FINE, "annotations": {}}, "annotations: wanted a list, found dict"),
     ({**FINE, "annotations": [7]}, r"annotations\[1\]: wanted an object, found int"),
-    (task(PAIR, annotation(), {**annotation(), "result": None}),
-     r"annotations\[2\]\.result: wanted a list, found NoneType"),
+    (task(PAIR, annotation(), {**annotation(), "result": {}}),
+     r"annotations\[2\]\.result: wanted a list, found dict"),
     (task(PAIR, annotation("x")), r"annotations\[1\]\.result\[1\]: "),  # type: ignore[arg-type]
     (task(PAIR, annotation(result("pairwise", "left"))), r"result\[1\]\.value: wanted an object"),
     (task(PAIR, annotation(pairwise("up"))), "pairwise.selected: 'up' of 2 responses"),
@@ -173,7 +175,7 @@ FINE = task(PAIR, annotation(pairwise("left")))
     (task({"prompt": "Q", "items": ["a", "b"]},
           annotation(result("ranker", {"ranker": {"r": ["z"]}}))), "ranker.r: 'z' is the id of no"),
     (task({**PAIR, "prompt": [{"role": "robot", "content": "x"}]}, annotation(pairwise("left"))),
-     r"prompt\[1\]: 'robot' is no role"),
+     r"prompt\[1\]\.role: 'robot' is no role"),
 ])
 def test_a_malformed_task_is_named_and_nothing_is_stored(
         store: Store, tmp_path: Path, broken: dict[str, Any], where: str) -> None:

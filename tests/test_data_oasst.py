@@ -13,7 +13,9 @@ import pytest
 from exchange_files import RANKINGS, TREE, message, messages_of, said, saved
 
 from data.errors import BadInput
-from data.exchange.importing import ImportReport, import_file, sniff
+from data.exchange.import_report import ImportReport
+from data.exchange.importing import import_file
+from data.exchange.sniffing import sniff
 from data.store import Store
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import BadInput
-from data.exchange import importing, json_stream, text_stream
+from data.exchange import json_stream, reading, text_stream
 from data.exchange.importing import import_file
 from data.exchange.json_stream import JsonStream
 from data.exchange.reading import Row, read_rows
@@ -162,7 +162,7 @@ def test_others_write_while_an_import_reads(tmp_path: Path,
             People(other.database).add(f"person {len(seen)}")
             yield row
 
-    monkeypatch.setattr(importing, "read_rows", watched)
+    monkeypatch.setattr(reading, "read_rows", watched)
     report = import_file(store, tmp_path / "p.jsonl")
     assert (report.added, set(seen)) == (20, {0})
     assert len(other.people.all(kind="human")) == len(seen) == 21  # once more to tell what it is

@@ -14,7 +14,8 @@ from leads_world import CARELESS, CREW, LeadsWorld
 from data.blindness import hidden_from
 from data.errors import BadInput
 from data.exchange.exporting import TOOLS, export
-from data.exchange.importing import import_file, read_pairs
+from data.exchange.file_pairs import read_pairs
+from data.exchange.importing import import_file
 from data.records import Answer
 from data.search import Filters, find
 from data.store import Store

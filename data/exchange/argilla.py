@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import from_cell
 from data.exchange.foreign_choices import (
     IN_SEVERAL_RESPECTS,
     PREFERENCE,
@@ -27,10 +26,11 @@ from data.exchange.foreign_choices import (
     named_order,
     one_each,
 )
-from data.exchange.foreign_fields import Asked, Fields, as_number, asked
+from data.exchange.foreign_fields import Asked, Fields, as_number, asked, entries_of
 from data.exchange.judgements import Judgement, LeftOut, Origin, Ranking, ranking_by
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
+from data.exchange.prompt_fields import from_cell
 
 NAME = "argilla"
 _NO_FIELDS = {"id", "external_id", "_server_id", "metadata", "vectors", "suggestions", "responses",
@@ -87,7 +87,7 @@ def _nested(responses: Any) -> dict[str, _Answers]:
             if not isinstance(entries, list | dict | None):
                 raise BadInput(f"responses.{question}: wanted a list of answers, "
                                f"found {type(entries).__name__}")
-            for number, entry in enumerate(_entries(entries), 1):
+            for number, entry in enumerate(entries_of(entries), 1):
                 _add(found, question, entry.get("user_id"), entry.get("value"),
                      entry.get("status"), f"responses.{question}[{number}]")
     elif isinstance(responses, list):
@@ -141,19 +141,8 @@ def _add(found: dict[str, _Answers], question: str, user: Any, value: Any, statu
         answers.values[question] = value
 
 
-def _entries(value: Any) -> list[dict[str, Any]]:
-    """A list of objects; also as `datasets` turns such a list around, an object of lists."""
-    value = from_cell(value)
-    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
-        value = [dict(zip(value, row, strict=False))
-                 for row in zip(*value.values(), strict=False)]
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        return []
-    return value
-
-
 def _v1_answers(value: Any) -> list[dict[str, Any]]:
-    entries = _entries(value)
+    entries = entries_of(value)
     return entries if all({"user_id", "value"} <= entry.keys() for entry in entries) else []
 
 
@@ -230,7 +219,7 @@ def _ranking(value: Any, about: Asked, question: str) -> Ranking | None:
                            f"response; they are {', '.join(about.responses)}")
         return tuple((position,) for position in known) if len(known) > 1 else None
     ranks: dict[int, float] = {}
-    for place, entry in enumerate(_entries(value), 1):
+    for place, entry in enumerate(entries_of(value), 1):
         rank, position = entry.get("rank"), about.position(entry.get("value"))
         if position is None:
             raise BadInput(f"{question}[{place}].value: {entry.get('value')!r} is the name of no "

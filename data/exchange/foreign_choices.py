@@ -18,7 +18,7 @@ _TIES = {"tie", "tied", "draw", "equal", "equally good", "both", "both good", "b
          "the same", "about the same", "no preference", "both are good", "both are equal",
          "equally preferred", "they are equal", "both are equally good", "no difference"}
 _BAD = {"both bad", "both are bad", "all bad", "all are bad", "neither", "none", "none of them",
-        "equally bad", "both are equally bad", "neither is good"}
+        "equally bad", "both are equally bad", "neither is good", "tie bothbad", "tie both bad"}
 _NOUNS = {"response", "answer", "completion", "output", "generation", "reply", "candidate",
           "option", "summary", "text", "model", "assistant", "the"}
 _STRENGTH_WORDS = {"significantly": 4, "much": 4, "strongly": 4, "far": 4, "clearly": 4,

@@ -14,29 +14,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import from_cell
-from data.prompts import check_messages
+from data.exchange.messages import DIFFER, Unusable, conversation
+from data.exchange.prompt_fields import (
+    OBJECTS,
+    first_prompt,
+    from_cell,
+    named,
+    prompt_of,
+    unpacked,
+    with_system,
+)
+from data.exchange.unread import Watched
 from data.records import Message
 
-_PROMPTS = ("prompt", "instruction", "question", "query", "messages", "conversation", "chat",
-            "dialogue", "dialog", "history", "input")
-#: Shown beside the prompt, and part of what is answered.
-_CONTEXTS = ("context", "input")
-_SYSTEMS = ("system", "system_prompt", "system-prompt")
 _RESPONSES = ("response", "answer", "completion", "output", "generation", "reply", "candidate",
-              "option", "summary", "text", "assistant")
+              "option", "summary", "text", "assistant", "conversation", "ref")
 _LISTS = ("responses", "answers", "completions", "outputs", "generations", "replies", "candidates",
-          "options", "items", "results", "documents")
+          "options", "items", "results", "documents", "summaries")
 #: "response-0", "answer1", "response_a", "generations-1", "left".
 _NUMBERED = re.compile(r"^(?:(?P<stem>.*?[^\W\d_])[ _.-]?(?P<number>\d{1,2})"
                        r"|(?P<noun>.+?)[ _.-](?P<letter>[a-zA-Z])|(?P<camel>[a-z]+)(?P<upper>[A-Z])"
                        r"|(?:(?P<before>.+?)[ _.-])?(?P<side>left|right|first|second))$")
 _SIDES = {"left": 0, "first": 0, "right": 1, "second": 1}
-_ROLES = {"system": "system", "user": "user", "human": "user", "prompter": "user",
-          "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant",
-          "ai": "assistant"}
-#: Where a message says whose it is.
-_ROLE_KEYS = ("role", "from", "author", "name", "speaker")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Asked:
 
     messages: list[Message]
     responses: dict[str, str]
+    fields: frozenset[str] = frozenset()
+    """The fields that they were read from."""
 
     def position(self, name: object) -> int | None:
         """The place of the response of this name."""
@@ -60,49 +61,33 @@ class Asked:
         return names.index(name) if isinstance(name, str) and name in names else None
 
 
-def asked(data: Mapping[str, Any], fields: Fields) -> Asked:
-    """The prompt and the responses of a record's data.
+def asked(data: Mapping[str, Any], fields: Fields, *, cells: bool = False) -> Asked:
+    """The prompt and the responses of a record's data (with `cells`, of CSV).
 
     Raises:
         BadInput: they cannot be told from the names, or are of the wrong shape.
+        Unusable: responses that are whole dialogues do not begin alike, or tools are called.
     """
-    values = {str(name): _unpacked(value) for name, value in data.items() if value is not None}
+    plain = dict(data)
+    values = {str(name): unpacked(plain, name, cells) for name, value in plain.items()
+              if value is not None}
     names, responses = _responses(values, fields)
-    texts, shared = {}, None
+    texts: dict[str, str] = {}
+    shared: list[Message] | None = None
     for name, value in responses.items():
         if isinstance(value, list):
             *before, last = conversation(value, name)
             if last["role"] != "assistant":
                 raise BadInput(f"{name}: the last message must be the assistant's")
+            if shared and before and before != shared:
+                raise Unusable(DIFFER)
             value, shared = last["content"], before or shared
         if not isinstance(value, str):
             raise BadInput(f"{name}: wanted text or messages, found {type(value).__name__}")
         texts[name] = value
-    return Asked(_prompt({k: v for k, v in values.items() if k not in names}, fields, shared),
-                 texts)
-
-
-def conversation(value: list[Any], field: str) -> list[Message]:
-    """Messages in any tool's shape: role or from or author; content or value or text.
-
-    Raises:
-        BadInput: an entry is none, or its role says neither user nor assistant nor system.
-    """
-    messages = []
-    for number, entry in enumerate(value, 1):
-        where = f"{field}[{number}]"
-        if not isinstance(entry, dict):
-            raise BadInput(f"{where}: wanted a message, found {type(entry).__name__}")
-        role, content = (next((entry[key] for key in keys if entry.get(key) is not None), None)
-                         for keys in (_ROLE_KEYS, ("content", "value", "text")))
-        if not isinstance(role, str) or role.lower() not in _ROLES:
-            raise BadInput(f"{where}: {role!r} is no role; wanted one of {', '.join(_ROLES)}")
-        if not isinstance(content, str):
-            raise BadInput(f"{where}: wanted a text as content, found {type(content).__name__}")
-        messages.append(Message(role=_ROLES[role.lower()], content=content))
-    if not messages:
-        raise BadInput(f"{field}: wanted messages, found none")
-    return messages
+    read = set(names)
+    beside = Watched({k: v for k, v in values.items() if k not in names}, read)
+    return Asked(_prompt(beside, fields, shared), texts, frozenset(read))
 
 
 def as_number(value: Any) -> float | None:
@@ -160,8 +145,24 @@ def numbered(name: str) -> tuple[str, int | None]:
 
 def names_response(name: str, fields: Fields) -> bool:
     """Whether a field of this name holds one of several responses, whatever its text looks like."""
+    return name in fields.responses or is_response(name)
+
+
+def is_response(name: str) -> bool:
+    """Whether a name is one of those that several responses have by custom."""
     stem, place = numbered(name)
-    return name in fields.responses or (place is not None and _stem(stem) in _RESPONSES)
+    return place is not None and _stem(stem) in _RESPONSES
+
+
+def entries_of(value: Any) -> list[dict[str, Any]]:
+    """A list of objects; also as `datasets` turns such a list around, an object of lists."""
+    value = from_cell(value)
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        value = [dict(zip(value, row, strict=False))
+                 for row in zip(*value.values(), strict=False)]
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return []
+    return value
 
 
 def _stem(stem: str) -> str:
@@ -189,44 +190,26 @@ def _of_list(field: str, value: Any) -> dict[str, Any]:
     return found
 
 
-def _prompt(values: dict[str, Any], fields: Fields, shared: list[Message] | None) -> list[Message]:
-    name = fields.prompt or next((n for n in _PROMPTS if from_cell(values.get(n))), "")
+def _prompt(values: dict[str, Any], fields: Fields,
+            shared: list[Message] | None) -> list[Message]:
+    """The prompt; it may be what the responses, whole dialogues, begin with."""
+    name = fields.prompt or first_prompt(values) or ""
+    if shared and not name:
+        return named("the prompt", with_system(values, shared))
     if not name:
         # A cell of JSON is data about the record rather than the question.
         texts = [n for n, v in values.items() if isinstance(from_cell(v), str) and v.strip()]
-        if shared is not None and not texts:
-            return check_messages(shared)
         if len(texts) != 1:
             raise BadInput("cannot tell which field is the prompt; the fields beside the responses "
                            f"are {', '.join(values) or 'none'}; name it with --prompt-field")
         name = texts[0]
-    value = values.get(name)
-    if isinstance(value, list):
-        messages = conversation(value, name)
-    elif isinstance(value, str):
-        context = next((values[n] for n in _CONTEXTS if n != name
-                        and isinstance(values.get(n), str) and values[n].strip()), "")
-        messages = [Message(role="user", content=f"{value}\n\n{context}" if context else value)]
-    else:
-        raise BadInput(f"{name}: missing; the fields are {', '.join(values)}" if value is None
-                       else f"{name}: wanted text or messages, found {type(value).__name__}")
-    system = next((values[n] for n in _SYSTEMS if isinstance(values.get(n), str)), "")
-    if system.strip() and messages[0]["role"] != "system":
-        messages.insert(0, Message(role="system", content=system))
-    try:
-        return check_messages(messages)
-    except BadInput as error:
-        raise BadInput(str(error).replace("messages", name, 1)) from None
-
-
-def _unpacked(value: Any) -> Any:
-    """A CSV cell that holds messages as those; any other text, JSON or not, is what was said."""
-    found = from_cell(value)
-    if isinstance(value, str) and isinstance(found, list) and found and all(
-            isinstance(m, dict) and ("role" in m or any(
-                str(m.get(key)).lower() in _ROLES for key in _ROLE_KEYS)) for m in found):
-        return found
-    return value
+    if name not in values:
+        raise BadInput(f"{name}: missing; the fields are {', '.join(values)}")
+    messages = prompt_of(values, name, from_cell(values[name]) if name in OBJECTS else values[name])
+    # Beside whole dialogues a prompt may be their last question alone.
+    if shared and messages[-1] == shared[-1] and len(shared) > len(messages):
+        return named("the prompt", with_system(values, shared))
+    return messages
 
 
 def _is_chat(value: list[Any]) -> bool:

@@ -13,8 +13,8 @@ import json
 from collections.abc import Sequence
 
 from data.database import Database
-from data.exchange.dialogues import Unusable
 from data.exchange.judgements import Judgement, Origin
+from data.exchange.messages import Unusable
 from data.exchange.own_comparisons import annotator_of, names_of_task
 from data.prompts import fingerprint, without_nul
 

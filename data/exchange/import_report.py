@@ -24,6 +24,10 @@ class ImportReport:
     people differ."""
     decisions: int = 0
     """How many of those added are leads' decisions, which stand for their tasks."""
+    ranked_by: str = ""
+    """The field by which responses with a grade each were ranked."""
+    unread: tuple[str, ...] = ()
+    """Fields that say something in some row, and that nothing was taken from."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -31,7 +35,9 @@ class ImportReport:
                 "repeats": self.repeats, "skipped": dict(self.skipped),
                 **({"labelers": self.labelers, "decisions": self.decisions}
                    if self.what == "comparisons" else {}),
-                **({"contradictions": self.contradictions} if self.what == "preferences" else {})}
+                **({"contradictions": self.contradictions} if self.what == "preferences" else {}),
+                **({"ranked_by": self.ranked_by} if self.ranked_by else {}),
+                **({"unread": list(self.unread)} if self.unread else {})}
 
     def __str__(self) -> str:
         people = f" of {self.labelers:,} annotators" if self.labelers else ""
@@ -46,4 +52,8 @@ class ImportReport:
             parts.append(f"{self.contradictions:,} in the file the other way round as well "
                          "(both count)")
         parts += [f"{count:,} left out: {reason}" for reason, count in self.skipped.items()]
+        if self.ranked_by:
+            parts.append(f"ranked by {self.ranked_by}")
+        if self.unread:
+            parts.append(f"fields not read: {', '.join(self.unread)}")
         return "; ".join(parts)

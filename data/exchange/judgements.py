@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
 from data.errors import BadInput
-from data.exchange.dialogues import STRENGTH, Unusable
+from data.exchange.dialogues import STRENGTH
+from data.exchange.messages import Unusable
 from data.plain_json import to_json
 from data.prompts import check_messages, checked_text, fingerprint, without_nul
 from data.questions import SCORES
@@ -21,6 +22,8 @@ from data.records import Message, Verdict
 #: A ranking gives a training pair for every two responses.
 MOST_RESPONSES = 50
 _LONGEST_NAME = 500
+#: Why an answer that is followed by another one of its annotator is left out.
+SUPERSEDED = "an answer that the same annotator changed later"
 
 Ranking = tuple[tuple[int, ...], ...]
 
@@ -130,13 +133,17 @@ class Judgement:
 
 
 def plain_keys(judgement: Judgement) -> tuple[str, str]:
-    """Of a preference whose file names no annotators: the same words are the same preference.
+    """Of an answer whose file names no annotators: the same words are the same answer.
 
-    The second is the key of its opposite.
+    The second is the key of its opposite; a tie has none.
     """
-    chosen, rejected = (judgement.responses[group[0]] for group in judgement.ranking)
     prompt = fingerprint(judgement.messages)
-    return _hash([prompt, chosen, rejected]), _hash([prompt, rejected, chosen])
+    groups = [[judgement.responses[position] for position in group] for group in judgement.ranking]
+    if all(len(group) == 1 for group in groups):
+        chain = [text for group in groups for text in group]
+        return _hash([prompt, *chain]), _hash([prompt, *reversed(chain)])
+    groups = [sorted(group) for group in groups]
+    return _hash([prompt, groups]), "" if len(groups) == 1 else _hash([prompt, groups[::-1]])
 
 
 def ranking_by(values: Mapping[int, float], best_first: bool) -> Ranking:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import from_cell
 from data.exchange.foreign_choices import (
     IN_SEVERAL_RESPECTS,
     PREFERENCE,
@@ -34,6 +33,7 @@ from data.exchange.judgements import (
 )
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
+from data.exchange.prompt_fields import from_cell
 
 NAME = "label-studio"
 #: What JSON-MIN adds to the data of a task.
@@ -138,6 +138,8 @@ def _flat_results(name: str, content: Any) -> list[dict[str, Any]]:
 
 
 def _results(results: Any, where: str) -> list[dict[str, Any]]:
+    if results is None:
+        results = []  # an annotation that was saved without an answer
     if not isinstance(results, list):
         raise BadInput(f"{where}: wanted a list, found {type(results).__name__}")
     for number, result in enumerate(results, 1):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import TextIOBase
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,19 @@ def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     """
     kind = format_of(path, format)
     return _parquet(path) if kind == "parquet" else _text(path, kind)
+
+
+def rows_of(path: Path, format: str | None = None) -> Iterator[Row]:
+    """The rows of a file that has some, in order, as `read_rows` reads them.
+
+    Raises:
+        BadInput: it has none, or the first is wrong already.
+    """
+    rows = read_rows(path, format)
+    first = next(rows, None)
+    if first is None:
+        raise BadInput(f"{path}: the file holds no rows")
+    return chain([first], rows)
 
 
 def _text(path: Path, kind: str) -> Iterator[Row]:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Import(Common):
-    """Import prompts, preferences, or exports of Label Studio, Argilla and OpenAssistant."""
+    """Import prompts, preferences, published sets, or exports of other tools."""
 
     file: File
     """JSON Lines, JSON, CSV or text, also with .gz, or Parquet: prompts (`prompt` or `messages`);
-    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts); comparisons, as
-    Label Studio, Argilla, OpenAssistant and prefloop export them."""
+    preferences (`prompt`, `chosen`, `rejected`, or Anthropic HH's transcripts); comparisons:
+    responses and which is better, or with grades, and what Label Studio, Argilla, OpenAssistant
+    and prefloop export."""
 
     what: Literal["auto", "prompts", "preferences", "comparisons"] = "auto"
     """What the file holds; auto: told by its fields."""
@@ -37,7 +38,7 @@ class Import(Common):
     fields if auto."""
 
     prompt_field: str = ""
-    """The field of the prompt, where a Label Studio or Argilla project named it in its own way."""
+    """The field of the prompt, where a file of comparisons names it in its own way."""
 
     response_fields: tuple[str, ...] = ()
     """The fields of the responses, likewise, in the order of the tool's page; or the one field
@@ -46,7 +47,8 @@ class Import(Common):
     def run(self) -> None:
         """Import all of the file, or nothing."""
         from data.exchange.foreign_fields import Fields
-        from data.exchange.importing import TOOLS, import_file
+        from data.exchange.importing import import_file
+        from data.exchange.sniffing import TOOLS
 
         tool = self.format if self.format in TOOLS else None
         report = import_file(
@@ -93,8 +95,8 @@ class Score(Common):
     """Score each row of a file with a reward model; with an ensemble, also how far it differs."""
 
     file: File
-    """JSON Lines, JSON or CSV with `prompt` (text or messages) and `response`, or with `messages`
-    that end with the assistant's."""
+    """JSON Lines, JSON, CSV or Parquet with `prompt` (text or messages) and `response`, or with
+    `messages` that end with the assistant's."""
 
     output: MaybeFile = None
     """Write the rows with their `score` (and with an ensemble the `spread` of its members' scores)
@@ -202,7 +204,8 @@ def _conversation(row: Row) -> list[Message]:
     Raises:
         BadInput: there is none, or the row could not be written again; with the line.
     """
-    from data.exchange.prompt_fields import prompt_from
+    from data.exchange.answers import answer_from
+    from data.exchange.messages import Unusable
     from data.records import Message
 
     for name, value in row.values.items():
@@ -212,21 +215,13 @@ def _conversation(row: Row) -> list[Message]:
             raise row.error(f"{name}: holds half of a surrogate pair") from None
         except TypeError:
             raise row.error(f"{name}: JSON has no {type(value).__name__}") from None
-    values = dict(row.values)
-    messages = values.get("messages")
-    if "response" not in values and isinstance(messages, list) and len(messages) > 1:
-        last = messages[-1]
-        if isinstance(last, dict) and last.get("role") == "assistant":
-            values = {"messages": messages[:-1], "response": last.get("content")}
-    response = values.get("response")
-    if not isinstance(response, str):
-        raise row.error("wanted a text `response` beside `prompt`, or `messages` that end with "
-                        "the assistant's")
     try:
-        return [*prompt_from(values, cells=row.is_cells),
-                Message(role="assistant", content=response)]
+        messages, response = answer_from(row.values, cells=row.is_cells)
     except BadInput as error:
         raise row.error(error) from None
+    except Unusable as reason:
+        raise row.error(f"{reason}, which has no score; take the row out") from None
+    return [*messages, Message(role="assistant", content=response)]
 
 
 def _json_lines(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,180 @@
+"""What a row of a published set says of the responses in it: which is better, and who found so.
+
+`VERDICTS` is the table of fields that say it, and of how each does; a new set is mostly a line
+there. Words are read by `data.exchange.foreign_choices`, and numbers only where no other reading is
+possible: what leaves a doubt is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import BadInput
+from data.exchange.foreign_choices import Choice, choice_of
+from data.exchange.foreign_fields import as_number, numbered
+from data.exchange.judgements import Ranking, ranking_by
+from data.exchange.prompt_fields import from_cell
+
+#: Fields that say who judged.
+ANNOTATORS = ("labeler", "labeler_id", "annotator", "annotator_id", "worker", "worker_id", "rater",
+              "judge")
+_REASONS = ("rationale", "reason", "reasoning", "explanation")
+#: A field for each person (PandaLM): 0 is a tie, 1 the first.
+_PERSON = re.compile(r"annotator_?(\d+)")
+#: A field for each outcome, of which one is 1.
+_OUTCOMES = {"winner_model_a": Choice(0), "winner_model_b": Choice(1),
+             "winner_tie": Choice(tie=True)}
+#: A number for each response ("score_0", "rating_b"), and whether a low one is good.
+_NUMBERS = {"score": False, "rating": False, "rank": True}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one annotator found: a choice or a whole ranking; neither: nothing that can be used."""
+
+    choice: Choice | None
+    annotator: str = ""
+    reason: str = ""
+    ranking: Ranking = ()
+
+
+def has_verdict(values: Mapping[str, Any]) -> bool:
+    """Whether a row has a field that says which response is better."""
+    return bool(values.keys() & {*VERDICTS, *_OUTCOMES, "votes"}) or any(
+        _PERSON.fullmatch(name) or numbered(name)[0] in _NUMBERS for name in values)
+
+
+def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdict]:
+    """What a row says of the responses of these names.
+
+    Raises:
+        BadInput: nothing, or in no way that is known; the message names the field.
+    """
+    votes = from_cell(values.get("votes"))
+    people = {name: found[1] for name in values if (found := _PERSON.fullmatch(name))}
+    said = next((name for name in VERDICTS if name in values), None)
+    if isinstance(votes, list) and all(isinstance(vote, dict) for vote in votes):
+        for number, vote in enumerate(votes, 1):
+            field = next((name for name in VERDICTS if vote.get(name) is not None), "choice")
+            yield Verdict(_read(field, vote.get(field), names, f"votes[{number}]."),
+                          annotator_in(vote), reason_in(vote))
+    elif people:
+        for name, person in people.items():
+            yield Verdict(_read(name, values.get(name), names), f"annotator/{person}")
+    elif said:
+        yield Verdict(_read(said, values.get(said), names), annotator_in(values), reason_in(values))
+    elif values.keys() & _OUTCOMES:
+        marked = [name for name in _OUTCOMES if number_in(values.get(name)) == 1]
+        yield Verdict(_OUTCOMES[marked[0]] if len(marked) == 1 else None, annotator_in(values))
+    else:
+        yield Verdict(None, annotator_in(values), reason_in(values), _by_numbers(values, names))
+
+
+def annotator_in(values: Mapping[str, Any]) -> str:
+    """Who judged, "judge/expert_17"; empty where the row does not say."""
+    for name in ANNOTATORS:
+        who = from_cell(values.get(name))
+        who = " ".join(map(str, who)) if isinstance(who, list) else who
+        if isinstance(who, str | int) and str(who).strip():
+            return f"{name.removesuffix('_id')}/{who}"
+    return ""
+
+
+def reason_in(values: Mapping[str, Any]) -> str:
+    """Why, where the row says it."""
+    return next((said for name in _REASONS if isinstance(said := values.get(name), str)), "")
+
+
+def number_in(value: Any) -> float | None:
+    """A number, also as a cell of CSV holds it, or as true and false."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        if value.strip().lower() in ("true", "false"):
+            return float(value.strip().lower() == "true")
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return as_number(value)
+
+
+def _read(field: str, value: Any, names: Sequence[str], where: str = "") -> Choice | None:
+    """What a field says; None where it says nothing, or in words that leave a doubt."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    number = number_in(value)
+    if number is None:
+        found = choice_of(value, names) if isinstance(value, str) else None
+        return found if found and found.is_preference else None
+    read = _of_people if _PERSON.fullmatch(field) else VERDICTS[field]
+    found = read(number, names)
+    if found is None:
+        raise BadInput(f"{where}{field}: {value!r} does not say which of {', '.join(names)} is "
+                       "better; write the name of the better one, or tie")
+    return found
+
+
+def _signed(number: float, names: Sequence[str]) -> Choice | None:
+    """HelpSteer's: -3, the first is much better, to 3, the second is."""
+    if len(names) != 2 or number not in range(-3, 4):
+        return None
+    return Choice(int(number > 0), strength=int(abs(number)) + 1) if number else Choice(tie=True)
+
+
+def _first_is_one(number: float, names: Sequence[str]) -> Choice | None:
+    """SHP's: 1, the first is better, 0, the second is."""
+    return Choice(int(not number)) if len(names) == 2 and number in (0, 1) else None
+
+
+def _index(number: float, names: Sequence[str]) -> Choice | None:
+    """The number in the name of the better one; of responses in a list, its place, from 0."""
+    places = list(range(len(names))) if names[0].endswith("]") else _numbers_of(names)
+    return Choice(places.index(int(number))) if number in places else None
+
+
+def _from_one(number: float, names: Sequence[str]) -> Choice | None:
+    """AlpacaFarm's and AlpacaEval's: 1, the first is better, to 2, the second is; in the middle, or
+    0, a tie."""
+    if len(names) != 2 or not (number == 0 or 1 <= number <= 2):
+        return None
+    return Choice(tie=True) if number in (0, 1.5) else Choice(int(number > 1.5))
+
+
+def _of_people(number: float, names: Sequence[str]) -> Choice | None:
+    return _from_one(number, names) if number in (0, 1, 2) else None
+
+
+def _word(number: float, names: Sequence[str]) -> Choice | None:
+    """Of a field of words a number is only read as one that stands in the names."""
+    places = _numbers_of(names)
+    return Choice(places.index(int(number))) if number in places else None
+
+
+def _numbers_of(names: Sequence[str]) -> list[int | None]:
+    """The numbers of responses that are numbered; none of lettered ones."""
+    return [numbered(name)[1] if name[-1:].isdigit() else None for name in names]
+
+
+def _by_numbers(values: Mapping[str, Any], names: Sequence[str]) -> Ranking:
+    """The ranking by a number for each response, as WebGPT's scores; none where one is missing."""
+    for kind, low_is_good in _NUMBERS.items():
+        of_place = {numbered(name)[1]: name for name in values if numbered(name)[0] == kind}
+        fields = [of_place.get(numbered(name)[1], "") for name in names]
+        if all(fields):
+            found = {place: number for place, field in enumerate(fields)
+                     if (number := number_in(values.get(field))) is not None}
+            return ranking_by(found, low_is_good) if len(found) == len(names) else ()
+    raise BadInput("cannot tell which field says which response is better; the fields are "
+                   f"{', '.join(values)}; known are {', '.join(VERDICTS)}")
+
+
+#: Fields that say which response is better, and what a number in them means. The first one that a
+#: row has counts.
+VERDICTS: dict[str, Callable[[float, Sequence[str]], Choice | None]] = {
+    "overall_preference": _signed, "preference_strength": _signed, "better_response_id": _index,
+    "labels": _first_is_one, "choice": _index, "preference": _from_one, "winner": _word,
+    "preferred": _word, "better": _word, "verdict": _word, "gold": _word, "chosen": _word}
