@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.measures.statistics import Estimate
+from data.measures.statistics import Estimate, percent
 from data.records import Labeler
 from data.visible import reveal
 
@@ -28,7 +28,7 @@ def share(estimate: Estimate | None) -> tuple[str, str]:
     """A share as its value and what belongs under it: `71 %`, `n = 120, 62–79 %`."""
     if estimate is None or not math.isfinite(estimate.value):
         return NOTHING, "no data yet"
-    return f"{100 * estimate.value:.0f} %", _under(
+    return percent(estimate.value), _under(
         estimate, f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f} %")
 
 

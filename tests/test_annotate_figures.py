@@ -32,6 +32,7 @@ def test_an_interval_that_there_is_not_is_not_written() -> None:
     assert (str(unbounded), unbounded.percent()) == ("0.650 (n = 12)", "65.0 % (n = 12)")
     assert share(unbounded) == ("65 %", "n = 12")
     assert share(Estimate(0.65, 12, 0.4, 0.8)) == ("65 %", "n = 12, 40–80 %")
+    assert share(Estimate(0.997, 999, 0.99, 1.0)) == ("99.7 %", "n = 999, 99–100 %")
     figure, = dots([Dot("one", unbounded), Dot("two", Estimate(0.5, 12, 0.2, 0.8))])["data"]
     assert figure["y"] == ["two"]
 

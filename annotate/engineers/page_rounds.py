@@ -22,7 +22,7 @@ from annotate.figures import (
 )
 from annotate.session import guarded, store
 from data.measures.agreement import win_rate
-from data.measures.statistics import Estimate
+from data.measures.statistics import Estimate, percent
 from data.records import Labeler, PolicyVersion, RewardModel, Round
 from data.reward_reports import judge, latest_report
 from data.store import Store
@@ -71,7 +71,7 @@ def _round(turn: Round) -> None:
     st.markdown(f"**Round {turn.number}** :gray-badge[{_STAGES.get(stage, stage)}]")
     facts = [("Policy", policy.name, f"{policy.method}, opened {moment(turn.created_at)}"),
              ("Labels", f"{given:,} of {wanted:,}",
-              f"{100 * given / wanted:.0f} %" if wanted else "no pairs yet")]
+              percent(given / wanted) if wanted else "no pairs yet")]
     if turn.policy_version_id != turn.reference_id:
         facts.append(("Beats the reference", *share(win)))
     st.html(facts_html(facts))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from annotate.figures import NOTHING, estimate_of, number, plain, share
-from data.measures.statistics import Estimate
+from data.measures.statistics import Estimate, percent
 from data.reward_reports import FEW, over_file
 
 #: Calibration of fewer pairs than this says nothing: ten bins have five each.
@@ -255,7 +255,7 @@ def mistake_words(mistake: Mapping[str, Any]) -> str:
     """How many chose what, and what the model thought of it."""
     votes, against, ties = (int(mistake[key]) for key in ("votes", "against", "ties"))
     people = f"{votes} of {votes + against + ties} chose it" + (f", {ties} tied" if ties else "")
-    return f"{people}; the model gave it {100 * mistake['probability']:.1f} %"
+    return f"{people}; the model gave it {percent(mistake['probability'], 1)}"
 
 
 def rows_of(metrics: Mapping[str, Any], way: str) -> list[Mapping[str, Any]]:

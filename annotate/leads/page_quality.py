@@ -28,6 +28,7 @@ from data.measures.agreement import REFERENCE_FIGURES
 from data.measures.alarms import COUNTED, least_answers
 from data.measures.breakdowns import Breakdown
 from data.measures.quality import Figures
+from data.measures.statistics import percent
 from data.records import STRENGTHS, Labeler, Round
 from data.visible import reveal
 
@@ -146,7 +147,7 @@ def _facts(report: Report, turn: Round | None, everybody: bool) -> None:
     if turn is not None:
         given, wanted = store().tasks.progress(turn.id)
         facts.append(("Labels given", f"{given:,} of {wanted:,}",
-                      f"{100 * given / wanted:.0f} % of round {turn.number}, "
+                      f"{percent(given / wanted)} of round {turn.number}, "
                       f"{'' if everybody else 'of all kinds of labelers, '}without hidden repeats"
                       if wanted else "no pairs yet"))
     else:
