@@ -52,20 +52,21 @@ def figures(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
     """
     answers, again, checked = list(comparisons), list(repeats), list(gold)
 
-    def without(left_out: Collection[int]) -> dict[int, Figures]:
+    def without(left_out: Collection[int], only: int | None = None) -> dict[int, Figures]:
         return _figures((c for c in answers if c.labeler_id not in left_out), lengths,
                         (r for r in again if r[0].labeler_id not in left_out),
-                        (g for g in checked if g[0].labeler_id not in left_out))
+                        (g for g in checked if g[0].labeler_id not in left_out), only)
 
     found = without(aside)
     for one in {c.labeler_id for c in answers} & set(aside):
-        found[one] = without(set(aside) - {one})[one]
+        found |= without(set(aside) - {one}, only=one)
     return dict(sorted(found.items()))
 
 
 def _figures(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
-             repeats: Iterable[Repeat], gold: Iterable[Gold]) -> dict[int, Figures]:
-    """The figures of labelers who are all held against each other."""
+             repeats: Iterable[Repeat], gold: Iterable[Gold],
+             only: int | None) -> dict[int, Figures]:
+    """The figures of labelers (or of one) who are all held against each other."""
     answers: dict[int, list[Comparison]] = defaultdict(list)
     by_task: dict[int, list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
@@ -84,7 +85,8 @@ def _figures(comparisons: Iterable[Comparison], lengths: Mapping[int, int],
         percent_agreement((c for own in mine for c in by_task[own.task_id]), of=mine),
         self_agreement(again[labeler]), gold_accuracy(checked[labeler]), first_shown_wins(mine),
         longer_wins(mine, lengths), tie_share(mine), seconds_per_task(mine),
-        characters_per_second(mine, lengths)) for labeler, mine in sorted(answers.items())}
+        characters_per_second(mine, lengths)) for labeler, mine in sorted(answers.items())
+        if only in (None, labeler)}
 
 
 def self_agreement(repeats: Iterable[Repeat]) -> Estimate | None:
