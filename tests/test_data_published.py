@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,11 @@ from published_sets import (
     cells,
     said_by,
 )
+from test_data_foreign import JUNK, places
 
 from data.errors import BadInput
 from data.exchange.file_pairs import read_pairs
+from data.exchange.foreign_fields import Fields
 from data.exchange.importing import import_file, import_prompts
 from data.exchange.sniffing import sniff
 from data.store import Store
@@ -196,6 +200,39 @@ def test_people_of_a_file_are_themselves_in_the_next_one(store: Store, tmp_path:
     changed = {**rows[0], "winner": "tie"}
     assert import_file(store, lines(tmp_path / "b.jsonl", changed)).added == 1
     assert plain(said(store)) == [by("judge/author_2", TIE, 0), by("judge/expert_1", TIE, 0)]
+
+
+def test_fields_of_own_names_are_named(store: Store, tmp_path: Path) -> None:
+    path = lines(tmp_path / "p.jsonl", {"user_turn": "Name a river.", "llama": "A river.",
+                                        "gpt": "The Nile.", "winner": "gpt", "id": "x"})
+    with pytest.raises(BadInput, match="line 1: the fields are user_turn, llama, gpt, winner, id;"):
+        import_file(store, path)
+    report = import_file(store, path, fields=Fields("user_turn", ("llama", "gpt")))
+    assert (report.added, report.unread) == (1, ("id",))
+    assert said(store) == [by("p.jsonl")]
+
+
+JUNK_IN = [*[name for name in PAIRS if name in ("openai", "contents in parts")],
+           "summarize from feedback", "oasst k-wise", "mt-bench", "helpsteer"]
+
+
+@pytest.mark.parametrize("name", JUNK_IN)
+def test_whatever_is_wrong_anywhere_is_one_line(store: Store, tmp_path: Path, name: str) -> None:
+    """Junk in the place of each value of the first row, for imports and measurements."""
+    rows, choose = [PAIRS[name][0]] if name in PAIRS else COMPARED[name][0], random.Random(5)
+    for place in list(places(rows[0]))[1:]:
+        for junk in choose.sample(JUNK, 3):
+            broken = copy.deepcopy(rows[0])
+            inner: Any = broken
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = junk
+            path = lines(tmp_path / "junk.jsonl", broken, *rows[1:])
+            for read in (lambda path: import_file(store, path), read_pairs):
+                try:
+                    read(path)
+                except BadInput as error:
+                    assert "\n" not in str(error) and str(error).startswith(str(path))
 
 
 def test_opposite_answers_of_nobody_both_count(store: Store, tmp_path: Path) -> None:

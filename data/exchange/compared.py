@@ -95,7 +95,10 @@ def _asked(values: Mapping[str, Any], fields: Fields, cells: bool) -> Asked:
     if any(isinstance(values.get(name), bool) for name in there) or (
             len(names) > 1 and len(there) < 2):
         raise Unusable(_NO_TEXT)
-    return asked(values, fields, cells=cells)
+    about = asked(values, fields, cells=cells)
+    if len(about.responses) < 2:
+        raise Unusable(_NO_TEXT)
+    return about
 
 
 def _plain_arena(values: Mapping[str, Any]) -> Mapping[str, Any]:

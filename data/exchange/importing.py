@@ -57,7 +57,7 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
     if what not in (None, *KINDS):
         raise BadInput(f"what: {what!r} is none of {', '.join(KINDS)}")
     if tool is None and what in (None, "comparisons"):
-        found = sniff(path, format)
+        found = sniff(path, format, fields)
         tool, what = (found, None) if found in TOOLS else (None, what or found)
     if tool is not None and what in (None, "comparisons"):
         return import_comparisons(store, path, tool, format, fields)

@@ -95,7 +95,7 @@ def is_transcript(text: str) -> bool:
 
 
 def _message(entry: Any, where: str) -> Message:
-    if isinstance(entry, list) and len(entry) == 2 and entry[0] in ROLES:
+    if isinstance(entry, list) and len(entry) == 2 and str(entry[0]) in ROLES:
         entry = {"role": entry[0], "content": entry[1]}
     if not isinstance(entry, dict):
         raise BadInput(f"{where}: wanted an object with role and content, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
 from data.exchange.dialogues import names_of_pair
+from data.exchange.foreign_fields import Fields
 from data.exchange.reading import rows_of
 
 TOOLS = (label_studio.NAME, argilla.NAME, oasst.NAME, own_comparisons.NAME)
@@ -15,8 +16,10 @@ KINDS = ("prompts", "preferences", "comparisons")
 _PROMPTS = {"prompt", "messages", "instruction", "conversations"}
 
 
-def sniff(path: Path, format: str | None = None) -> str:
+def sniff(path: Path, format: str | None = None, fields: Fields | None = None) -> str:
     """What a file holds, by the fields of its first row: one of TOOLS or of KINDS.
+
+    Where `fields` names the responses, it is comparisons at least.
 
     Raises:
         BadInput: none of them, a file that cannot be read, or one that can be read only once.
@@ -31,6 +34,8 @@ def sniff(path: Path, format: str | None = None) -> str:
                         (oasst.NAME, oasst.is_oasst), (argilla.NAME, argilla.is_argilla)):
         if is_of(row.values):
             return name
+    if fields is not None and fields.responses:
+        return "comparisons"
     if names_of_pair(row.values) and not compared.has_lists(row.values):
         return "preferences"
     if compared.is_compared(row.values) or graded.grade_in(row.values):

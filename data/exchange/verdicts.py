@@ -27,7 +27,7 @@ _PERSON = re.compile(r"annotator_?(\d+)")
 #: A field for each outcome, of which one is 1.
 _OUTCOMES = {"winner_model_a": Choice(0), "winner_model_b": Choice(1),
              "winner_tie": Choice(tie=True)}
-#: A number for each response ("score_0", "rating_b"), and whether a low one is good.
+#: A number for each response ("score_0", "rating_a"), and whether a low one is good.
 _NUMBERS = {"score": False, "rating": False, "rank": True}
 
 
