@@ -89,9 +89,11 @@ STYLE = """<style>
 .pf-about { font-size: .85rem; opacity: .75 }
 .pf-whole { white-space: nowrap }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
+.pf-table .pf-number + :not(.pf-number) { padding-left: .8rem }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
+  [data-variant="segmented_control"] { padding-inline: .7rem } /* nine ranks in one row */
   .pf-table td:not(.pf-number):not(:has(> .pf-moment)) { max-width: 6.5rem }
 }
 </style>"""

@@ -147,3 +147,15 @@ def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
     open_page(page, "Quality")
     open_page(page, "Browse")
     expect(page.get_by_role("combobox", name="Labeler")).to_have_value("")  # nothing sticks
+
+
+def test_on_a_phone_filters_stand_two_in_a_row(server: Server, newcomer: Newcomer) -> None:
+    page = newcomer("lead", width=320, height=640)[1].page
+    page.goto(f"{server.url}/browse")
+    settled(page)
+    expect(page.get_by_role("combobox", name="Split")).to_be_visible()
+    edges = page.locator(".st-key-browse-filters [data-testid=stSelectbox]").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect()).map("
+        "(at) => [at.top, at.right])")
+    assert len(edges) == 8 and len({top for top, _ in edges}) == 4
+    assert max(right for _, right in edges) <= 320

@@ -97,6 +97,36 @@ def test_a_phone_is_shown_no_keys_and_has_the_more_to_read(
     expect(status(page)).to_have_text("Saved: A better.")
 
 
+def test_nine_responses_leave_room_to_read_on_a_phone(newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(1, tuple(f"text {number}" for number in range(9)))
+    page = newcomer(width=390, height=844, has_touch=True, is_mobile=True)[1].page
+    sides(page)
+    edges = page.locator(".pf-pool, .pf-pool .pf-chip").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect().right)")
+    assert len(edges) == 10 and max(edges) <= 390
+    for letter in "ABCDEFGHI":
+        button(page, f"Next best: {letter}").tap()
+    bar = page.locator(".pf-answer-bar").bounding_box()
+    assert bar is not None and bar["height"] < 0.42 * 844
+
+
+def test_a_reason_that_was_opened_on_a_phone_closes_with_its_question(
+        newcomer: Newcomer, tasks: Tasks) -> None:
+    tasks(2)
+    page = newcomer(width=390, height=844, has_touch=True, is_mobile=True)[1].page
+    sides(page)
+    reason = page.get_by_role("textbox", name="Reason")
+    button(page, "Reason").tap()
+    reason.fill("It is true.")
+    page.wait_for_timeout(PAUSE_MS)
+    button(page, "A better").tap()
+    expect(status(page)).to_have_text("Saved: A better.")
+    expect(reason).to_be_hidden()
+    button(page, "Undo").tap()
+    expect(reason).to_be_visible()  # what was typed is never out of sight
+    expect(reason).to_have_value("It is true.")
+
+
 @pytest.mark.parametrize("texts", [("one", "two"), ("one", "two", "three")])
 def test_every_button_is_called_what_is_written_on_it(
         server: Server, newcomer: Newcomer, tasks: Tasks, texts: tuple[str, ...]) -> None:

@@ -30,6 +30,9 @@ STYLE = """<style>
 [class*="st-key-rows"] { gap: .1rem }
 .pf-table td:not(.pf-number) { min-width: 4.5rem }
 @media (max-width: 640px) {
+  .st-key-browse-filters > [data-testid=stElementContainer] { min-width: 0;
+    flex: 0 0 calc(50% - .5rem) !important; width: calc(50% - .5rem) !important }
+  .st-key-browse-filters [data-testid=stSelectbox] { width: 100% !important }
   .pf-conversation { max-height: none }
   .pf-table td:not(.pf-number) { min-width: 6.5rem }
   [class*="st-key-row-"] button p { white-space: normal; display: -webkit-box;

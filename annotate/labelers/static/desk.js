@@ -226,6 +226,7 @@ class Desk {
     parts.conversation.replaceChildren(prepared.conversation);
     this.responses.show(prepared, this.ask, this.draft);
     parts.reason.value = this.draft.reason;
+    parts.reason.classList.toggle("pf-open", Boolean(this.draft.reason)); // phones show it on request
     parts.practice.hidden = !item.practice;
     const count = item.responses.length;
     this.drawHint();

@@ -17,7 +17,7 @@ export class Mode {
     this.close();
     this.name = "skip";
     desk.drawAnswers();
-    desk.say("Why? Press a number, or Esc to go back.");
+    desk.say("Why? Choose a reason, or go back (Esc).");
   }
 
   /** Number keys go to the flags (or scores) of A, then of B, …, then to the answers again. */
