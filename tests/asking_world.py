@@ -1,15 +1,21 @@
-"""Tasks whose responses have made-up features: orders of asking without any model."""
+"""Tasks whose responses have made-up features, for orders of asking without any model; and a
+workspace on a tiny one, whose features a worker can read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 from data_world import World
+from models import tiny_checkpoint
 
+from backbone.config import ModelConfig
+from data.records import NewResponse
 from data.store import Store
 from loop.asking.live import Asker
 from loop.settings import SETTINGS_NAME
+from loop.workspace import Plan, make_workspace
 from reward.instant.response_features import ResponseFeatures
 from reward.kinds import FeatureKind
 
@@ -57,3 +63,22 @@ def answer_all(world: World, folder: Path, most: int, turn_every: int = 1) -> li
         found.append(world.store.tasks.get(given.task.id).chosen_by)
         world.choose(me, given.task, given.task.id % 2)
     return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace on a tiny checkpoint, with 12 open tasks."""
+    folder = tmp_path / "a workspace"
+    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path))),
+                                starter_prompts=False))
+    store = Store.of_workspace(folder)
+    policy = store.versions.policies()[0].id
+    turn = store.rounds.open(policy, policy)
+    for number in range(12):
+        prompt, _ = store.prompts.add([{"role": "user", "content": f"tell me about {number}"}],
+                                      "test")
+        ids = store.responses.add(NewResponse(prompt, f"{word} {number}", policy, turn.id,
+                                              sample_index=n)
+                                  for n, word in enumerate(("the cat", "a dog by the sea")))
+        store.tasks.add(prompt, ids, round_id=turn.id)
+    return folder
