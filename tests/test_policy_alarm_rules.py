@@ -72,9 +72,10 @@ def _made(name: str, rng: np.random.Generator, steps: int) -> Run:
                 "reward_error": near(0.1, 0.02), "judge_error": near(0.05, 0.02)}
     if name == "wasted":
         kl = rng.uniform(-2, 1) + np.cumsum(rng.uniform(0, 1.0, steps))
-        until = rng.integers(1, 6)
-        saturates = rng.normal() + rng.normal(0.6, 0.5) * np.sqrt(np.arange(steps).clip(max=until))
-        return {"kl": kl, "reward": saturates + near(0, 0.01), "reward_error": near(0.01, 0.003)}
+        until, n = rng.integers(1, 6), np.arange(steps)
+        reward = (rng.normal() + rng.normal(0.6, 0.5) * np.sqrt(n.clip(max=until))
+                  - rng.choice([0.0, 0.2]) * (n - until).clip(min=0))
+        return {"kl": kl, "reward": reward + near(0, 0.01), "reward_error": near(0.01, 0.003)}
     if name == "repeated_tokens":
         return {name: 0.4 + np.cumsum(near(0.012, 0.03))}
     beyond = {"repetition": 0.16, "entropy": -0.5, "length": rng.choice([1.0, -0.5]),

@@ -86,6 +86,38 @@ def test_thompson_prefers_the_best_and_never_pairs_a_response_with_itself() -> N
     assert sorted(chosen(sure, 99, "thompson")) == list(range(len(p.first)))
 
 
+def test_thompson_draws_twice_for_a_prompt_that_is_as_likely_as_any() -> None:
+    """Three responses of one prompt and two of another, whose scores are normal by themselves."""
+    mean, deviation = np.array([0.5, 0.0, 0.3, 0.0, 0.0]), np.array([0.1, 3.0, 1.0, 1.0, 1.0])
+    p = Pool(np.eye(5), mean, np.diag(deviation**2), np.array([0, 0, 1, 3]),
+             np.array([1, 2, 2, 4]), np.array([0, 0, 0, 1]))
+    rng = np.random.default_rng(0)
+    found = np.bincount([select(p, 1, "thompson", rng, 0.0)[0].pair for _ in range(4000)],
+                        minlength=4) / 4000
+    assert found[3] == pytest.approx(0.5, abs=0.03), "not by how many pairs it has"
+    one, other = (mean + deviation * rng.normal(size=(100_000, 5)) for _ in range(2))
+    best = one[:, :3].argmax(axis=1)
+    other[np.arange(len(other)), best] = -np.inf
+    left_out = 3 - best - other[:, :3].argmax(axis=1)
+    expected = np.bincount(left_out, minlength=3)[::-1] / len(left_out)
+    assert found[:3] * 2 == pytest.approx(expected, abs=0.05)
+
+
+def test_bal_pm_by_brute_force() -> None:
+    """Half the fall of log det, less a tenth of the logarithm of how often its prompt was asked."""
+    p = replace(pool(), asked=np.repeat(np.arange(6), [0, 40, 3, 9, 1, 0]))
+    covariance, counts, expected = p.covariance * 0.3, np.array([0, 40, 3, 9, 1, 0]), []
+    for _ in range(12):
+        worth = {i: (np.linalg.slogdet(covariance)[1]
+                     - np.linalg.slogdet(after(p, covariance, i))[1]) / 2
+                 - 0.1 * np.log(counts[p.prompts[i]] + 0.5)
+                 for i in range(len(p.first)) if i not in expected}
+        expected.append(max(worth, key=lambda i: worth[i]))
+        covariance = after(p, covariance, expected[-1])
+        counts[p.prompts[expected[-1]]] += 1
+    assert chosen(replace(p, covariance=p.covariance * 0.3), 12, "bal_pm") == expected
+
+
 def test_bal_pm_turns_to_prompts_that_were_not_asked_about() -> None:
     rng = np.random.default_rng(0)
     centers = np.repeat(rng.normal(size=(8, 5)) * 20, 4, axis=0)
