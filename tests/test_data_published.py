@@ -123,14 +123,15 @@ def test_a_dialogue_with_its_answer_is_a_prompt(store: Store, tmp_path: Path) ->
 
 
 def test_dialogues_with_tools_are_left_out_and_counted(store: Store, tmp_path: Path) -> None:
-    reason = "a dialogue in which tools are called"
+    reason = "a dialogue with tools"
     glaive = {"conversations": [said_by("human", "x"), said_by("function_call", "{}"),
                                 said_by("observation", "1"), said_by("gpt", "y")]}
     offered = {**PAIR, "tools": [{"type": "function", "function": {"name": "map"}}]}
-    path = lines(tmp_path / "p.jsonl", TOOL, PAIR, offered)
+    in_json = {**PAIR, "tools": '[{"name": "map"}]'}
+    path = lines(tmp_path / "p.jsonl", TOOL, {**PAIR, "tools": []}, offered, in_json)
     report = import_file(store, path)
-    assert (report.added, report.skipped) == (1, {reason: 2})
-    assert read_pairs(path)[1] == {reason: 2}
+    assert (report.added, report.skipped) == (1, {reason: 3})
+    assert read_pairs(path)[1] == {reason: 3}
     prompts = import_prompts(store, lines(tmp_path / "q.jsonl", glaive, {"prompt": "Why?"}))
     assert (prompts.added, prompts.skipped) == (1, {reason: 1})
     with pytest.raises(BadInput, match=rf"no line can be used: {reason} \(1\)$"):
@@ -175,6 +176,7 @@ def test_pairs_that_cannot_be_read_are_named_with_their_field(
      "line 2: winner: 3 does not say which of response_1, response_2 is better; write the name"),
     ([{"prompt": "x", "response_a": "a", "response_b": "b", "winner": 1}],
      "line 1: winner: 1 does not say which of response_a, response_b"),
+    ([{**TWO, "winner": True}], "line 1: winner: True does not say"),
     ([{**TWO, "overall_preference": 5}], "line 1: overall_preference: 5 does not say"),
     ([{**TWO, "votes": [{"labeler": "x", "choice": 7}]}], r"line 1: votes\[1\]\.choice: 7 does"),
     ([{**TWO, "winner": "response_1", "strength": 9}], "line 1: strength: 9 is none of 1"),

@@ -136,6 +136,8 @@ def _graded(values: Mapping[str, Any]) -> tuple[str, Graded] | None:
     """The texts and grades of the first of LISTS that has grades, and what they are called."""
     for name in LISTS:
         listed = from_cell(values.get(name))
+        if not listed:
+            continue
         if isinstance(listed, list) and len(listed) > 1 and all(isinstance(t, str) for t in listed):
             for beside in _BESIDE:
                 grades = from_cell(values.get(beside))

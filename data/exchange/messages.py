@@ -2,8 +2,8 @@
 
 Read are a `role` (or `from`, `author`) beside a `content` (or `value`, `text`), contents in parts
 of text, a single message in the place of a list, pairs of role and text, and Anthropic HH's
-transcripts. What a message says besides is not read. Images are refused; a dialogue in which tools
-are called is no dialogue of texts, and `Unusable`.
+transcripts. What a message says besides is not read. Images are refused; a dialogue with tools
+(calls, results, or tools that it offers) is more than texts, and `Unusable`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONTENT_KEYS = ("content", "value", "text")
 _TEXTS = ("text", "input_text", "output_text")
 _TOOL_ROLES = {"tool", "function", "ipython", "function_call", "function-call", "function_response",
                "observation", "tool_call", "tool_response"}
-_TOOLS = "a dialogue in which tools are called"
+_TOOLS = "a dialogue with tools"
 #: Why dialogues of which only the last answers were compared are no comparison of these.
 DIFFER = "the dialogues differ before their last answer"
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -53,12 +53,15 @@ def conversation(value: Any, field: str) -> list[Message]:
 
 
 def refuse_tools(values: Mapping[str, Any]) -> None:
-    """Tools that a row offers: what was said rests on them, and nobody would see them here.
+    """Tools that a row offers, as objects or in JSON: what was said rests on them, and nobody would
+    see them here.
 
     Raises:
         Unusable: it offers some.
     """
-    if values.get("tools") != "[]" and _says(values.get("tools")):
+    tools = values.get("tools")
+    listed = isinstance(tools, list) and any(isinstance(tool, dict) for tool in tools)
+    if listed or (isinstance(tools, str) and tools.replace(" ", "").startswith("[{")):
         raise Unusable(_TOOLS)
 
 

@@ -111,7 +111,7 @@ def _read(field: str, value: Any, names: Sequence[str], where: str = "") -> Choi
         found = choice_of(value, names) if isinstance(value, str) else None
         return found if found and found.is_preference else None
     read = _of_people if _PERSON.fullmatch(field) else VERDICTS[field]
-    found = read(number, names)
+    found = None if isinstance(value, bool) else read(number, names)
     if found is None:
         raise BadInput(f"{where}{field}: {value!r} does not say which of {', '.join(names)} is "
                        "better; write the name of the better one, or tie")
