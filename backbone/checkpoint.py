@@ -12,20 +12,31 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+)
 
 from backbone.config import EMBEDDED
+from backbone.text import UNCUT
+from backbone.trial import try_out
 from data.errors import BadInput, PrefloopError
 
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
-#: Config fields that alter the vocabulary scores after the head, which we read by ourselves.
-SCALED_SCORES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+#: Config fields that say how many tokens a text may have.
+_CONTEXT = ("max_position_embeddings", "seq_length", "max_seq_len")
+#: Rotary positions that depend on the longest text of a pass.
+_ROPE_BY_LENGTH = ("longrope", "dynamic")
 #: Left unsaid, transformers would ask at the terminal whether to run a checkpoint's own code.
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 
@@ -75,25 +86,76 @@ def load_tokenizer(checkpoint: str, chat_template: str | None = None) -> Any:
 
 
 def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """The checkpoint's causal language model, frozen, in evaluation mode (no dropout)."""
+    """The checkpoint's causal language model, frozen, in evaluation mode (no dropout).
+
+    Raises:
+        BadInput: it cannot be loaded, is not whole, or does not compute what we take it to compute
+            (`backbone.trial`).
+    """
+    config = load_config(checkpoint)
+    if (getattr(config, "is_encoder_decoder", False)
+            or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING):
+        raise BadInput(f"--checkpoint {checkpoint}: of type {config.model_type} there is no causal "
+                       "(decoder-only) language model in transformers; take one that is")
+    folder = Path(resolve(checkpoint))
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise BadInput(f"--checkpoint {checkpoint}: cannot be loaded: the folder holds no weights "
+                       "as safetensors, and others (.bin, .gguf) are not read: load it with "
+                       "transformers and save it with save_pretrained")
     with _plain_errors(checkpoint):
-        model = AutoModelForCausalLM.from_pretrained(
-            resolve(checkpoint), dtype=dtype, use_safetensors=True, attn_implementation="sdpa",
+        # Fused attention where the model's code has it.
+        model, about = AutoModelForCausalLM.from_pretrained(
+            resolve(checkpoint), dtype=dtype, use_safetensors=True, output_loading_info=True,
             **_NO_CODE)
-    config = model.config.get_text_config()
-    altered = next((name for name in SCALED_SCORES if getattr(config, name, None) not in
-                    (None, 1, 1.0)), None)
-    if altered is not None:
-        raise BadInput(f"--checkpoint {checkpoint}: its config sets {altered}, and scores that are "
-                       "altered after the head are not supported yet")
+    # What is not there would be drawn at random, without a word.
+    lacking = sorted(about["missing_keys"])
+    model.lacks_head = bool(lacking) and not _besides_head(model, lacking)
+    if lacking and not model.lacks_head:
+        raise BadInput(f"--checkpoint {checkpoint}: its weights lack {len(lacking)} of the tensors "
+                       f"that its config asks for ({_besides_head(model, lacking)[0]}, say); is it "
+                       "whole, and a causal language model's?")
     model.requires_grad_(False)
-    return model.eval().to(device)
+    model = model.eval().to(device)
+    try:
+        try_out(model, not model.lacks_head)
+    except BadInput as error:
+        raise BadInput(f"--checkpoint {checkpoint}: {error}") from error
+    return model
+
+
+def _besides_head(model: Any, names: Sequence[str]) -> list[str]:
+    """Those of the tensors that a reward model needs too."""
+    head = model.get_output_embeddings()
+    parts = set() if head is None else {id(tensor) for tensor in head.parameters()}
+    embedded = id(model.get_input_embeddings().weight)
+    return [name for name in names
+            if id(model.get_parameter_or_buffer(name)) not in parts - {embedded}]
 
 
 def load_config(checkpoint: str) -> Any:
     """The checkpoint's configuration."""
     with _plain_errors(checkpoint):
         return AutoConfig.from_pretrained(resolve(checkpoint), **_NO_CODE)
+
+
+def longest_text(checkpoint: str, config: Any, tokenizer: Any) -> int:
+    """How many tokens a text may have at most.
+
+    Raises:
+        BadInput: the checkpoint does not say.
+    """
+    config = config.get_text_config()
+    said = [*(getattr(config, name, None) for name in _CONTEXT), tokenizer.model_max_length]
+    longest = next((int(n) for n in said if isinstance(n, int) and 0 < n < UNCUT), None)
+    if longest is None:
+        raise BadInput(f"--checkpoint {checkpoint}: its config.json does not say how many tokens a "
+                       f"text may have: add {_CONTEXT[0]} to it")
+    # With other rotations for long texts, one would change what stands beside it in a batch, and a
+    # response its own beginning: texts stay within the length of the usual ones.
+    rope = getattr(config, "rope_parameters", None) or {}
+    usual = [one.get("original_max_position_embeddings") for one in (rope, *rope.values())
+             if isinstance(one, dict) and one.get("rope_type") in _ROPE_BY_LENGTH]
+    return min(longest, *(int(n) for n in usual if n), UNCUT)
 
 
 def embedded_folder() -> Path:
@@ -152,7 +214,8 @@ def _convert(gguf: Path, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-_LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+_LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError,
+                   RuntimeError, SafetensorError, StrictDataclassError)
 
 
 class _plain_errors:
@@ -169,5 +232,11 @@ class _plain_errors:
         # torch reports tensors that do not fit the config as a RuntimeError.
         if isinstance(error, _LOADING_ERRORS):
             logging.getLogger(__name__).debug("loading %s", self.checkpoint, exc_info=error)
-            first = str(error).strip().splitlines()[0][:300] if str(error).strip() else kind
-            raise BadInput(f"--checkpoint {self.checkpoint}: cannot be loaded: {first}") from error
+            lines = [line.strip() for line in str(error).strip().splitlines()] or [
+                kind.__name__ if kind else ""]
+            said = " ".join(lines[:2 if lines[0].endswith(":") else 1])
+            if "custom code" in said:
+                said = ("it contains custom code, which is never run here: take a checkpoint of a "
+                        "type that transformers knows")
+            raise BadInput(f"--checkpoint {self.checkpoint}: cannot be loaded: {said[:300]}"
+                           ) from error

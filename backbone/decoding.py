@@ -35,6 +35,7 @@ class Decoding(Protocol):
 def decode(backbone: Backbone, adapter: str | None, prompts: Sequence[Sequence[int]],
            room: int) -> Decoding:
     """Read prompts (token ids, none empty), ready for at most `room` tokens more each."""
+    backbone.check_ids(prompts)
     backbone.switch_to(adapter)
     if runs_flat(backbone):
         return _FlatDecoding(backbone, adapter, prompts, room)
@@ -60,7 +61,7 @@ class _CheckpointDecoding:
         self.states = self._forward(tokens[:, None], self._positions)
 
     def keep(self, rows: Tensor) -> None:
-        self._cache.batch_select_indices(rows)
+        self._cache.reorder_cache(rows)  # of other states than keys and values too, and some rows
         self._mask, self._positions = self._mask[rows], self._positions[rows]
         self.states = self.states[rows]
 

@@ -21,6 +21,7 @@ from backbone.flat import flatten
 from backbone.flat_pass import climb, last_states, runs_flat
 from backbone.model import Backbone
 from backbone.packing import SHARED, pack
+from backbone.targets import linear_layers
 from backbone.text import pad
 from data.errors import BadInput
 
@@ -99,6 +100,7 @@ class Layout(ABC):
 
 def lay_out(backbone: Backbone, texts: Sequence[Sequence[int]]) -> Layout:
     """Token ids, none empty, ready for a forward pass."""
+    backbone.check_ids(texts)
     if runs_flat(backbone):
         return _Flat(backbone, texts)
     return _Rows(backbone, texts)
@@ -248,10 +250,9 @@ def upper_blocks(backbone: Backbone, block: int, last: int | None = None) -> lis
     """
     blocks = blocks_of(backbone.trunk)
     [prefix] = [name for name, module in backbone.trunk.named_children() if module is blocks]
-    found = {f"{prefix}.{number}.{name.removesuffix('.base_layer')}"
+    found = {f"{prefix}.{number}.{name}"
              for number in range(block, len(blocks) if last is None else last)
-             for name, module in blocks[number].named_modules()
-             if isinstance(module, nn.Linear) and "lora_" not in name}
+             for name, _ in linear_layers(blocks[number])}
     if not found:
         raise BadInput(f"blocks: {block} to {last or len(blocks)} hold no linear layers; the "
                        f"checkpoint has {len(blocks)} blocks")

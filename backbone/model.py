@@ -8,7 +8,7 @@ runs with, so there is no "current" model to be surprised by.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,13 +19,15 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from backbone.blocks import blocks_of, recomputing
-from backbone.checkpoint import load_model, load_tokenizer, resolve
+from backbone.checkpoint import load_model, load_tokenizer, longest_text, resolve
 from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
 from backbone.fused import fuse_lora
 from backbone.packing import Packed
 from backbone.sharding import cut_up, is_cut_up
+from backbone.targets import is_turned, linear_layers
 from backbone.text import Batch
+from data.errors import BadInput
 
 #: No adapter is ever called this: what the checkpoint last ran with is not known.
 UNKNOWN = ""
@@ -54,6 +56,8 @@ class Backbone:
         self.language_model = (
             cut_up(load_model(checkpoint, torch.device("cpu"), dtype), device) if self.is_cut_up
             else load_model(checkpoint, device, dtype))
+        self.context_length = longest_text(checkpoint, self.language_model.config, self.tokenizer)
+        """Longest text in tokens that the checkpoint is made for."""
         self.trunk: nn.Module = self.language_model.get_decoder()
         self._peft: PeftModel | None = None
         self._running_with: str | None = UNKNOWN
@@ -72,22 +76,36 @@ class Backbone:
         return int(self.language_model.config.get_text_config().hidden_size)
 
     @property
-    def context_length(self) -> int:
-        """Longest text in tokens that the checkpoint is made for."""
-        return int(self.language_model.config.get_text_config().max_position_embeddings)
-
-    @property
     def pad_id(self) -> int:
         """A token id to fill padding with; masks, not this id, say what is padding."""
         for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
-            if candidate is not None:
+            if candidate is not None and candidate < self.embedded:
                 return int(candidate)
         return 0
 
     @property
+    def embedded(self) -> int:
+        """How many token ids have an embedding; tokenizers may know fewer, or more."""
+        return int(self.language_model.get_input_embeddings().weight.shape[0])
+
+    def check_ids(self, texts: Sequence[Sequence[int]]) -> None:
+        """See that every token of the texts has an embedding.
+
+        Raises:
+            BadInput: one has none.
+        """
+        highest = max(map(max, texts))
+        if highest >= self.embedded:
+            text = next(text for text in texts if highest in text)
+            raise BadInput(f"{self.tokenizer.decode(text)[-60:]!r}: the text holds the token "
+                           f"{self.tokenizer.convert_ids_to_tokens(highest)!r}, for which "
+                           f"checkpoint {self.checkpoint} has no embedding: take the text out")
+
+    @property
     def config_pad_id(self) -> int | None:
         """The pad token of the checkpoint's config, which transformers' classifiers go by."""
-        found: int | None = self.language_model.config.get_text_config().pad_token_id
+        found: int | None = getattr(self.language_model.config.get_text_config(), "pad_token_id",
+                                    None)
         return found
 
     @property
@@ -115,6 +133,10 @@ class Backbone:
                 self._peft = get_peft_model(self.language_model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
+        if self.adapter_config(name).target_parameters:  # by peft's own doing, from names of layers
+            self.drop_adapter(name)
+            raise BadInput(f"adapter: LoRA on the experts of checkpoint {self.checkpoint} is not "
+                           "supported, only on its other linear layers")
         for layer in self._lora_layers():
             # Under autocast the product casts its inputs itself; peft's cast would do it twice.
             layer.cast_input_dtype_enabled = self.dtype == torch.float32
@@ -123,14 +145,10 @@ class Backbone:
 
     def new_lora_config(self, rank: int, alpha: int) -> LoraConfig:
         """LoRA on all linear layers but the heads, without dropout."""
-        names = sorted({name.rsplit(".", 1)[-1].removesuffix(".base_layer")
-                        for name, module in self.trunk.named_modules()
-                        if isinstance(module, nn.Linear) and "lora_" not in name
-                        and not name.endswith("base_layer")}
-                       | {name.rsplit(".", 1)[-1] for name, module in self.trunk.named_modules()
-                          if isinstance(module, LoraLayer)})
+        names = sorted({name.rsplit(".", 1)[-1] for name, _ in linear_layers(self.trunk)})
         return LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0,
                           bias="none", task_type="CAUSAL_LM",
+                          fan_in_fan_out=is_turned(self.trunk),
                           base_model_name_or_path=self.folder)
 
     def drop_adapter(self, name: str) -> None:
@@ -188,15 +206,31 @@ class Backbone:
         """Whether every layer attends to all that its mask allows, as packed rows need."""
         config = self.language_model.config.get_text_config()
         layers = getattr(config, "layer_types", None) or []
-        return (bool(getattr(self.language_model, "_supports_sdpa", False))
-                and not getattr(config, "sliding_window", None)
+        return (self._has_sdpa and not getattr(config, "sliding_window", None)
+                and not getattr(config, "alibi", False)  # reads positions off a plain mask
                 and all(kind == "full_attention" for kind in layers))
+
+    @property
+    def head(self) -> Any:
+        """The head over the vocabulary, a linear layer.
+
+        Raises:
+            BadInput: the checkpoint holds none, as a reward model's may.
+        """
+        if getattr(self.language_model, "lacks_head", False):
+            raise BadInput(f"--checkpoint {self.checkpoint}: its weights hold no head over the "
+                           "vocabulary, so it can be no policy")
+        return self.language_model.get_output_embeddings()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., V] vocabulary scores of hidden states, fp32."""
         with self.autocast():
-            scores: Tensor = self.language_model.lm_head(hidden.to(self.dtype))
+            scores: Tensor = self.head(hidden.to(self.dtype))
         return scores.float()
+
+    @property
+    def _has_sdpa(self) -> bool:
+        return bool(getattr(self.language_model, "_supports_sdpa", False))
 
     def choose_attention(self, rows: int, width: int) -> None:
         """Fused attention, but on a CPU plain matrix products where their [B, T, T] scores are
@@ -206,7 +240,7 @@ class Backbone:
         it must not change what it gives.
         """
         plain = self.device.type == "cpu" and rows * width * width <= PLAIN_ATTENTION_SCORES
-        wanted = "eager" if plain else "sdpa"
+        wanted = "eager" if plain or not self._has_sdpa else "sdpa"
         if self.language_model.config._attn_implementation != wanted:
             self.language_model.set_attn_implementation(wanted)
 

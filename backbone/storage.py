@@ -69,7 +69,8 @@ def save_adapter(backbone: Backbone, name: str, folder: Path,
     """
     config = LoraConfig(**{
         **{key: value for key, value in backbone.adapter_config(name).to_dict().items()
-           if key in ("r", "lora_alpha", "lora_dropout", "bias", *_STRENGTHS, *_PLACES)},
+           if key in ("r", "lora_alpha", "lora_dropout", "bias", "fan_in_fan_out", *_STRENGTHS,
+                      *_PLACES)},
         "task_type": "CAUSAL_LM" if score is None else "SEQ_CLS",
         "modules_to_save": None if score is None else ["score"],
         "base_model_name_or_path": backbone.folder, "inference_mode": True})

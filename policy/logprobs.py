@@ -70,7 +70,7 @@ def logprobs_of_states(backbone: Backbone, states: Tensor, texts: Responses, tem
                        ) -> TokenLogprobs:
     """`response_logprobs` of hidden states that are there already."""
     chosen = texts.mask.bool()
-    head = backbone.language_model.lm_head
+    head = backbone.head
     # Under autocast the hidden states of a trained adapter may be fp32; the head has its own type.
     picked = states[chosen].to(head.weight.dtype)
     select: Any = _Selected.apply

@@ -158,7 +158,7 @@ class ServedSampler:
             raise PrefloopError(
                 f"{error} (asked for {config.max_new_tokens} tokens after a prompt of "
                 f"{len(wanted.prompt)}; vLLM's --max-model-len limits both together)") from None
-        vocabulary = int(self._backbone.language_model.lm_head.weight.shape[0])
+        vocabulary = int(self._backbone.head.weight.shape[0])
         try:
             return completion_of(answer, model, wanted.prompt, vocabulary)
         except ValueError as error:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from backbone.checkpoint import load_tokenizer
 from backbone.model import Backbone
 from backbone.text import Batch
 from backbone.tiny import make_tiny_checkpoint
@@ -32,6 +34,18 @@ def tiny_backbone(folder: Path, *, dtype: torch.dtype = torch.float32, pad_is_eo
     if not (folder / "tiny").exists():
         tiny_checkpoint(folder, pad_is_eos=pad_is_eos, context=context, layers=layers)
     return Backbone(str(folder / "tiny"), torch.device("cpu"), dtype)
+
+
+def checkpoint_of(folder: Path, config: PretrainedConfig) -> Path:
+    """A random checkpoint of any family, with the tiny one's tokenizer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn(parameter.shape)  # norms and biases too
+    model.save_pretrained(folder / "family")
+    load_tokenizer(str(tiny_checkpoint(folder))).save_pretrained(folder / "family")
+    return folder / "family"
 
 
 @pytest.fixture(autouse=True)

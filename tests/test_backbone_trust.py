@@ -24,7 +24,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BadInput, match=r"cannot be loaded: .*safetensors"):
+    with pytest.raises(BadInput, match=r"no weights as safetensors, and others \(\.bin"):
         _model(str(folder))
 
 
@@ -43,6 +43,6 @@ def test_code_that_comes_along_is_not_run(tmp_path: Path, monkeypatch: pytest.Mo
             auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"})
     _change(folder / "tokenizer_config.json", tokenizer_class="Own",
             auto_map={"AutoTokenizer": ["own.Own", "own.Own"]})
-    with pytest.raises(BadInput, match="contains custom code"):
+    with pytest.raises(BadInput, match="custom code, which is never run here"):
         load(str(folder))
     assert not ran.exists()
