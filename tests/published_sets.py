@@ -125,6 +125,10 @@ COMPARED: dict[str, tuple[list[Row], list[Any]]] = {
           "is_response_0_safe": True, "is_response_1_safe": True, "better_response_id": 1,
           "safer_response_id": 0, "response_0_sha256": "ab12", "response_1_sha256": "cd34"}],
         [by("")]),
+    "safety alone": ([{"prompt": "Name a river.", "response_0": "A river.",
+                       "response_1": "The Nile.", "safer_response_id": 1}], [by("")]),
+    "labels in words": ([{"prompt": "Name a river.", "response_a": "The Nile.",
+                          "response_b": "A river.", "label": "A"}], [by("")]),
     "mt-bench": (
         [{**ARENA, "winner": "model_b"}, {**ARENA, "winner": "tie", "judge": "expert_1"}],
         [by("judge/author_2"), by("judge/expert_1", TIE, 0)]),

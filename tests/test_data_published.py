@@ -163,6 +163,9 @@ def test_rows_that_say_nothing_are_counted(store: Store, tmp_path: Path) -> None
     ({"question": "x", "context": {"y": 1}, "chosen": "a", "rejected": "b"},
      "context: wanted text beside question, found dict; write it into question, or take it out"),
     ({**PAIR, "prompt": None, "input": {"messages": []}}, "input: wanted text or messages"),
+    ({**PAIR, "images": ["nile.png"]}, "images: only texts are taken; leave out the rows with im"),
+    ({"chosen": "The sky is blue.", "rejected": "The sky is green."},
+     "prompt: missing, .*write what both begin with into a field prompt"),
 ])
 def test_pairs_that_cannot_be_read_are_named_with_their_field(
         store: Store, tmp_path: Path, row: dict[str, Any], message: str) -> None:
@@ -176,6 +179,8 @@ def test_pairs_that_cannot_be_read_are_named_with_their_field(
      "line 2: winner: 3 does not say which of response_1, response_2 is better; write the name"),
     ([{"prompt": "x", "response_a": "a", "response_b": "b", "winner": 1}],
      "line 1: winner: 1 does not say which of response_a, response_b"),
+    ([{"history": "", "human_ref_A": "a", "human_ref_B": "b", "labels": 1}], "history: is empty"),
+    ([{"data": [TWO], "total": 1}], "line 1: the fields are data, total.* what data holds, save"),
     ([{**TWO, "winner": True}], "line 1: winner: True does not say"),
     ([{**TWO, "overall_preference": 5}], "line 1: overall_preference: 5 does not say"),
     ([{**TWO, "votes": [{"labeler": "x", "choice": 7}]}], r"line 1: votes\[1\]\.choice: 7 does"),

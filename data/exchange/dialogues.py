@@ -15,7 +15,7 @@ from data.exchange.messages import (
     Unusable,
     conversation,
     is_transcript,
-    refuse_tools,
+    refuse_more_than_texts,
     transcript,
 )
 from data.exchange.prompt_fields import PROMPTS, named, prompt_from, unpacked, with_system
@@ -64,7 +64,7 @@ def pair_from(values: Mapping[str, Any], *, cells: bool = False) -> Pair:
     """
     if is_set_aside(values):
         raise Unusable(SET_ASIDE)
-    refuse_tools(values)
+    refuse_more_than_texts(values)
     names = names_of_pair(values) or CHOSEN[0]
     chosen, rejected = (_answer(values, name, cells) for name in names)
     if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
@@ -73,7 +73,7 @@ def pair_from(values: Mapping[str, Any], *, cells: bool = False) -> Pair:
                                 zip((chosen, rejected), names, strict=True))
         elif not any(values.get(name) for name in PROMPTS):
             raise BadInput(f"prompt: missing, and {' and '.join(names)} are no transcripts that "
-                           "begin with 'Human:'")
+                           "begin with 'Human:'; write what both begin with into a field prompt")
     if isinstance(chosen, list) and isinstance(rejected, list):
         pair = _of_messages(values, conversation(chosen, names[0]),
                             conversation(rejected, names[1]), names, cells)

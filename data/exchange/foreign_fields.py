@@ -17,6 +17,7 @@ from data.errors import BadInput
 from data.exchange.messages import DIFFER, Unusable, conversation
 from data.exchange.prompt_fields import (
     OBJECTS,
+    PROMPTS,
     first_prompt,
     from_cell,
     named,
@@ -199,6 +200,9 @@ def _prompt(values: dict[str, Any], fields: Fields,
     if not name:
         # A cell of JSON is data about the record rather than the question.
         texts = [n for n, v in values.items() if isinstance(from_cell(v), str) and v.strip()]
+        blank = next((n for n in PROMPTS if n in values and n not in texts), None)
+        if len(texts) != 1 and blank:
+            return prompt_of(values, blank, values[blank])  # says that it is empty
         if len(texts) != 1:
             raise BadInput("cannot tell which field is the prompt; the fields beside the responses "
                            f"are {', '.join(values) or 'none'}; name it with --prompt-field")

@@ -52,13 +52,16 @@ def conversation(value: Any, field: str) -> list[Message]:
     return messages
 
 
-def refuse_tools(values: Mapping[str, Any]) -> None:
-    """Tools that a row offers, as objects or in JSON: what was said rests on them, and nobody would
-    see them here.
+def refuse_more_than_texts(values: Mapping[str, Any]) -> None:
+    """Tools (as objects or in JSON) and images that a row has beside its texts: what was said rests
+    on them, and nobody would see them here.
 
     Raises:
-        Unusable: it offers some.
+        BadInput: it has images.
+        Unusable: it offers tools.
     """
+    if isinstance(values.get("images"), list) and values["images"]:
+        raise BadInput("images: only texts are taken; leave out the rows with images")
     tools = values.get("tools")
     listed = isinstance(tools, list) and any(isinstance(tool, dict) for tool in tools)
     if listed or (isinstance(tools, str) and tools.replace(" ", "").startswith("[{")):

@@ -18,7 +18,7 @@ from data.exchange.messages import (
     conversation,
     is_answered,
     is_transcript,
-    refuse_tools,
+    refuse_more_than_texts,
     transcript,
 )
 from data.prompts import check_messages, checked_text
@@ -76,9 +76,9 @@ def prompt_of(values: Mapping[str, Any], name: str, prompt: Any) -> list[Message
         BadInput: it is no prompt; the message names the field.
         Unusable: tools are called.
     """
-    refuse_tools(values)
+    refuse_more_than_texts(values)
     if isinstance(prompt, dict):
-        refuse_tools(prompt)
+        refuse_more_than_texts(prompt)
         prompt = _of_object(prompt)
     if isinstance(prompt, list):
         messages = conversation(prompt, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
@@ -51,8 +52,11 @@ def sniff(path: Path, format: str | None = None, fields: Fields | None = None) -
         + _hint(row.values))
 
 
-def _hint(fields: Collection[str]) -> str:
+def _hint(fields: Mapping[str, Any]) -> str:
     """What may be wrong with fields of which none is known."""
+    if inside := next((name for name, value in fields.items() if isinstance(value, list) and value
+                       and isinstance(value[0], dict)), None):
+        return f"; if the rows are what {inside} holds, save that list alone"
     if len(fields) == 1 and (mark := next((m for m in ";\t|" if m in next(iter(fields))), "")):
         return f"; the columns seem to be separated by {mark!r}: save the file with commas"
     small = [name for name in fields if name != name.lower()

@@ -176,5 +176,6 @@ def _by_numbers(values: Mapping[str, Any], names: Sequence[str]) -> Ranking:
 #: row has counts.
 VERDICTS: dict[str, Callable[[float, Sequence[str]], Choice | None]] = {
     "overall_preference": _signed, "preference_strength": _signed, "better_response_id": _index,
-    "labels": _first_is_one, "choice": _index, "preference": _from_one, "winner": _word,
-    "preferred": _word, "better": _word, "verdict": _word, "gold": _word, "chosen": _word}
+    "safer_response_id": _index, "labels": _first_is_one, "choice": _index,
+    "preference": _from_one, "winner": _word, "preferred": _word, "better": _word,
+    "verdict": _word, "gold": _word, "chosen": _word, "label": _word}
