@@ -34,7 +34,9 @@ def metrics(right: int, n: int, longer: float = 0.5) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("report", "standing"), [
     (metrics(70, 100), "beats"), (metrics(18, 20), "beats"),
+    (metrics(70, 100, longer=0.69), "beats"),     # better than length on the same pairs, if barely
     (metrics(70, 100, longer=0.7), "fails"),      # no better than length, with enough pairs
+    (metrics(30, 60), "fails"),                   # an interval of a quarter rules out enough
     (metrics(55, 100), "fails"),                  # not told from chance
     (metrics(30, 100), "fails"),
     (metrics(13, 20), "too few"), (metrics(5, 20), "too few"),
