@@ -5,6 +5,7 @@ Deliberately knows no table but the one that migrations keep.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -21,6 +22,7 @@ from data.plain_json import to_json
 from data.schema import migrations
 
 BUSY_SECONDS = 30.0
+_LEAST_FREE = 65_536  # bytes; SQLite wants half of it before it reads the first row
 _RESTORE = "`prefloop restore FILE` puts a backup in its place"
 
 
@@ -190,9 +192,16 @@ def plain_errors(path: Path) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
-        raise PrefloopError(f"{path}: {_in_words(error)}") from error
+        raise PrefloopError(f"{path}: {_in_words(error, path)}") from error
     except OSError as error:
         raise PrefloopError(f"{path}: {error.strerror or error}") from error
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LEAST_FREE
+    except OSError:
+        return False
 
 
 def _enable_wal(db: SqliteUtils) -> None:
@@ -209,8 +218,10 @@ def _enable_wal(db: SqliteUtils) -> None:
             time.sleep(0.02)
 
 
-def _in_words(error: sqlite3.DatabaseError) -> str:
+def _in_words(error: sqlite3.DatabaseError, path: Path) -> str:
     text = str(error)
+    if "disk I/O error" in text and _is_full(path.parent):
+        text = "disk is full"  # SQLite does not say so where it has no room for an index of its log
     for fragment, words in (
         ("readonly", "the database is read-only, nothing was saved; check the file's permissions"),
         ("disk is full", "the disk is full, nothing was saved; free some space and try again"),

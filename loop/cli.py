@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that every help answers at o
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,6 +55,9 @@ _HELP = ("-h", "--help")
 
 def main() -> None:
     """The entry point of the script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this; nothing is said there
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         # As on standard error: what is done must not end as an error because a file's name is no
         # text, or the terminal's encoding lacks a character.

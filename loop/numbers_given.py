@@ -34,7 +34,7 @@ def registry(arguments: Sequence[str]) -> ConstructorRegistry:
             try:
                 return read(texts[0])
             except ValueError:
-                raise BadInput(f"{_flag(arguments, texts[0])}: wanted {wanted}, "
+                raise BadInput(f"{_flag(arguments, texts[0])}wanted {wanted}, "
                                f"not {texts[0]!r}") from None
 
         return PrimitiveConstructorSpec(
@@ -46,10 +46,10 @@ def registry(arguments: Sequence[str]) -> ConstructorRegistry:
 
 
 def _flag(arguments: Sequence[str], text: str) -> str:
-    """The flag that was given this text; tyro does not say which field it reads. Where several
-    were given the same, all of them."""
+    """The flag that was given this text, and a colon; tyro does not say which field it reads. Where
+    several were given the same, all of them, and nothing where it stands without a flag."""
     found = [flag for flag, value in pairwise(arguments)
              if value == text and flag.startswith("--")]
     found += [flag for flag, _, value in (a.partition("=") for a in arguments)
               if value == text and flag.startswith("--")]
-    return " or ".join(dict.fromkeys(found))
+    return " or ".join(dict.fromkeys(found)) + ": " * bool(found)

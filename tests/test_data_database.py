@@ -1,15 +1,17 @@
 """Transactions: one thread after the other, and how much each is worth to the disk."""
 
+import sqlite3
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from data_world import World
 from desk_world import Person, entry, pairs, send, undo
 
-from data.database import Database
+from data.database import Database, plain_errors
 from data.errors import PrefloopError
 from data.records import Answer
 
@@ -103,3 +105,17 @@ def test_a_backup_is_private_while_it_is_written(database: Database, tmp_path: P
     database.backup(tmp_path / "copy.db")
     assert modes == [0o600]
     assert Database(tmp_path / "copy.db").value("SELECT count(*) FROM settings") == 0
+
+
+def test_where_there_is_no_room_for_sqlites_own_files_the_disk_is_said_to_be_full(
+        database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls that an I/O error, already of the first read."""
+    def fails() -> str:
+        with pytest.raises(PrefloopError) as found, plain_errors(database.path):
+            raise sqlite3.OperationalError("disk I/O error")
+        return str(found.value)
+
+    monkeypatch.setattr("data.database.shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert fails().endswith("the disk is full, nothing was saved; free some space and try again")
+    monkeypatch.setattr("data.database.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 30))
+    assert fails().endswith("the disk reports an error, nothing was saved")

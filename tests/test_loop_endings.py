@@ -209,3 +209,20 @@ def test_folders_of_jobs_that_are_done_go_when_the_next_one_comes_to_work(
     left = {path.name for path in (workspace / "checkpoints").iterdir()}
     assert {name.split("-")[1] for name in before - left} == {"1", "2"}
     assert len(left) == 5 and of_others.name in left
+
+
+def test_what_is_closed_before_it_starts_is_not_written_to(workspace: Path) -> None:
+    """As `>&-` of a shell has it: else what is for standard error would go to standard output."""
+    def prefloop(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", f'"$0" -m loop {line} --workspace "$1"', sys.executable,
+                               str(workspace)], capture_output=True, text=True, check=False)
+
+    silent, wrong = prefloop("status >&-"), prefloop("ppo --steps 0 2>&-")
+    assert (silent.returncode, silent.stderr) == (0, "")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_a_number_that_no_flag_names_is_refused_in_plain_words(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stop", "seven"]) == 2
+    assert capsys.readouterr().err == "prefloop: wanted a whole number, not 'seven'\n"
