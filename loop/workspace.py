@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.config import EMBEDDED, ModelConfig
 from data.errors import BadInput, PrefloopError
+from loop.output import note
 from loop.settings import SETTINGS_NAME, read_settings, settings_text
 
 if TYPE_CHECKING:
@@ -86,10 +87,17 @@ def keep_workspace(workspace: Path, plan: Plan) -> int:
         (workspace / name).mkdir(mode=0o700, exist_ok=True)
     store = Store.of_workspace(workspace)
     if plan.prompts:
-        from data.exchange.importing import import_prompts
-
-        import_prompts(store, plan.prompts)  # those that are there already stay as they are
+        _import(store, plan.prompts)  # those that are there already stay as they are
     return store.prompts.count()
+
+
+def _import(store: Store, prompts: Path) -> None:
+    """Bring prompts in, and say what was left out of them."""
+    from data.exchange.importing import import_prompts
+
+    report = import_prompts(store, prompts)
+    if report.skipped or report.unread:
+        note(f"{prompts}: {report}")
 
 
 def check_seed_of(workspace: Path, seed: int | None) -> None:
@@ -189,9 +197,7 @@ def _fill(folder: Path, plan: Plan, models: ModelConfig) -> int:
     if plan.starter_prompts:
         store.prompts.add_starters()
     if plan.prompts:
-        from data.exchange.importing import import_prompts
-
-        import_prompts(store, plan.prompts)
+        _import(store, plan.prompts)
     _first_version(store, models)
     count = store.prompts.count()
     store.database.connection.close()  # folds the write-ahead log into the file before the move

@@ -49,6 +49,20 @@ def test_init_again_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "keeps its settings" in capsys.readouterr().err
 
 
+def test_init_says_what_it_did_not_take(tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "Why?", "mood": "x"}\n'
+                    '{"prompt": "How?", "tools": [{"name": "map"}]}\n')
+    command = ["init", "--workspace", str(tmp_path / "w"), "--no-starter-prompts", "--json",
+               "--prompts", str(path)]
+    assert cli.run(command) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["prompts"] == 1
+    assert err == (f"{path}: 1 prompts added; 1 left out: a dialogue with tools; "
+                   "fields not read: mood\n")
+
+
 def test_init_again_with_the_same_flags_is_fine(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "Why?"}\n')
     command = ["init", "--workspace", str(tmp_path / "w"), "--no-starter-prompts", "--lora-rank",
