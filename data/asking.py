@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from data.database import Database
+from data.plain_json import to_json
 
 RANDOM = "random"
 #: What chose a task that was handed out before there was an order: the order of its making.
@@ -100,8 +101,12 @@ class Asking:
             WHERE (t.labels < t.wanted OR t.chosen_by IS NOT NULL) AND {_ASKED}
             ORDER BY t.id""")]
 
-    def pairs(self) -> list[AskedPair]:
-        """The pairs of all answers that count, in the order in which they came."""
+    def pairs(self, among: Iterable[int] | None = None) -> list[AskedPair]:
+        """The pairs of all answers that count, in the order in which they came.
+
+        With `among` those alone whose responses are both among these: whoever stands on a part of
+        many answers need not read them all.
+        """
         return [AskedPair(row["comparison_id"], row["prompt_id"], row["chosen_id"],
                           row["rejected_id"], row["strength"] == 0, row["split"] == "held_out",
                           row["chosen_by"])
@@ -109,7 +114,11 @@ class Asking:
             SELECT f.comparison_id, f.prompt_id, f.chosen_id, f.rejected_id, f.strength, p.split,
                 t.chosen_by
             FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
-            JOIN tasks t ON t.id = f.task_id ORDER BY f.comparison_id, f.id""")]
+            JOIN tasks t ON t.id = f.task_id
+            WHERE :among IS NULL OR f.chosen_id IN (SELECT value FROM json_each(:among))
+                AND f.rejected_id IN (SELECT value FROM json_each(:among))
+            ORDER BY f.comparison_id, f.id""",
+            {"among": None if among is None else to_json(list(among))})]
 
     def responses(self, most: int | None = None) -> list[int]:
         """Responses that stand in ordinary tasks: those of open tasks first, then the newest.

@@ -11,7 +11,7 @@ from models import one_thread
 
 from data.asking import CURVE
 from data.prompts import cluster_of
-from data.records import Message
+from data.records import Answer, Message
 from loop.asking import extracting
 from loop.asking.live import Asker
 from reward.instant.model import learnable
@@ -98,3 +98,17 @@ def test_of_a_dialogue_it_knows_all_lengths_as_one(tmp_path: Path) -> None:
     of = {int(features.clusters[features.rows[i]]) for task in dialogue for i in task.response_ids}
     assert of == {cluster_of(user("tell me"))} and len(set(features.clusters.tolist())) == 3
     assert set(learnable(pairs, features).comparisons.groups.tolist()) == of
+
+
+def test_it_reads_the_answers_that_it_can_learn_from_alone(tmp_path: Path) -> None:
+    world = asked_world(tmp_path, tasks=6)
+    (me,), ranked = world.people(1), world.task(("a", "b", "c"))
+    for task in world.store.tasks.of_round(world.round.id)[:4]:
+        world.choose(me, task, 1)
+    world.answer(me, ranked, Answer(tuple((i,) for i in ranked.response_ids)))
+    asking = world.store.asking
+    every, known = asking.pairs(), set(asking.responses()[2:])
+    known -= {ranked.response_ids[0]}
+    some = [p for p in every if {p.chosen_id, p.rejected_id} <= known]
+    assert asking.pairs(known) == some and asking.pairs([]) == []
+    assert 1 < len(some) < len(every) == 7

@@ -85,7 +85,7 @@ class Asker:
         if not self._look_at(files):
             return
         assert self.model is not None  # made by the lines above
-        pairs = self.store.asking.pairs()
+        pairs = self.store.asking.pairs(self.model.features.rows)
         quick = self.model.learn(pairs)
         learned = time.perf_counter()
         self._order(asking, settings.workspace.seed)
