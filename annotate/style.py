@@ -88,6 +88,7 @@ STYLE = """<style>
 .pf-table a, .pf-link a, .pf-about a { color: inherit; text-decoration: underline }
 .pf-about { font-size: .85rem; opacity: .75 }
 .pf-whole { white-space: nowrap }
+.pf-bad { font-weight: 600; color: light-dark(#a52a1e, #ff9d92); overflow-wrap: anywhere }
 .pf-number { text-align: right !important; font-variant-numeric: tabular-nums }
 .pf-table .pf-number + :not(.pf-number) { padding-left: .8rem }
 @media (max-width: 640px) {

@@ -87,6 +87,8 @@ def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
             for job in (waiting[7], ended):
                 await tab.rerun(page="jobs", query=f"job={job.id}")
                 assert tab.labelled("Job").proto.raw_value.startswith(f"{job.id} · ppo · ")
+                waits = f"waits until job {running.id} has ended" in tab.text()
+                assert waits == (job is not ended)
             for nothing in ("x", "999999", ""):
                 await tab.rerun(page="jobs", query=f"job={nothing}")
                 assert not tab.all("exception") and "Stopped at" in tab.text()

@@ -72,7 +72,8 @@ def _jobs(labeler: Labeler) -> None:
     chosen = pick("Job", names, job_form.CHOSEN, default=next(
         (job.id for job in jobs if job.status == "running"), jobs[0].id))
     if chosen is not None:
-        _job(store().jobs.get(chosen), titles)
+        _job(store().jobs.get(chosen), titles,
+             next((job.id for job in jobs if job.status == "running"), None))
 
 
 def _titles() -> dict[str, str]:
@@ -81,7 +82,8 @@ def _titles() -> dict[str, str]:
             **store().setting("job_titles", {})}
 
 
-def _job(job: Job, titles: Mapping[str, str]) -> None:
+def _job(job: Job, titles: Mapping[str, str], running: int | None) -> None:
+    """All of one job; `running` is the one that others wait for."""
     with st.container(border=True):
         head, stop = st.columns([6, 1], vertical_alignment="center")
         head.markdown(f"**{titles.get(job.kind, job.kind)}** "
@@ -92,7 +94,9 @@ def _job(job: Job, titles: Mapping[str, str]) -> None:
                         width="stretch")
             left = "" if job.seconds_left is None else f" · {duration(job.seconds_left)} left"
             st.progress(min(max(job.progress, 0.0), 1.0))
-            st.text(f"{job.progress:.0%}{left}{' · ' if job.message else ''}{job.message}")
+            waits = "" if job.status == "running" or running is None else \
+                f" · waits until job {running} has ended"
+            st.text(f"{job.progress:.0%}{left}{' · ' if job.message else ''}{job.message}{waits}")
         elif job.status != "done":
             if not _config_refused(job):
                 stop.button("Go on", key=f"resume-{job.id}", on_click=_resume, args=(job.id,),
