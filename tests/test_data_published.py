@@ -214,6 +214,10 @@ def test_fields_of_own_names_are_named(store: Store, tmp_path: Path) -> None:
                                         "gpt": "The Nile.", "winner": "gpt", "id": "x"})
     with pytest.raises(BadInput, match="line 1: the fields are user_turn, llama, gpt, winner, id;"):
         import_file(store, path)
+    with pytest.raises(BadInput, match="line 1: nobody: missing; the fields are user_turn, llama"):
+        import_file(store, path, fields=Fields("user_turn", ("nobody", "gpt")))
+    with pytest.raises(BadInput, match="line 1: turn: missing; the fields are user_turn, winner"):
+        import_file(store, path, fields=Fields("turn", ("llama", "gpt")))
     report = import_file(store, path, fields=Fields("user_turn", ("llama", "gpt")))
     assert (report.added, report.unread) == (1, ("id",))
     assert said(store) == [by("p.jsonl")]

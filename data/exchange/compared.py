@@ -90,7 +90,9 @@ def _judged(values: Mapping[str, Any], fields: Fields,
 
 def _asked(values: Mapping[str, Any], fields: Fields, cells: bool) -> Asked:
     """Raises Unusable, where a response is none: a column may lack a value, or hold `true`."""
-    names = fields.responses or tuple(name for name in values if is_response(name))
+    # Of names that somebody gave and the row lacks, `asked` speaks.
+    names = [name for name in fields.responses or values if name in values
+             and (fields.responses or is_response(name))]
     there = [name for name in names if values.get(name) is not None]
     if any(isinstance(values.get(name), bool) for name in there) or (
             len(names) > 1 and len(there) < 2):
