@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from models import tiny_checkpoint
 
 from backbone.checkpoint import load_tokenizer
-from backbone.text import UNCUT, conversation_ids
+from backbone.text import UNCUT, conversation_ids, pad
 from data.records import Message
 
 
@@ -32,3 +33,12 @@ def test_of_a_conversation_its_end_is_read_whatever_the_room(tmp_path: Path, sys
         fitting = [ids for ids in kept if len(ids) <= longest]
         assert found == (fitting[0] if fitting else kept[-1][-longest:])
         assert cut == (2 * kept.index(fitting[0]) if fitting else count - 2 + 1)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_positions_are_those_of_the_text_and_never_below_the_first(left: bool) -> None:
+    """Padding too has one: models with a table of positions look it up."""
+    batch = pad([[5, 6], [7, 8, 9], [4]], 0, torch.device("cpu"), left=left)
+    for positions, real, length in zip(batch.positions, batch.mask.bool(), (2, 3, 1), strict=True):
+        assert positions[real].tolist() == list(range(length))
+        assert positions.min() >= 0 and positions.max() < 3
