@@ -94,6 +94,7 @@ STYLE = """<style>
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem }
   .pf-facts { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem }
+  [data-testid=stTooltipContent] { width: max-content; max-width: min(24rem, 92vw) }
   [data-variant="segmented_control"] { padding-inline: .7rem } /* nine ranks in one row */
   .pf-table td:not(.pf-number):not(:has(> .pf-moment)) { max-width: 6.5rem }
 }
