@@ -238,5 +238,7 @@ class _plain_errors:
             if "custom code" in said:
                 said = ("it contains custom code, which is never run here: take a checkpoint of a "
                         "type that transformers knows")
-            raise BadInput(f"--checkpoint {self.checkpoint}: cannot be loaded: {said[:300]}"
+            here = self.checkpoint == EMBEDDED or Path(self.checkpoint).expanduser().is_dir()
+            raise BadInput(f"--checkpoint {self.checkpoint}: cannot be loaded: {said[:300]}" + (
+                "" if here else " (there is no such folder, so it was taken for a hub id)")
                            ) from error

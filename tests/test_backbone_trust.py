@@ -9,6 +9,7 @@ import pytest
 import torch
 from models import tiny_checkpoint
 from safetensors.torch import load_file
+from transformers.utils import hub
 
 from backbone.checkpoint import load_config, load_model, load_tokenizer
 from data.errors import BadInput
@@ -46,3 +47,10 @@ def test_code_that_comes_along_is_not_run(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(BadInput, match="custom code, which is never run here"):
         load(str(folder))
     assert not ran.exists()
+
+
+def test_a_name_that_is_no_folder_is_said_to_be_taken_for_a_hub_id(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "is_offline_mode", lambda: True)
+    with pytest.raises(BadInput, match=r"cannot be loaded: .* \(there is no such folder, so it"):
+        load_config("models/mistyped")
