@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from backbone.resume import BEGINNING, keep_beginning
+from backbone.resume import BEGINNING, keep_beginning, load_training, save_training
 from backbone.storage import write_folder
 from policy.offering import FOLDER, copy_kept
 
@@ -64,3 +66,17 @@ def test_all_of_it_is_on_the_disk_before_its_name_and_then_the_name(
     assert place.exists()
     assert [(name, lacking) for name, lacking, _ in named] == [(place, set())]
     assert synced[named[0][2]:] == [place.parent]
+
+
+def test_of_two_checkpoints_the_newer_is_gone_on_from(tmp_path: Path) -> None:
+    """A kill between writing one and removing the one before leaves both."""
+    run = tmp_path / "run"
+    for step in (9, 10, 100):
+        save_training(run, step, {"w": torch.full((2,), float(step))}, {}, {"step": step})
+        shutil.copytree(run, tmp_path / "all", dirs_exist_ok=True)
+    assert len(list((tmp_path / "all").iterdir())) == 3
+    found = load_training(tmp_path / "all", {})
+    assert found is not None and found[1] == {"step": 100}
+    assert found[0]["w"].tolist() == [100.0, 100.0]
+    save_training(tmp_path / "all", 101, {}, {}, {"step": 101})
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["step-00000101"]

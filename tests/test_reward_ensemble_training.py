@@ -166,3 +166,14 @@ def test_gradients_add_up_whatever_fits_in_memory(tmp_path: Path, block: int) ->
                         learning_rate=1e-4), progress=progress)
         losses.append([(step["loss"], step["gradient_norm"]) for step in progress.steps.values()])
     assert np.array(losses[1]) == pytest.approx(np.array(losses[0]), rel=1e-3)
+
+
+def test_what_a_member_drew_multiplies_what_a_pair_weighs() -> None:
+    """A ranking that was drawn twice is two rankings, not two answers a pair."""
+    (made,) = good_wins(1).train
+    pairs = tuple(replace(made.pairs[0], comparison_id=n, weight=weight)
+                  for n, weight in ((1, 1.0), (2, 1 / 6), (3, 0.5)))
+    batch = Microbatch((tuple(made.texts),), pairs)
+    found = drawn_from(batch, {1: 2.0, 2: 3.0, 3: 0.0})
+    assert [pair.weight for pair in found.pairs] == pytest.approx([2.0, 0.5, 0.0])
+    assert found.parts == batch.parts and drawn_from(batch, None) is batch
