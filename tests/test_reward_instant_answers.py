@@ -101,3 +101,14 @@ def test_the_newest_answers_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = answers(table, 150)
     InstantModel(table).learn(pairs)
     assert [c.first.tolist() for c in seen] == [[pair.chosen_id for pair in pairs[-70:]]]
+
+
+def test_on_other_features_all_that_was_learned_is_fitted_anew() -> None:
+    """Not taken in one by one, which comes only near."""
+    pairs = answers(features(122), 60)
+    model, other = InstantModel(features(122)), InstantModel(features(122, seed=5))
+    model.learn(pairs)
+    model.use(features(122, seed=5))
+    assert model.learned == {} and model.learn(pairs) == 0
+    other.learn(pairs)
+    assert np.allclose(model.posterior.coefficients, other.posterior.coefficients, atol=1e-6)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from reward.instant.choosing import grouped_folds
 from reward.instant.davidson import Design, fit
 from reward.instant.standard import some_prompts, standardise
 
@@ -55,3 +56,11 @@ def test_a_power_leans_the_prior_by_the_directions_own_deviations() -> None:
         found = table.std(0) / deviations ** power
         assert found == pytest.approx(np.full(6, found[0]), rel=1e-6)
         assert (table**2).sum() == pytest.approx((around**2).sum()), "as much as it was"
+
+
+def test_folds_are_dealt_anew_by_each_seed_and_of_like_size() -> None:
+    groups = np.repeat(np.arange(22), 3)
+    dealt = {seed: grouped_folds(groups, 4, seed) for seed in range(3)}
+    assert len({tuple(folds.tolist()) for folds in dealt.values()}) == 3
+    for folds in dealt.values():
+        assert sorted(np.bincount(folds[::3]).tolist()) == [5, 5, 6, 6]
