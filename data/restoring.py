@@ -23,6 +23,7 @@ from data.database import BUSY_SECONDS, copy_into_place, plain_errors, refuse_ne
 from data.errors import BadInput, PrefloopError
 from data.store import Store
 from data.versions import Versions
+from data.visible import reveal_line
 
 _PATIENCE = 2.0  # seconds; another command may have the database open for an instant
 #: What SQLite keeps beside a database while it is open, and after a kill.
@@ -44,7 +45,7 @@ def restore(path: Path, backup: Path) -> Path | None:
         raise BadInput(f"{backup} is the workspace's database itself: give a backup")
     with _opened(backup) as source, plain_errors(path):
         kept = _beside(path, free_ending(path.parent))
-        with _ready(source, backup.name, _beside(path, ".restoring")) as ready:
+        with _ready(source, reveal_line(backup.name), _beside(path, ".restoring")) as ready:
             if not _replaced(path, ready, kept):
                 _move_aside(path, kept)
                 ready.rename(path)

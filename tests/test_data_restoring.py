@@ -63,6 +63,13 @@ def test_what_a_killed_process_left_in_the_log_does_not_come_back(killed: Path) 
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_backup_may_have_a_name_that_is_no_text(path: Path) -> None:
+    backup = path.with_name(os.fsdecode(b"today-\xff.db"))
+    path.with_name("today.db").rename(backup)
+    restore(path, backup)
+    assert next(iter(Store(path).audit.entries())).subject == "today-⟨DCFF⟩.db"
+
+
 def test_a_backup_is_one_file_that_can_be_read_where_nothing_can_be_written(
         path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backup = path.with_name("today.db")
