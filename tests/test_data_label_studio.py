@@ -186,3 +186,13 @@ def test_a_malformed_task_is_named_and_nothing_is_stored(
     assert f"bad.json, line {line}: " in str(caught.value)
     assert not any(store.database.value(f"SELECT count(*) FROM {table}") for table in (
         "prompts", "labelers", "responses", "tasks", "comparisons"))
+
+
+def test_texts_beside_a_prompt_are_part_of_it(store: Store, tmp_path: Path) -> None:
+    """Whoever compared saw them; what is no text is data about the record."""
+    path = saved(tmp_path / "x.json", [
+        task({**PAIR, "input": "In Africa."}, annotation(pairwise("left"))),
+        task({**PAIR, "context": ["doc-7"]}, annotation(pairwise("left")))])
+    assert import_file(store, path).added == 2
+    assert [p.text for p in store.prompts.all()] == ["Name a river.\n\nIn Africa.",
+                                                     "Name a river."]

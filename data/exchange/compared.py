@@ -10,15 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
+from data.errors import BadInput
 from data.exchange.dialogues import strength_from
 from data.exchange.foreign_choices import judgements_of
 from data.exchange.foreign_fields import Asked, Fields, asked, entries_of, is_response
 from data.exchange.judgements import Judgement, LeftOut, ranking_by
 from data.exchange.messages import Unusable
-from data.exchange.prompt_fields import from_cell, prompt_from, refuse_printed
+from data.exchange.prompt_fields import (
+    from_cell,
+    prompt_from,
+    prompt_of,
+    refuse_printed,
+    unpacked,
+)
 from data.exchange.verdicts import annotator_in, has_verdict, number_in, reason_in, verdicts
+from data.records import Message
 
 #: Responses in a list, and where an entry holds the text.
 LISTS = ("completions", "answers", "replies", "responses", "generations", "candidates", "outputs")
@@ -31,7 +40,8 @@ GRADES = ("rank", "fine-grained_score", "overall_score", "overall_rating", "rati
 _BESIDE = ("ranks", "rank", "ratings", "rating", "scores", "grades")
 _RANKS = ("rank", "ranks")
 NO_GRADE = "a response without a grade"
-_NO_VERDICT = "a row that does not say which response is better"
+_FEW_GRADES = "fewer than two responses with a grade"
+NO_VERDICT = "a row that does not say which response is better"
 _NO_TEXT = "a response that is missing or no text"
 
 Graded = list[tuple[str, float | None]]
@@ -49,6 +59,12 @@ def has_lists(values: Mapping[str, Any]) -> bool:
     return _lists(values) is not None
 
 
+def has_names(values: Mapping[str, Any]) -> bool:
+    """Whether `chosen` and `rejected` name fields of responses."""
+    return all(isinstance(name := dict(values).get(side), str) and name in values
+               and is_response(name) for side in ("chosen", "rejected"))
+
+
 def judgements(values: Mapping[str, Any], fields: Fields, *,
                cells: bool = False) -> Iterator[Judgement | LeftOut]:
     """What a row (with `cells`, of CSV) says.
@@ -60,15 +76,17 @@ def judgements(values: Mapping[str, Any], fields: Fields, *,
     for name in values if cells else ():
         refuse_printed(name, dict(values)[name])
     lists, graded = _lists(values), _graded(values)
+    if not (fields.responses or lists or graded) and _lacks_grades(values):
+        raise Unusable(_FEW_GRADES)
     if fields.responses or not (lists or graded):
         yield from _judged(values, fields, cells)
     elif lists:
         chosen, rejected = lists
         for pair in ((better, worse) for better in chosen for worse in rejected):
-            yield Judgement(prompt_from(values, cells=cells), pair, ((0,), (1,)),
+            yield Judgement(_prompt(values, fields, cells), pair, ((0,), (1,)),
                             strength_from(values), annotator=annotator_in(values))
     elif graded:
-        yield from _ranked(values, *graded, cells)
+        yield from _ranked(values, _prompt(values, fields, cells), *graded)
 
 
 def _judged(values: Mapping[str, Any], fields: Fields,
@@ -85,7 +103,7 @@ def _judged(values: Mapping[str, Any], fields: Fields,
         elif verdict.ranking:
             yield replace(said, ranking=verdict.ranking)
         else:
-            yield LeftOut(_NO_VERDICT)
+            yield LeftOut(NO_VERDICT)
 
 
 def _asked(values: Mapping[str, Any], fields: Fields, cells: bool) -> Asked:
@@ -103,12 +121,21 @@ def _asked(values: Mapping[str, Any], fields: Fields, cells: bool) -> Asked:
     return about
 
 
+def _prompt(values: Mapping[str, Any], fields: Fields, cells: bool) -> list[Message]:
+    name = fields.prompt
+    if not name:
+        return prompt_from(values, cells=cells)
+    if name not in values:
+        raise BadInput(f"{name}: missing; the fields are {', '.join(values)}")
+    return prompt_of(values, name, unpacked(values, name, cells))
+
+
 def _plain_arena(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Chatbot Arena's rows: dialogues cut after the turn that was judged; those of lists of
     questions and answers, as its Kaggle files have them, as messages."""
     turn = number_in(values.get("turn")) if "turn" in values else None
     if turn is not None and turn >= 1:
-        return {name: listed[:2 * int(turn)] if name.startswith("conversation") and isinstance(
+        return {name: listed[:2 * int(turn)] if is_response(name) and isinstance(
             listed := from_cell(value), list) else value for name, value in values.items()}
     if "winner_model_a" not in values:
         return values
@@ -116,8 +143,11 @@ def _plain_arena(values: Mapping[str, Any]) -> Mapping[str, Any]:
     asked_for, *answers = (from_cell(values.get(name)) for name in names)
     if not all(isinstance(texts, list) and texts for texts in (asked_for, *answers)):
         return values
-    dialogues = {name: [{"role": role, "content": content or ""}
-                        for turn in zip(asked_for, texts, strict=False)
+    if {len(texts) for texts in answers} != {len(asked_for)} or not all(
+            isinstance(text, str) and text.strip() for text in chain(asked_for, *answers)):
+        raise Unusable(_NO_TEXT)
+    dialogues = {name: [{"role": role, "content": content}
+                        for turn in zip(asked_for, texts, strict=True)
                         for role, content in zip(("user", "assistant"), turn, strict=True)]
                  for name, texts in zip(names[1:], answers, strict=True)}
     return {**{name: value for name, value in values.items() if name not in names}, **dialogues}
@@ -156,17 +186,25 @@ def _graded(values: Mapping[str, Any]) -> tuple[str, Graded] | None:
     return None
 
 
+def _lacks_grades(values: Mapping[str, Any]) -> bool:
+    """Whether a row's responses are such as have grades in other rows, and here one has or none."""
+    listed = [values.get(name) for name in LISTS if values.get(name)]
+    return bool(listed) and not has_verdict(values) and (
+        any(name in values for name in _BESIDE)
+        or any(grade in entry for one in listed for entry in entries_of(one) for grade in GRADES))
+
+
 def grade_in(values: Mapping[str, Any]) -> str:
     """What the responses of a row are ranked by; empty where it is no number."""
     graded = _graded(values)
     return graded[0] if graded and not _lists(values) else ""
 
 
-def _ranked(values: Mapping[str, Any], grade: str, graded: Graded,
-            cells: bool) -> Iterator[Judgement | LeftOut]:
+def _ranked(values: Mapping[str, Any], prompt: list[Message], grade: str,
+            graded: Graded) -> Iterator[Judgement | LeftOut]:
     numbers = {i: number for i, (_, number) in enumerate(graded) if number is not None}
     yield from [LeftOut(NO_GRADE)] * (len(graded) - len(numbers))
     yield Judgement(
-        prompt_from(values, cells=cells), tuple(text for text, _ in graded),
+        prompt, tuple(text for text, _ in graded),
         ranking_by(numbers, best_first=grade.split(".")[-1] in _RANKS),
         annotator=annotator_in(values), rationale=reason_in(values))

@@ -16,6 +16,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.messages import DIFFER, Unusable, conversation
 from data.exchange.prompt_fields import (
+    ALL_CONTEXTS,
     OBJECTS,
     PROMPTS,
     first_prompt,
@@ -209,9 +210,12 @@ def _prompt(values: dict[str, Any], fields: Fields,
         name = texts[0]
     if name not in values:
         raise BadInput(f"{name}: missing; the fields are {', '.join(values)}")
-    messages = prompt_of(values, name, from_cell(values[name]) if name in OBJECTS else values[name])
-    # Beside whole dialogues a prompt may be their last question alone.
-    if shared and messages[-1] == shared[-1] and len(shared) > len(messages):
+    # Whoever compared saw the texts; an object is data about the record.
+    beside = [other for other in ALL_CONTEXTS if isinstance(dict(values).get(other), str)]
+    messages = prompt_of(values, name, from_cell(values[name]) if name in OBJECTS else values[name],
+                         beside)
+    # Beside whole dialogues a prompt may be one of their questions alone.
+    if shared and messages[-1] in shared and len(shared) > len(messages):
         return named("the prompt", with_system(values, shared))
     return messages
 

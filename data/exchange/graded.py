@@ -17,7 +17,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.answers import answer_from, has_answer
 from data.exchange.compared import NO_GRADE
-from data.exchange.judgements import Judgement, LeftOut, ranking_by
+from data.exchange.judgements import MOST_RESPONSES, Judgement, LeftOut, ranking_by
 from data.exchange.messages import Unusable
 from data.exchange.reading import Row
 from data.exchange.verdicts import annotator_in, number_in
@@ -29,6 +29,7 @@ GRADES = ("helpfulness", "overall_rating", "rating", "grade", "rank")
 #: Fields that only say whether a response is good.
 _THUMBS = ("label", "kto_tag")
 ALONE = "a graded response whose prompt has no other"
+_TOO_MANY = f"a prompt with more than {MOST_RESPONSES} graded responses"
 
 
 def grade_in(values: Mapping[str, Any]) -> str:
@@ -91,6 +92,8 @@ def _rankings(waiting: sqlite3.Connection, last: Row,
             [prompt, annotator]).fetchall()
         if len(answers) < 2:
             yield at, LeftOut(ALONE)
+        elif len(answers) > MOST_RESPONSES:
+            yield at, LeftOut(_TOO_MANY)
         else:
             yield at, Judgement(
                 json.loads(messages), tuple(response for response, _ in answers),

@@ -65,6 +65,9 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
         raise BadInput(f"--what {what}: {tool} is read as comparisons")
     if what == "comparisons":
         return import_comparisons(store, path, None, format, fields)
+    if fields not in (None, Fields()):
+        raise BadInput(f"{path}: holds {what}; --prompt-field and --response-fields tell the "
+                       "fields of comparisons alone")
     if what == "preferences":
         return import_preferences(store, path, format)
     return import_prompts(store, path, format=format)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from data.errors import BadInput
@@ -28,12 +28,12 @@ PROMPTS = ("prompt", "instruction", "question", "query", "messages", "conversati
            "conversation", "chat", "dialogue", "dialog", "history", "context", "input", "info")
 #: Of these names a text is none: it would be something said about the prompt.
 OBJECTS = ("context", "info")
+#: Of these names a text is messages that were not written as JSON.
+_NO_TEXTS = ("messages", "conversations")
 #: Shown beside the prompt of these names, and part of what is answered.
-_CONTEXTS = {"prompt": ("context",), "input": ("context",)}
-_OTHER_CONTEXTS = ("context", "input")
+_CONTEXTS: dict[str, Sequence[str]] = {"prompt": ("context",), "input": ("context",)}
+ALL_CONTEXTS = ("context", "input")
 SYSTEMS = ("system", "system_prompt", "system-prompt")
-#: What tells a prompt or a message that is an object from a text which looks like one.
-_OF_OBJECTS = {"role", "from", "messages", "full_text", "post", "article"}
 #: Messages as Python prints them, which is what pandas and `datasets` put into a cell of CSV.
 _PRINTED = re.compile(r"\[\s*\{'(role|content|from|value)': .*\]", re.DOTALL)
 
@@ -69,8 +69,10 @@ def first_prompt(values: Mapping[str, Any], but: Collection[str] = ()) -> str | 
                  and not (name in OBJECTS and isinstance(value, str))), None)
 
 
-def prompt_of(values: Mapping[str, Any], name: str, prompt: Any) -> list[Message]:
-    """The field of this name as messages, with what stands beside it in the row.
+def prompt_of(values: Mapping[str, Any], name: str, prompt: Any,
+              contexts: Sequence[str] | None = None) -> list[Message]:
+    """The field of this name as messages, with what stands beside it in the row (in the first of
+    `contexts`; if left out, of those that belong to the name).
 
     Raises:
         BadInput: it is no prompt; the message names the field.
@@ -86,6 +88,8 @@ def prompt_of(values: Mapping[str, Any], name: str, prompt: Any) -> list[Message
         raise BadInput(f"{name}: is null")
     elif not isinstance(prompt, str):
         raise BadInput(f"{name}: wanted text or messages, found {type(prompt).__name__}")
+    elif name in _NO_TEXTS and not is_transcript(prompt):
+        raise BadInput(f"{name}: wanted a list of messages, found a text that is none in JSON")
     elif is_transcript(prompt):
         messages = transcript(prompt, name)
         if messages[-1]["role"] == "assistant" and not messages[-1]["content"]:
@@ -93,7 +97,7 @@ def prompt_of(values: Mapping[str, Any], name: str, prompt: Any) -> list[Message
     elif not prompt.strip():
         raise BadInput(f"{name}: is empty")
     else:
-        content = _with_context(values, name, checked_text(name, prompt))
+        content = _with_context(values, name, checked_text(name, prompt), contexts)
         messages = [Message(role="user", content=content)]
         messages = [*_turns_before(values, name), *messages]
     return named(name, with_system(values, messages))
@@ -141,7 +145,7 @@ def unpacked(values: Mapping[str, Any], field: str, cells: bool) -> Any:
     if not isinstance(value, str):
         return value
     found = from_cell(value)
-    is_object = cells and isinstance(found, dict) and bool(_OF_OBJECTS & found.keys())
+    is_object = cells and isinstance(found, dict) and _is_no_text(found, field)
     return found if is_object or _holds_messages(found) else value
 
 
@@ -154,6 +158,14 @@ def refuse_printed(field: str, value: Any) -> None:
     if isinstance(value, str) and _PRINTED.fullmatch(value) and isinstance(from_cell(value), str):
         raise BadInput(f"{field}: is a list of messages as Python prints it ({value[:20]}…), which "
                        "is no JSON; save the file as JSON Lines or Parquet")
+
+
+def _is_no_text(found: Mapping[str, Any], field: str) -> bool:
+    """Whether an object in a cell is a message or a prompt of `_of_object`, and not a text (such as
+    one that asks about JSON)."""
+    return ({"role", "content"} <= found.keys() or {"from", "value"} <= found.keys()
+            or isinstance(found.get("messages"), list) or isinstance(found.get("full_text"), str)
+            or (field in OBJECTS and bool({"post", "article"} & found.keys())))
 
 
 def _holds_messages(value: Any) -> bool:
@@ -176,8 +188,11 @@ def _of_object(prompt: Mapping[str, Any]) -> Any:
     return prompt.get("messages") or prompt.get("full_text") or prompt
 
 
-def _with_context(values: Mapping[str, Any], name: str, prompt: str) -> str:
-    found = next(((other, value) for other in _CONTEXTS.get(name, _OTHER_CONTEXTS)
+def _with_context(values: Mapping[str, Any], name: str, prompt: str,
+                  contexts: Sequence[str] | None) -> str:
+    if contexts is None:
+        contexts = _CONTEXTS.get(name, ALL_CONTEXTS)
+    found = next(((other, value) for other in contexts
                   if other != name and (value := values.get(other))), None)
     if found is None:
         return prompt

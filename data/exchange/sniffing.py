@@ -37,7 +37,8 @@ def sniff(path: Path, format: str | None = None, fields: Fields | None = None) -
             return name
     if fields is not None and fields.responses:
         return "comparisons"
-    if names_of_pair(row.values) and not compared.has_lists(row.values):
+    if names_of_pair(row.values) and not (
+            compared.has_lists(row.values) or compared.has_names(row.values)):
         return "preferences"
     if compared.is_compared(row.values) or graded.grade_in(row.values):
         return "comparisons"

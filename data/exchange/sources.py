@@ -46,22 +46,22 @@ def published(rows: Iterator[Row], fields: Fields) -> tuple[str, Found]:
     """
     first = next(rows)
     rows = chain([first], rows)
-    grade = "" if fields.responses else compared.grade_in(first.values) or (
-        "" if compared.is_compared(first.values) else graded.grade_in(first.values))
-    if grade in first.values and not compared.is_compared(first.values):
+    if fields.responses or compared.is_compared(first.values):
+        grade = "" if fields.responses else compared.grade_in(first.values)
+        return grade, _each(rows, lambda row: compared.judgements(row.values, fields,
+                                                                 cells=row.is_cells))
+    if (grade := graded.grade_in(first.values)) and not fields.prompt:
         return grade, graded.judgements(rows, grade)
-    if not fields.responses and not compared.is_compared(first.values):
-        raise first.error_in_names(
-            f"the fields are {', '.join(first.values)}; wanted responses of which a field says "
-            "which is better (name them with --response-fields), responses with grades, or the "
-            "export of a tool, which --format names: " + ", ".join(TOOLS))
-    return grade, _each(rows, lambda row: compared.judgements(row.values, fields,
-                                                             cells=row.is_cells))
+    raise first.error_in_names(
+        f"the fields are {', '.join(first.values)}; wanted responses of which a field says which "
+        "is better (name them with --response-fields), responses with grades (their prompts in a "
+        "field prompt), or the export of a tool, which --format names: " + ", ".join(TOOLS))
 
 
 def nothing_usable(path: Path, skipped: Counter[str]) -> BadInput:
     """Why a file is refused of which everything is left out."""
-    hint = "; --what prompts takes the prompts alone" if skipped[graded.ALONE] else ""
+    hint = ("; --what prompts takes the prompts alone"
+            if skipped[graded.ALONE] or skipped[compared.NO_VERDICT] else "")
     return BadInput(f"{path}: no line can be used: " + "; ".join(
         f"{reason} ({count})" for reason, count in (+skipped).items()) + hint)
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from data.exchange.reading import Row
 
+#: A file whose rows all have fields of their own is not held in memory for it.
+_MOST_FIELDS = 1000
+
 
 class Unread:
     """Watches rows as they are read: what nobody asks for by name is not read."""
@@ -19,8 +22,9 @@ class Unread:
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The rows, with fields that say when they are asked for."""
         for row in rows:
-            self._filled.update((name, None) for name, value in row.values.items()
-                                if value not in (None, "", [], {}))
+            if len(self._filled) < _MOST_FIELDS:
+                self._filled.update((name, None) for name, value in row.values.items()
+                                    if name and value not in (None, "", [], {}))
             yield replace(row, values=Watched(row.values, self._asked_for))
 
     def names(self) -> tuple[str, ...]:

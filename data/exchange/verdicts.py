@@ -44,7 +44,7 @@ class Verdict:
 def has_verdict(values: Mapping[str, Any]) -> bool:
     """Whether a row has a field that says which response is better."""
     return bool(values.keys() & {*VERDICTS, *_OUTCOMES, "votes"}) or any(
-        _PERSON.fullmatch(name) or numbered(name)[0] in _NUMBERS for name in values)
+        _PERSON.fullmatch(name) or _is_of_one(name) for name in values)
 
 
 def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdict]:
@@ -55,8 +55,8 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
     """
     votes = from_cell(values.get("votes"))
     people = {name: found[1] for name in values if (found := _PERSON.fullmatch(name))}
-    said = next((name for name in VERDICTS if name in values), None)
-    if isinstance(votes, list) and all(isinstance(vote, dict) for vote in votes):
+    said = _field_of(values, names)
+    if isinstance(votes, list) and votes and all(isinstance(vote, dict) for vote in votes):
         for number, vote in enumerate(votes, 1):
             field = next((name for name in VERDICTS if vote.get(name) is not None), "choice")
             yield Verdict(_read(field, vote.get(field), names, f"votes[{number}]."),
@@ -66,11 +66,24 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
             yield Verdict(_read(name, values.get(name), names), f"annotator/{person}")
     elif said:
         yield Verdict(_read(said, values.get(said), names), annotator_in(values), reason_in(values))
+    elif votes == []:
+        yield Verdict(None)
     elif values.keys() & _OUTCOMES:
         marked = [name for name in _OUTCOMES if number_in(values.get(name)) == 1]
         yield Verdict(_OUTCOMES[marked[0]] if len(marked) == 1 else None, annotator_in(values))
     else:
         yield Verdict(None, annotator_in(values), reason_in(values), _by_numbers(values, names))
+
+
+def _field_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The field of VERDICTS to go by: one that names a response or a tie in words, since a number
+    beside it may only say how much better that is; else the first that says something."""
+    plain = dict(values)  # what is only looked past is not read
+    there = {name: plain[name] for name in VERDICTS if name in plain}
+    in_words = [name for name, value in there.items() if isinstance(value, str)
+                and number_in(value) is None and _in_words(value, names)]
+    filled = [name for name, value in there.items() if value not in (None, "")]
+    return next(iter([*in_words, *filled, *there]), None)
 
 
 def annotator_in(values: Mapping[str, Any]) -> str:
@@ -108,14 +121,18 @@ def _read(field: str, value: Any, names: Sequence[str], where: str = "") -> Choi
         return None
     number = number_in(value)
     if number is None:
-        found = choice_of(value, names) if isinstance(value, str) else None
-        return found if found and found.is_preference else None
+        return _in_words(value, names) if isinstance(value, str) else None
     read = _of_people if _PERSON.fullmatch(field) else VERDICTS[field]
     found = None if isinstance(value, bool) else read(number, names)
     if found is None:
         raise BadInput(f"{where}{field}: {value!r} does not say which of {', '.join(names)} is "
                        "better; write the name of the better one, or tie")
     return found
+
+
+def _in_words(value: str, names: Sequence[str]) -> Choice | None:
+    found = choice_of(value, names)
+    return found if found and found.is_preference else None
 
 
 def _signed(number: float, names: Sequence[str]) -> Choice | None:
@@ -126,8 +143,10 @@ def _signed(number: float, names: Sequence[str]) -> Choice | None:
 
 
 def _first_is_one(number: float, names: Sequence[str]) -> Choice | None:
-    """SHP's: 1, the first is better, 0, the second is."""
-    return Choice(int(not number)) if len(names) == 2 and number in (0, 1) else None
+    """SHP's: 1, `human_ref_A` is better, 0, `human_ref_B` is. Elsewhere 1 may well be the second.
+    """
+    is_shp = [name.lower() for name in names] == ["human_ref_a", "human_ref_b"]
+    return Choice(int(not number)) if is_shp and number in (0, 1) else None
 
 
 def _index(number: float, names: Sequence[str]) -> Choice | None:
@@ -137,21 +156,32 @@ def _index(number: float, names: Sequence[str]) -> Choice | None:
 
 
 def _from_one(number: float, names: Sequence[str]) -> Choice | None:
-    """AlpacaFarm's and AlpacaEval's: 1, the first is better, to 2, the second is; in the middle, or
-    0, a tie."""
-    if len(names) != 2 or not (number == 0 or 1 <= number <= 2):
+    """AlpacaFarm's and AlpacaEval's: 1, the first is better, to 2, the second is; in the middle a
+    tie, as is their 0. Elsewhere 0 and 1 may well be the first and the second."""
+    if list(names) == ["output_1", "output_2"] and number == 0:
+        return Choice(tie=True)
+    if _numbers_of(names) != [1, 2] or not 1 <= number <= 2:
         return None
-    return Choice(tie=True) if number in (0, 1.5) else Choice(int(number > 1.5))
+    return Choice(tie=True) if number == 1.5 else Choice(int(number > 1.5))
 
 
 def _of_people(number: float, names: Sequence[str]) -> Choice | None:
-    return _from_one(number, names) if number in (0, 1, 2) else None
+    """PandaLM's: 0, a tie, 1, the first, 2, the second."""
+    if _numbers_of(names) != [1, 2] or number not in (0, 1, 2):
+        return None
+    return Choice(int(number) - 1) if number else Choice(tie=True)
 
 
 def _word(number: float, names: Sequence[str]) -> Choice | None:
     """Of a field of words a number is only read as one that stands in the names."""
     places = _numbers_of(names)
     return Choice(places.index(int(number))) if number in places else None
+
+
+def _is_of_one(field: str) -> bool:
+    """Whether a field holds the number of one response among several."""
+    kind, place = numbered(field)
+    return kind in _NUMBERS and place is not None
 
 
 def _numbers_of(names: Sequence[str]) -> list[int | None]:
@@ -172,10 +202,10 @@ def _by_numbers(values: Mapping[str, Any], names: Sequence[str]) -> Ranking:
                    f"{', '.join(values)}; known are {', '.join(VERDICTS)}")
 
 
-#: Fields that say which response is better, and what a number in them means. The first one that a
-#: row has counts.
+#: Fields that say which response is better, and what a number in them means. The first one of a row
+#: that says something counts.
 VERDICTS: dict[str, Callable[[float, Sequence[str]], Choice | None]] = {
-    "overall_preference": _signed, "preference_strength": _signed, "better_response_id": _index,
-    "safer_response_id": _index, "labels": _first_is_one, "choice": _index,
-    "preference": _from_one, "winner": _word, "preferred": _word, "better": _word,
-    "verdict": _word, "gold": _word, "chosen": _word, "label": _word}
+    "winner": _word, "preferred": _word, "better": _word, "better_response_id": _index,
+    "safer_response_id": _index, "overall_preference": _signed, "preference_strength": _signed,
+    "labels": _first_is_one, "choice": _index, "preference": _from_one, "verdict": _word,
+    "gold": _word, "chosen": _word, "label": _word}
