@@ -13,6 +13,8 @@ from data.errors import BadInput, NotFound
 from data.plain_json import finite, to_json
 from data.records import Job
 
+_LARGEST = 2**63 - 1  # SQLite's largest number
+
 
 def _job(row: sqlite3.Row) -> Job:
     def parsed(text: str | None) -> Any:
@@ -56,7 +58,8 @@ class Jobs:
 
     def get(self, job_id: int) -> Job:
         """One job. Raises NotFound."""
-        row = self._database.row("SELECT * FROM jobs WHERE id = ?", [job_id])
+        row = None if abs(job_id) > _LARGEST else self._database.row(
+            "SELECT * FROM jobs WHERE id = ?", [job_id])
         if row is None:
             raise NotFound(f"there is no job {job_id}")
         return _job(row)

@@ -102,7 +102,7 @@ def test_a_number_that_is_none_is_refused_before_a_job_is_queued(
 
 def test_a_job_to_resume_is_one_that_there_is(workspace: Path,
                                               capsys: pytest.CaptureFixture[str]) -> None:
-    for number in ("0", "7"):
+    for number in ("0", "7", "9" * 30):
         assert cli.run(["ppo", "--resume", number, "--workspace", str(workspace)]) == 2
         assert f"there is no job {number}" in capsys.readouterr().err
     assert not Store.of_workspace(workspace).jobs.all()
