@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import BadInput
-from data.exchange.dialogues import pair_from
+from data.exchange.chosen_rejected import pair_from
 from data.exchange.messages import Unusable
 from data.records import Message
 from reward.kinds import FeatureKind, question_of

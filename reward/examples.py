@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import Pair as FilePair
+from data.exchange.chosen_rejected import Pair as FilePair
 from data.records import Message, Preference
 from data.store import Store
 

@@ -7,7 +7,7 @@ import pytest
 from data_world import World
 from models import one_thread, tiny_backbone  # noqa: F401
 
-from data.exchange.dialogues import Pair as FilePair
+from data.exchange.chosen_rejected import Pair as FilePair
 from data.exchange.importing import import_preferences
 from data.records import Answer
 from reward.config import RewardConfig

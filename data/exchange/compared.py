@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.dialogues import strength_from
+from data.exchange.chosen_rejected import strength_from
 from data.exchange.foreign_choices import judgements_of
 from data.exchange.foreign_fields import Asked, Fields, asked, entries_of, is_response
 from data.exchange.judgements import Judgement, LeftOut, ranking_by

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.errors import BadInput
 from data.exchange import oasst
-from data.exchange.dialogues import Pair
+from data.exchange.chosen_rejected import Pair
 from data.exchange.foreign_fields import Fields
 from data.exchange.judgements import SUPERSEDED, Judgement, LeftOut
 from data.exchange.messages import Unusable

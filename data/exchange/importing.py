@@ -3,10 +3,10 @@
 Prompts: a field of `data.exchange.prompt_fields`, as text or messages, and `tags`; of a dialogue
 that ends with its answer, what stands before that; plain text, one prompt a line.
 
-Preferences: a chosen answer and a rejected one (`data.exchange.dialogues`), as texts, as messages,
-as whole dialogues that share their beginning, or as Anthropic HH's transcripts. Each becomes a
-comparison by a labeler of kind `imported` named after the file. On which side they were shown is
-not known, so `shown` stays empty.
+Preferences: a chosen answer and a rejected one (`data.exchange.chosen_rejected`), as texts, as
+messages, as whole dialogues that share their beginning, or as Anthropic HH's transcripts. Each
+becomes a comparison by a labeler of kind `imported` named after the file. On which side they were
+shown is not known, so `shown` stays empty.
 
 Comparisons: published sets with several responses and what was said of them
 (`data.exchange.compared`), or with graded ones (`data.exchange.graded`); the exports of Label

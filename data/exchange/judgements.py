@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from data.comparisons import LONGEST_RATIONALE, LONGEST_SECONDS
 from data.errors import BadInput
-from data.exchange.dialogues import STRENGTH
+from data.exchange.chosen_rejected import STRENGTH
 from data.exchange.messages import Unusable
 from data.plain_json import to_json
 from data.prompts import check_messages, checked_text, fingerprint, without_nul

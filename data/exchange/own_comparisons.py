@@ -12,7 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from data.errors import BadInput
-from data.exchange.dialogues import SET_ASIDE, STRENGTH, is_set_aside
+from data.exchange.chosen_rejected import SET_ASIDE, STRENGTH, is_set_aside
 from data.exchange.foreign_fields import as_number
 from data.exchange.judgements import Judgement, LeftOut, Origin
 from data.exchange.prompt_fields import from_cell, prompt_from

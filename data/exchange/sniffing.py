@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
-from data.exchange.dialogues import names_of_pair
+from data.exchange.chosen_rejected import names_of_pair
 from data.exchange.foreign_fields import Fields
 from data.exchange.reading import rows_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from data.database import Database
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
-from data.exchange.dialogues import pair_from
+from data.exchange.chosen_rejected import pair_from
 from data.exchange.foreign_fields import Fields
 from data.exchange.judgements import Judgement, LeftOut
 from data.exchange.messages import Unusable
