@@ -34,7 +34,9 @@ from data.store import Store
 
 PAGES = ("label", "answers", "quality", "disputes", "browse", "settings", "people", "audit",
          "rounds", "reward", "learning", "jobs", "account")
-WIDTHS = {"wide": (1400, 900), "narrow": (390, 844)}
+#: A desk's window, and a phone's.
+WINDOWS = {"wide": {"width": 1400, "height": 900},
+           "narrow": {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}}
 GUIDELINES = """Prefer the response that **answers what was asked**, truthfully.
 
 1. Is it true? An untrue claim weighs more than a clumsy sentence.
@@ -71,8 +73,8 @@ def take(server: Server, folder: Path, pages: tuple[str, ...]) -> None:
     with sync_playwright() as playwright:
         browser = launch_browser(playwright)
         for scheme in ("light", "dark"):
-            for width, (across, down) in WIDTHS.items():
-                window = visit(browser, across, down, color_scheme=scheme)
+            for width, options in WINDOWS.items():
+                window = visit(browser, color_scheme=scheme, **options)
                 sign_in(window, server, lead)
                 for page in pages:
                     server.store.put_setting("worker", {"pid": 1, "seen": now()})
