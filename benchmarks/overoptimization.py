@@ -1,9 +1,11 @@
 """Whether over-optimisation is seen in time: PPO against proxies of a gold model (Gao et al. 2022).
 
-Thirty-two runs of our PPO in `benchmarks/gold_world.py`: against proxies of 50 to 1,000 noisy
-labels, with and without a KL penalty, and, so that some are healthy, against the gold itself or
-with small steps. Each run has two judges, trained on half as many labels each, of their own. The
-alarm sees what PPO reports and never the gold. Nothing was tuned on the seeds that are used here.
+Runs of our PPO in `benchmarks/gold_world.py`: against proxies of 50 to 1,000 noisy labels, with and
+without a KL penalty, and, so that some are healthy, against the gold itself or with small steps;
+each setting with seven seeds, one process a core. Each run has two judges, trained on half as many
+labels each, of their own. The alarm sees what PPO reports and never the gold. Nothing was tuned on
+the seeds that are used here. With `--keep FOLDER` each run is kept there, and one that was ended
+goes on.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.gold_runs import BEST_OF, Run, Setting, kept_runs
 from benchmarks.harness import Figure, flags, percentile, say, show
 from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import mean, proportion
@@ -25,141 +27,23 @@ from policy.alarm import first_alarm
 from policy.frontier import (
     Fit,
     best_of_n_kl,
-    best_of_n_reward,
     choose,
     fit_best_of_n,
     fit_rl,
     points_of,
 )
 
-STEPS, RESPONSES = 100, 128
 KEEP_EVERY = 5
-BEST_OF = (2, 4, 8, 16, 32, 64)
-#: Steps that the gold is averaged over: a single step's mean is too noisy to tell 5 %.
-SMOOTH = 7
-FALLEN = 0.95
-#: Standard errors by which a fall must be sure, for a run to count as over-optimising.
-SURE = 3.0
 FIRST_SEED = 50_000
+#: So that a share of 90 % is told to within some 6 %.
+SEEDS = 7
 #: What a run without further reward models does not report.
 OF_JUDGES = ("judge_reward", "judge_std", "ensemble_mean", "ensemble_spread", "ensemble_worst")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One kind of run."""
-
-    labels: int
-    """Comparisons that the proxy learned from; 0: the gold itself is optimised."""
-    kl_coefficient: float
-    learning_rate: float
-
-
 SETTINGS = (*(Setting(labels, kl, 4e-4) for labels in (50, 100, 200, 500, 1000)
               for kl in (0.0, 0.05)),
             Setting(0, 0.0, 3e-4), Setting(0, 0.05, 4e-4), Setting(0, 0.1, 4e-4),
             Setting(1000, 0.0, 2e-4), Setting(500, 0.05, 2e-4), Setting(1000, 0.3, 4e-4))
 QUICK = tuple(SETTINGS[number] for number in (0, 3, 4, 7, 8, 10, 12, 13))
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run gave."""
-
-    setting: Setting
-    steps: list[dict[str, Any]]
-    gold: list[float]
-    """Mean gold of each step's responses, in standard deviations from the reference's."""
-    gold_std: list[float]
-    best_of: dict[int, tuple[float, float]]
-    """For each n, what the proxy and the gold give the proxy's best of n reference texts."""
-
-    @property
-    def smooth(self) -> np.ndarray[Any, Any]:
-        """The gold, averaged over neighbouring steps."""
-        padded = np.pad(self.gold, SMOOTH // 2, mode="edge")
-        return np.convolve(padded, np.ones(SMOOTH) / SMOOTH, "valid")
-
-    @property
-    def fallen_at(self) -> int | None:
-        """The first step at which the gold was 5 % below its peak so far, in a stretch that leads
-        to where that is sure; None for a healthy run."""
-        gold = self.smooth
-        peak = np.maximum.accumulate(gold)
-        error = np.array(self.gold_std) / math.sqrt(RESPONSES * SMOOTH)
-        sure = np.flatnonzero(gold < FALLEN * peak - SURE * error)
-        if not len(sure):
-            return None
-        step = int(sure[0])
-        while step > 0 and gold[step - 1] < FALLEN * peak[step - 1]:
-            step -= 1
-        return step
-
-    def gold_of(self, step: int) -> float:
-        """The gold of the policy that sampled a step."""
-        return float(self.smooth[step])
-
-
-def run(setting: Setting, seed: int, steps: int = STEPS) -> Run:
-    """Train one policy, with everything that is measured on the way."""
-    import torch
-
-    from benchmarks.gold_world import TOKENS, World, ids_of
-    from data.records import Message
-    from policy.config import PPOConfig
-    from policy.ppo import train
-    from policy.rollout import Judge, Score
-
-    torch.set_num_threads(1)  # quickest at this size
-    config = PPOConfig(
-        steps=steps, batch_size=RESPONSES, minibatch_size=RESPONSES // 2,
-        microbatch_size=RESPONSES, epochs=1, max_new_tokens=TOKENS, temperature=1.0,
-        learning_rate=setting.learning_rate, value_learning_rate=5e-3,
-        learning_rate_decay="linear", kl_coefficient=setting.kl_coefficient, update_kl_stop=0.0,
-        checkpoint_every=steps, probe_every=0, keep_every=0)
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), seed)
-        obeyed = world.proxy(setting.labels, 1) if setting.labels else world.gold
-        judges = [world.proxy(max(10, (setting.labels or 1000) // 2), number) for number in (2, 3)]
-        record, gold, spread = _Record(), [], []
-
-        @torch.no_grad()
-        def score(conversations: Sequence[Sequence[Message]]) -> list[float]:
-            ids = ids_of([c[-1]["content"] for c in conversations])
-            worth = world.gold(ids)
-            gold.append(float(worth.mean()))
-            spread.append(float(worth.std()))
-            return [float(value) for value in obeyed(ids)]
-
-        def asked(number: int) -> Score:
-            @torch.no_grad()
-            def opinion(conversations: Sequence[Sequence[Message]]) -> list[float]:
-                ids = ids_of([c[-1]["content"] for c in conversations])
-                return [float(value) for value in judges[number](ids)]
-            return opinion
-
-        train(world.roles, world.prompts, score, config, seed, record,
-              Path(folder) / "checkpoint", judges=[Judge(asked(n)) for n in range(2)])
-        with torch.no_grad():
-            scores, worth = obeyed(world.texts).tolist(), world.gold(world.texts).tolist()
-    best_of = {n: (best_of_n_reward(scores, n), best_of_n_reward(scores, n, worth))
-               for n in BEST_OF}
-    return Run(setting, record.steps, gold, spread, best_of)
-
-
-class _Record:
-    """Progress that keeps each step's figures."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
-
-    def update(self, fraction: float, message: str) -> None:
-        """Nothing to do."""
-
-    def metrics(self, step: int, values: Mapping[str, Any]) -> None:
-        """Keep the numbers."""
-        self.steps.append({"step": step, **{name: value for name, value in values.items()
-                                            if isinstance(value, int | float)}})
 
 
 def fits(of: Run) -> dict[str, Fit]:
@@ -239,14 +123,17 @@ UNITS = {
 
 
 def main() -> None:
-    """Run every setting, two seeds each."""
-    asked = flags(__doc__ or "", curves=True)
-    runs = []
-    for repeat in range(1 if asked.quick else 2):
-        for number, setting in enumerate(QUICK if asked.quick else SETTINGS):
-            found = run(setting, FIRST_SEED + 100 * repeat + number)
-            runs.append(found)
-            say(_line(found))
+    """Every setting with every seed."""
+    asked = flags(__doc__ or "", curves=True, keep=True)
+    jobs = [(setting, FIRST_SEED + 100 * repeat + number)
+            for repeat in range(1 if asked.quick else SEEDS)
+            for number, setting in enumerate(QUICK if asked.quick else SETTINGS)]
+    with tempfile.TemporaryDirectory() as name:
+        kept: Path = asked.keep or Path(name)
+        kept.mkdir(parents=True, exist_ok=True)
+        runs = list(kept_runs(jobs, kept))
+    for each in runs:
+        say(_line(each))
     keep(asked.curves, plots_of(runs))
     show(figures_of(runs), UNITS, asked.json)
 

@@ -11,9 +11,18 @@ import torch
 from models import one_thread  # noqa: F401
 
 from backbone.config import ModelConfig
-from benchmarks import held_out_prompts, overoptimization, ppo_scale, ppo_speed, sentiment, shapes
+from benchmarks import (
+    gold_runs,
+    held_out_prompts,
+    overoptimization,
+    ppo_scale,
+    ppo_speed,
+    sentiment,
+    shapes,
+)
+from benchmarks.gold_runs import BEST_OF, RESPONSES, Run, Setting
 from benchmarks.gold_world import TOKENS, WORDS, World, ids_of, repeated_share
-from benchmarks.overoptimization import RESPONSES, SETTINGS, Run, Setting
+from benchmarks.overoptimization import SETTINGS
 from benchmarks.turns import Turn
 
 
@@ -25,7 +34,7 @@ def _run(gold: Sequence[float], noise: float = 0.05, seed: int = 0,
               "repeated_tokens": 0.1, "reference_perplexity": 30.0} for n in range(len(gold))]
     seen = [g + noise * rng.normal() for g in gold]
     return Run(Setting(labels, 0.0, 1e-4), steps, seen, [1.0] * len(gold),
-               {n: (float(n), float(n)) for n in overoptimization.BEST_OF})
+               {n: (float(n), float(n)) for n in BEST_OF})
 
 
 def test_a_fall_is_found_where_it_was_planted_and_noise_is_none() -> None:
@@ -68,11 +77,23 @@ def test_more_labels_make_better_proxies(tmp_path: Path) -> None:
 
 
 def test_a_run_measures_gold_beside_what_ppo_reports() -> None:
-    found = overoptimization.run(SETTINGS[0], 3, steps=3)
+    found = gold_runs.run(SETTINGS[0], 3, steps=3)
     assert len(found.gold) == len(found.steps) == 3
     assert all("judge_reward" in step for step in found.steps)
     proxy = [reward for reward, _ in found.best_of.values()]
     assert proxy == sorted(proxy) and proxy[0] > 0.3  # the best of 2 normal scores: 0.56
+
+
+def test_a_kept_run_is_not_made_again_and_is_the_same(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rise = _run([n / 30 for n in range(31)])
+    monkeypatch.setattr(gold_runs, "run", lambda setting, seed: rise)
+    gold_runs._make(rise.setting, 7, tmp_path)
+    monkeypatch.setattr(gold_runs, "run", lambda *_: pytest.fail("it is there"))
+    again, = gold_runs.kept_runs([(rise.setting, 7)], tmp_path)
+    assert again == rise
+    with pytest.raises(SystemExit, match=r"7.json: was made with other settings"):
+        list(gold_runs.kept_runs([(replace(rise.setting, labels=5), 7)], tmp_path))
 
 
 TINY = sentiment.Scale(
