@@ -13,6 +13,7 @@ import pytest
 from exchange_files import RANKINGS, TREE, message, messages_of, said, saved
 
 from data.errors import BadInput
+from data.exchange.file_pairs import read_pairs
 from data.exchange.import_report import ImportReport
 from data.exchange.importing import import_file
 from data.exchange.sniffing import sniff
@@ -37,6 +38,17 @@ def test_openassistants_trees_and_messages_say_the_same(store: Store, tmp_path: 
     other = Store(tmp_path / "other.db")
     assert import_file(other, flat).added == 2
     assert sorted(said(other)) == sorted(RANKINGS)
+
+
+def test_openassistants_files_are_measured_without_a_workspace(tmp_path: Path) -> None:
+    trees = saved(tmp_path / "t.jsonl", [TREE])
+    flat = saved(tmp_path / "m.jsonl", list(
+        messages_of(TREE["prompt"])))  # type: ignore[arg-type]
+    for path in (trees, flat):
+        pairs, _ = read_pairs(path)
+        assert [(pair.chosen, pair.rejected) for pair in pairs] == [
+            ("Why not.", "Because."), ("Why not.", "Dunno."), ("Because.", "Dunno."),
+            ("So.", "Thus.")]
 
 
 def test_openassistants_single_rankings_have_their_people(store: Store, tmp_path: Path) -> None:

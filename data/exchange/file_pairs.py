@@ -8,7 +8,6 @@ from itertools import combinations
 from pathlib import Path
 
 from data.errors import BadInput
-from data.exchange import oasst
 from data.exchange.chosen_rejected import Pair
 from data.exchange.foreign_fields import Fields
 from data.exchange.judgements import SUPERSEDED, Judgement, LeftOut
@@ -61,12 +60,9 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
 def _found(path: Path, format: str | None) -> Found:
     # A pipe can be read only once.
     kind = "preferences" if path.is_fifo() else sniff(path, format)
-    if kind == oasst.NAME:
-        raise BadInput(f"{path}: OpenAssistant's files are read only into a workspace: import it "
-                       "into one, and measure there")
     rows = rows_of(path, format)
     if kind in TOOLS:
-        return of_tool(kind, rows, Fields(), None)
+        return of_tool(kind, rows, Fields())
     return published(rows, Fields())[1] if kind == "comparisons" else preferences(rows)
 
 

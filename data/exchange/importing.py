@@ -126,7 +126,7 @@ def import_comparisons(store: Store, path: Path, tool: str | None, format: str |
     """
     rows, names = rows_of(path, format), fields or Fields()
     if tool is not None:
-        return _import(store, path, "comparisons", of_tool(tool, rows, names, store.database))
+        return _import(store, path, "comparisons", of_tool(tool, rows, names))
     unread = Unread()
     grade, found = published(unread.watch(rows), names)
     report = _import(store, path, "comparisons", found)

@@ -4,18 +4,19 @@ Sibling replies of the assistant with their `rank` (0 is best) are a ranking; th
 to them is the prompt. The published ranks are a consensus of many people, so one labeler, "oasst",
 stands for them; where a message carries its single rankings as `events`, there is one labeler a
 person. Deleted messages, and those that reviewers rejected, are left out with all below them.
+
+Single messages wait in a private temporary database on disk until all of the file is read.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from sqlite3 import IntegrityError
 from typing import Any
 
-from data.database import Database
 from data.errors import BadInput
 from data.exchange.foreign_fields import as_number
 from data.exchange.judgements import Judgement, LeftOut, Origin, ranking_by
@@ -55,14 +56,16 @@ def is_oasst(values: Mapping[str, Any]) -> bool:
             ) or "thread_id" in values or {"message_id", "text", "role"} <= values.keys()
 
 
-def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, Found]]:
-    """What a file says, with the row that says it. Messages wait in a temporary table.
+def judgements(rows: Iterable[Row]) -> Iterator[tuple[Row, Found]]:
+    """What a file says, with the row that says it.
 
     Raises:
         BadInput: the file, line and field that are wrong.
     """
     last: Row | None = None
-    with _messages_of(database):
+    with closing(sqlite3.connect("")) as waiting:
+        waiting.execute("CREATE TABLE messages (id TEXT PRIMARY KEY, parent TEXT, "
+                        "line INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID")
         for row in rows:
             try:
                 if isinstance(row.values.get("prompt"), dict):
@@ -71,7 +74,7 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
                     for found in _of_tree(row.values["prompt"], tree):
                         yield row, found
                 elif "message_id" in row.values:
-                    _keep(database, row)
+                    _keep(waiting, row)
                 else:
                     raise BadInput("wanted a message tree or a message; threads and other rows "
                                    f"hold no ranks; the fields are {', '.join(row.values)}")
@@ -79,7 +82,7 @@ def judgements(rows: Iterable[Row], database: Database) -> Iterator[tuple[Row, F
                 raise row.error(error) from None
             last = row
         if last is not None:
-            yield from _of_messages(database, last)
+            yield from _of_messages(waiting, last)
 
 
 def _of_tree(root: dict[str, Any], ours: str) -> Iterator[Found]:
@@ -164,59 +167,49 @@ def _ranked(path: list[Message], parent: _Node, replies: list[_Node],
             yield LeftOut("a prompt with fewer than two ranked replies")
 
 
-@contextmanager
-def _messages_of(database: Database) -> Iterator[None]:
-    database.rows("DROP TABLE IF EXISTS temp.oasst_messages")
-    database.rows("CREATE TEMP TABLE oasst_messages (id TEXT PRIMARY KEY, parent TEXT, "
-                  "line INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID")
-    try:
-        yield
-    finally:
-        database.rows("DROP TABLE IF EXISTS temp.oasst_messages")
-
-
-def _keep(database: Database, row: Row) -> None:
+def _keep(waiting: sqlite3.Connection, row: Row) -> None:
     _node(row.values)
     name, parent = row.values.get("message_id"), row.values.get("parent_id")
     if not isinstance(name, str) or not isinstance(parent, str | None):
         raise BadInput("message_id, parent_id: wanted text")
     try:
-        database.rows("INSERT INTO temp.oasst_messages VALUES (?, ?, ?, ?)", [
+        waiting.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", [
             checked_text("message_id", name), parent and checked_text("parent_id", parent),
             row.line, json.dumps({key: row.values.get(key) for key in _KEPT})])
-    except IntegrityError:
+    except sqlite3.IntegrityError:
         raise BadInput(f"message_id: {name!r} stands there twice") from None
 
 
-def _of_messages(database: Database, last: Row) -> Iterator[tuple[Row, Found]]:
+def _of_messages(waiting: sqlite3.Connection, last: Row) -> Iterator[tuple[Row, Found]]:
     """The rankings of a file of messages, in the order of the messages that were replied to."""
-    database.rows("CREATE INDEX temp.oasst_by_parent ON oasst_messages(parent, line)")
-    for line, name in database.each("""
-            SELECT line, id FROM temp.oasst_messages m WHERE EXISTS (
-                SELECT 1 FROM temp.oasst_messages reply WHERE reply.parent = m.id)
+    waiting.execute("CREATE INDEX by_parent ON messages(parent, line)")
+    for line, name in waiting.execute("""
+            SELECT line, id FROM messages m WHERE EXISTS (
+                SELECT 1 FROM messages reply WHERE reply.parent = m.id)
             ORDER BY line"""):
         at = Row(last.path, line, {}, last.unit)
-        path = _path(database, name)
+        path = _path(waiting, name)
         if path is None:
             yield at, LeftOut("a message whose conversation is not whole in the file")
         elif any(node.gone for node in path):
             yield at, LeftOut("a deleted or rejected message, with what is below it")
         elif path[-1].role == "user":
-            replies = [_node(json.loads(reply["message"])) for reply in database.each(
-                "SELECT message FROM temp.oasst_messages WHERE parent = ? ORDER BY line", [name])]
+            replies = [_node(json.loads(reply)) for reply, in waiting.execute(
+                "SELECT message FROM messages WHERE parent = ? ORDER BY line", [name])]
             for found in _ranked([node.message for node in path], path[-1], replies):
                 yield at, found
 
 
-def _path(database: Database, name: str | None) -> list[_Node] | None:
+def _path(waiting: sqlite3.Connection, name: str | None) -> list[_Node] | None:
     """A message with all before it; None if one of them is not there (or comes before itself)."""
     path: list[_Node] = []
     seen: set[str] = set()
     while name is not None:
-        row = database.row("SELECT parent, message FROM temp.oasst_messages WHERE id = ?", [name])
+        row = waiting.execute("SELECT parent, message FROM messages WHERE id = ?",
+                              [name]).fetchone()
         if row is None or name in seen:
             return None
         seen.add(name)
-        path.insert(0, _node(json.loads(row["message"])))
-        name = row["parent"]
+        name, message = row
+        path.insert(0, _node(json.loads(message)))
     return path

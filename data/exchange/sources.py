@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from data.database import Database
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
 from data.exchange.chosen_rejected import pair_from
@@ -25,16 +24,16 @@ def preferences(rows: Iterator[Row]) -> Found:
     return _each(rows, _preference)
 
 
-def of_tool(tool: str, rows: Iterator[Row], fields: Fields, database: Database | None) -> Found:
-    """Of the export of one of TOOLS; OpenAssistant's waits in the database until it is whole."""
+def of_tool(tool: str, rows: Iterator[Row], fields: Fields) -> Found:
+    """Of the export of one of TOOLS."""
     if tool == own_comparisons.NAME:
         return _each(rows, lambda row: own_comparisons.judgements(row.values))
     if tool == label_studio.NAME:
         return _each(rows, lambda row: label_studio.judgements(row.values, fields))
     if tool == argilla.NAME:
         return _each(rows, lambda row: argilla.judgements(row.values, fields))
-    if tool == oasst.NAME and database is not None:
-        return oasst.judgements(rows, database)
+    if tool == oasst.NAME:
+        return oasst.judgements(rows)
     raise BadInput(f"--format: {tool!r} is none of {', '.join(TOOLS)}")
 
 
