@@ -12,7 +12,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from transformers import (
 
 from backbone.config import EMBEDDED
 from backbone.text import UNCUT
-from backbone.trial import try_out
+from backbone.trial import look_over, try_out
 from data.errors import BadInput, PrefloopError
 
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
@@ -92,16 +93,7 @@ def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any
         BadInput: it cannot be loaded, is not whole, or does not compute what we take it to compute
             (`backbone.trial`).
     """
-    config = load_config(checkpoint)
-    if (getattr(config, "is_encoder_decoder", False)
-            or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING):
-        raise BadInput(f"--checkpoint {checkpoint}: of type {config.model_type} there is no causal "
-                       "(decoder-only) language model in transformers; take one that is")
-    folder = Path(resolve(checkpoint))
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise BadInput(f"--checkpoint {checkpoint}: cannot be loaded: the folder holds no weights "
-                       "as safetensors, and others (.bin, .gguf) are not read: load it with "
-                       "transformers and save it with save_pretrained")
+    _config_of_decoder(checkpoint)
     with _plain_errors(checkpoint):
         # Fused attention where the model's code has it.
         model, about = AutoModelForCausalLM.from_pretrained(
@@ -116,11 +108,51 @@ def load_model(checkpoint: str, device: torch.device, dtype: torch.dtype) -> Any
                        "whole, and a causal language model's?")
     model.requires_grad_(False)
     model = model.eval().to(device)
-    try:
+    with _named(checkpoint):
         try_out(model, not model.lacks_head)
+    return model
+
+
+def check_unread(checkpoint: str, for_rewards: bool = False) -> None:
+    """Refuse a checkpoint in a folder for what can be seen of it without reading its weights.
+
+    `for_rewards`: nothing is to be sampled from it, so it need have neither a chat template nor a
+    head that can be read.
+
+    Raises:
+        BadInput: as it would be refused when it is loaded.
+    """
+    tokenizer = load_tokenizer(checkpoint, "the policy's" if for_rewards else None)
+    config = _config_of_decoder(checkpoint)
+    longest_text(checkpoint, config, tokenizer)
+    with _plain_errors(checkpoint), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, **_NO_CODE)
+    with _named(checkpoint):
+        look_over(model, not for_rewards)
+
+
+def _config_of_decoder(checkpoint: str) -> Any:
+    """The configuration of a checkpoint that there is a decoder for, with weights that are read."""
+    config = load_config(checkpoint)
+    if (getattr(config, "is_encoder_decoder", False)
+            or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING):
+        raise BadInput(f"--checkpoint {checkpoint}: of type {config.model_type} there is no causal "
+                       "(decoder-only) language model in transformers; take one that is")
+    folder = Path(resolve(checkpoint))
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise BadInput(f"--checkpoint {checkpoint}: cannot be loaded: the folder holds no weights "
+                       "as safetensors, and others (.bin, .gguf) are not read: load it with "
+                       "transformers and save it with save_pretrained")
+    return config
+
+
+@contextmanager
+def _named(checkpoint: str) -> Iterator[None]:
+    """Puts the checkpoint's name before what is wrong with it."""
+    try:
+        yield
     except BadInput as error:
         raise BadInput(f"--checkpoint {checkpoint}: {error}") from error
-    return model
 
 
 def _besides_head(model: Any, names: Sequence[str]) -> list[str]:

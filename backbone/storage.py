@@ -97,14 +97,10 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
             one with a setting that we do not compute.
     """
     config, state = _read(folder)
-    _check_base(backbone, config, folder)
+    _check_base(backbone.folder, config, folder)
     score = state.pop(SCORE_KEY, None)
     fresh = backbone.new_lora_config(config.r, config.lora_alpha)
     _take_over(fresh, config, *_STRENGTHS, *_PLACES)
-    if check_target_module_exists(fresh, "lm_head"):  # nobody asks for what it would do there
-        modules = config.target_modules
-        raise _no_plain_lora(folder, "target_modules",
-                             sorted(modules) if isinstance(modules, set) else modules)
     backbone.add_adapter(name, fresh)
     expected = backbone.adapter_state(name)
     wrong = next((key for key in state.keys() | expected.keys()
@@ -116,6 +112,16 @@ def load_adapter(backbone: Backbone, name: str, folder: Path) -> Tensor | None:
                        f"(at {wrong}); it was trained on another base")
     backbone.load_adapter_state(name, state)
     return score
+
+
+def check_adapter(folder: Path, checkpoint: str) -> None:
+    """Refuse an adapter for what can be seen of it without its checkpoint, a folder or hub id.
+
+    Raises:
+        BadInput: as `load_adapter` would refuse it.
+    """
+    config, _ = _read(folder)
+    _check_base(checkpoint, config, folder)
 
 
 def copy_adapter(backbone: Backbone, source: str, target: str) -> None:
@@ -141,6 +147,10 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     if not isinstance(config, LoraConfig):
         raise BadInput(f"{folder}: only LoRA adapters are read, not {config.peft_type}")
     _check_settings(given, folder)
+    if check_target_module_exists(config, "lm_head"):  # nobody asks for what it would do there
+        modules = config.target_modules
+        raise _no_plain_lora(folder, "target_modules",
+                             sorted(modules) if isinstance(modules, set) else modules)
     return config, {key: value.to(torch.float32) for key, value in state.items()}
 
 
@@ -168,8 +178,8 @@ def _take_over(fresh: LoraConfig, config: LoraConfig, *names: str) -> None:
         setattr(fresh, name, getattr(config, name))
 
 
-def _check_base(backbone: Backbone, config: LoraConfig, folder: Path) -> None:
+def _check_base(checkpoint: str, config: LoraConfig, folder: Path) -> None:
     named = config.base_model_name_or_path
-    if named and Path(named).name != Path(backbone.folder).name:
+    if named and Path(named).name != Path(checkpoint).name:
         raise BadInput(f"{folder}: the adapter was trained on {Path(named).name}, and this "
-                       f"workspace's checkpoint is {Path(backbone.folder).name}")
+                       f"workspace's checkpoint is {Path(checkpoint).name}")

@@ -26,7 +26,23 @@ TOKENS = 16
 #: passes are alike to the bit; with a cache bf16 rounds otherwise (0.02 at most on what we tried,
 #: and 0.7 at least where the cache was not heard).
 LOOKING_AHEAD, GOING_ON = 0.01, 0.1
+_LOOKS_AHEAD = ("its tokens see what comes after them, as in an encoder; take a causal "
+                "(decoder-only) language model")
 _TROUBLE = (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
+
+
+def look_over(model: Any, has_head: bool = True) -> None:
+    """Refuse a model, which need have no weights (on the device `meta`), for what a look at it
+    tells of all that `try_out` finds.
+
+    Raises:
+        BadInput: its code says that something which is taken for granted does not hold.
+    """
+    if has_head and (name := _scaled_by(model.config.get_text_config())):
+        raise BadInput(_altered(name))
+    if {part.is_causal for part in model.get_decoder().modules()
+            if hasattr(part, "is_causal")} == {False}:
+        raise BadInput(_LOOKS_AHEAD)
 
 
 @torch.no_grad()
@@ -80,13 +96,21 @@ def _read_as_they_are(model: Any, seen: dict[str, Tensor]) -> None:
         raise BadInput(f"its decoder answers with {width} numbers a token where its blocks have "
                        f"{config.hidden_size}, which is not supported")
     if "scores" in seen and not torch.equal(seen["scores"].float(), seen["answered"].float()):
-        name = next((name for name in SCALED_SCORES if getattr(config, name, None) not in
-                     (None, 1, 1.0)), None)
-        raise BadInput((f"its config sets {name}, and" if name else "its code is not plain:")
-                       + " scores that are altered after the head are not supported yet")
+        raise BadInput(_altered(_scaled_by(config)))
     if "read" in seen and not torch.equal(seen["read"].float(), seen["states"].float()):
         raise BadInput("what its decoder answers is altered before the head reads it, which is not "
                        "supported yet")
+
+
+def _scaled_by(config: Any) -> str | None:
+    """The field of the config that alters the scores, if one does."""
+    return next((name for name in SCALED_SCORES
+                 if getattr(config, name, None) not in (None, 1, 1.0)), None)
+
+
+def _altered(name: str | None) -> str:
+    return ((f"its config sets {name}, and" if name else "its code is not plain:")
+            + " scores that are altered after the head are not supported yet")
 
 
 def _sees_no_future(model: Any, ids: Tensor, states: Tensor) -> None:
@@ -94,8 +118,7 @@ def _sees_no_future(model: Any, ids: Tensor, states: Tensor) -> None:
     other = torch.cat([ids[:, :half], ids[:, half:].flip(1)], 1)
     found = _states(model, input_ids=other)
     if _distance(found[:, :half], states[:, :half]) > LOOKING_AHEAD:
-        raise BadInput("its tokens see what comes after them, as in an encoder; take a causal "
-                       "(decoder-only) language model")
+        raise BadInput(_LOOKS_AHEAD)
 
 
 def _goes_on(model: Any, ids: Tensor, states: Tensor) -> None:

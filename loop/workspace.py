@@ -116,14 +116,14 @@ def checked(models: ModelConfig) -> ModelConfig:
     """The models with folders as absolute paths.
 
     Raises:
-        BadInput: a folder is not there, or holds no checkpoint or adapter.
+        BadInput: a folder is not there, or holds no checkpoint or adapter, or one that would be
+            refused when it is loaded, as far as a look tells.
     """
+    checkpoint = _checkpoint("--checkpoint", models.checkpoint)
     return dataclasses.replace(
-        models,
-        checkpoint=_checkpoint("--checkpoint", models.checkpoint),
+        models, checkpoint=checkpoint,
         pretrained_checkpoint=_checkpoint("--pretrained-checkpoint", models.pretrained_checkpoint),
-        sft_adapter=_folder("--sft-adapter", models.sft_adapter, "adapter_config.json")
-        if models.sft_adapter else "")
+        sft_adapter=_adapter(models.sft_adapter, checkpoint) if models.sft_adapter else "")
 
 
 def _checkpoint(flag: str, name: str) -> str:
@@ -132,7 +132,26 @@ def _checkpoint(flag: str, name: str) -> str:
                          or Path(name).expanduser().is_dir())
     if name in ("", EMBEDDED) or not looks_like_folder:
         return name
-    return _folder(flag, name, "config.json")
+    folder = _folder(flag, name, "config.json")
+    from backbone.checkpoint import check_unread
+
+    try:
+        check_unread(folder, for_rewards=flag != "--checkpoint")
+    except BadInput as error:
+        raise BadInput(str(error).replace("--checkpoint", flag, 1)) from None
+    return folder
+
+
+def _adapter(name: str, checkpoint: str) -> str:
+    folder = _folder("--sft-adapter", name, "adapter_config.json")
+    from backbone.checkpoint import EMBEDDED_NAME
+    from backbone.storage import check_adapter
+
+    try:
+        check_adapter(Path(folder), EMBEDDED_NAME if checkpoint == EMBEDDED else checkpoint)
+    except BadInput as error:
+        raise BadInput(f"--sft-adapter: {error}") from None
+    return folder
 
 
 def _folder(flag: str, name: str, needed: str) -> str:

@@ -15,6 +15,7 @@ from policy_world import randomise
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from backbone.checkpoint import check_unread
 from backbone.decoding import decode
 from backbone.layouts import lay_out, upper_blocks
 from backbone.model import Backbone
@@ -149,12 +150,20 @@ def test_all_of_an_adapter_learns(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize(("name", "shape", "reason"), [
     ("Granite", {**SHAPE, "logits_scaling": 8.0}, "sets logits_scaling, and scores"),
     ("Bert", SHAPE, "its tokens see what comes after them"),
-    ("OPT", {**SHAPE, "ffn_dim": 16, "word_embed_proj_dim": 8}, "answers with 8 numbers a token"),
-    ("Mamba", {**SHAPE, "state_size": 4}, "cannot be sampled from"),
     ("Bloom", {"vocab_size": 64, "hidden_size": 16, "n_layer": 2, "n_head": 2},
      "add max_position_embeddings to it"),
 ])
 def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, name: str,
+                                                   shape: dict[str, Any], reason: str) -> None:
+    folder = checkpoint_of(tmp_path, getattr(transformers, f"{name}Config")(**shape))
+    _refused_also_unread(folder, reason)
+
+
+@pytest.mark.parametrize(("name", "shape", "reason"), [
+    ("OPT", {**SHAPE, "ffn_dim": 16, "word_embed_proj_dim": 8}, "answers with 8 numbers a token"),
+    ("Mamba", {**SHAPE, "state_size": 4}, "cannot be sampled from"),
+])
+def test_what_only_its_weights_tell_is_refused_too(tmp_path: Path, name: str,
                                                    shape: dict[str, Any], reason: str) -> None:
     folder = checkpoint_of(tmp_path, getattr(transformers, f"{name}Config")(**shape))
     with pytest.raises(BadInput, match=f"--checkpoint .*{reason}"):
@@ -165,8 +174,33 @@ def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, name: str,
 def test_what_has_an_encoder_is_refused(tmp_path: Path, config: PretrainedConfig) -> None:
     folder = tiny_checkpoint(tmp_path)
     config.save_pretrained(folder)
-    with pytest.raises(BadInput, match=f"type {config.model_type} there is no causal"):
+    _refused_also_unread(folder, f"type {config.model_type} there is no causal")
+
+
+def _refused_also_unread(folder: Path, reason: str) -> None:
+    """In the same words, before anything is read that takes long."""
+    with pytest.raises(BadInput, match=f"--checkpoint .*{reason}") as loaded:
         Backbone(str(folder), CPU, torch.float32)
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput) as unread:
+        check_unread(str(folder))
+    assert str(unread.value) == str(loaded.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_can_be_loaded_is_not_refused_unread(tmp_path: Path, family: str) -> None:
+    folder = checkpoint_of(tmp_path, _config(family))
+    (folder / "model.safetensors").write_bytes(b"")
+    check_unread(str(folder))
+    check_unread(str(folder), for_rewards=True)
+
+
+def test_for_rewards_neither_a_template_nor_a_head_is_needed(tmp_path: Path) -> None:
+    folder = checkpoint_of(tmp_path, transformers.GraniteConfig(**SHAPE, logits_scaling=8.0))
+    (folder / "chat_template.jinja").unlink()
+    check_unread(str(folder), for_rewards=True)
+    with pytest.raises(BadInput, match="has no chat template"):
+        check_unread(str(folder))
 
 
 @pytest.mark.parametrize("changed", [

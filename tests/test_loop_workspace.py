@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models import tiny_backbone, tiny_checkpoint
 
 from backbone.config import ModelConfig
+from backbone.model import Backbone
+from backbone.storage import save_adapter
 from data.errors import BadInput, PrefloopError
 from data.store import Store
 from loop import cli, workspace
@@ -177,15 +180,45 @@ def test_models_are_checked_and_folders_made_absolute(
         make_workspace(tmp_path / "w", Plan(ModelConfig(checkpoint="./none")))
     with pytest.raises(BadInput, match=r"--sft-adapter: .* holds no adapter_config\.json"):
         make_workspace(tmp_path / "w", Plan(ModelConfig(sft_adapter="none")))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    (tmp_path / "sft").mkdir()
-    (tmp_path / "sft" / "adapter_config.json").write_text("{}")
-    make_workspace(tmp_path / "w", Plan(ModelConfig(checkpoint="model", sft_adapter="sft")))
+    _adapter_of(tiny_backbone(tmp_path), tmp_path / "sft")
+    make_workspace(tmp_path / "w", Plan(ModelConfig(checkpoint="tiny", sft_adapter="sft")))
     first = Store.of_workspace(tmp_path / "w").versions.policies()[0]
     assert (first.name, first.method) == ("sft", "sft")
-    assert (first.base, first.path) == (str(tmp_path / "model"), str(tmp_path / "sft"))
-    assert read_settings(tmp_path / "w").models.checkpoint == str(tmp_path / "model")
+    assert (first.base, first.path) == (str(tmp_path / "tiny"), str(tmp_path / "sft"))
+    assert read_settings(tmp_path / "w").models.checkpoint == str(tmp_path / "tiny")
+
+
+def _adapter_of(backbone: Backbone, folder: Path) -> None:
+    backbone.add_adapter("policy", backbone.new_lora_config(4, 8))
+    save_adapter(backbone, "policy", folder)
+
+
+def _change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_base_that_sampling_would_refuse_is_refused_before_a_folder_is_made(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(*flags: str) -> str:
+        assert cli.run(["init", "--workspace", str(tmp_path / "w"), *flags]) == 2
+        assert not (tmp_path / "w").exists()
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and flags[-2] in said
+        return said
+
+    tiny = str(tiny_checkpoint(tmp_path))
+    _adapter_of(tiny_backbone(tmp_path), tmp_path / "sft")
+    with_tiny = ["--checkpoint", tiny, "--sft-adapter", str(tmp_path / "sft")]
+    assert "was trained on tiny, and this workspace's checkpoint is SmolLM2-135M-Instruct" in (
+        refused(*with_tiny[2:]))
+    _change(tmp_path / "sft" / "adapter_config.json", use_dora=True)
+    assert "has use_dora = true" in refused(*with_tiny)
+    (tmp_path / "tiny" / "chat_template.jinja").unlink()
+    assert "has no chat template" in refused("--checkpoint", tiny)
+    (tmp_path / "tiny" / "model.safetensors").rename(tmp_path / "tiny" / "model.bin")
+    assert "no weights as safetensors" in refused("--pretrained-checkpoint", tiny)
+    _change(tmp_path / "tiny" / "config.json", model_type="own")
+    assert "cannot be loaded" in refused("--pretrained-checkpoint", tiny)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path,
