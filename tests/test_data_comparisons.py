@@ -10,6 +10,7 @@ import pytest
 from data_world import World
 from hypothesis import given
 from hypothesis import strategies as st
+from same_examples import SAME
 
 from data.comparisons import pairs_of
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
@@ -158,6 +159,7 @@ def test_answers_that_do_not_fit_are_refused(world: World) -> None:
     assert world.store.database.value("SELECT count(*) FROM comparisons") == 0
 
 
+@SAME
 @given(st.permutations(range(5)), st.sets(st.integers(1, 4)))
 def test_a_ranking_gives_each_pair_once(order: list[int], cuts: set[int]) -> None:
     edges = [0, *sorted(cuts), 5]

@@ -9,6 +9,7 @@ import pytest
 from data_world import World, as_before
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_examples import SAME
 
 from data.database import now
 from data.records import Answer, Task
@@ -97,7 +98,7 @@ def _ranked(task: Task) -> Answer:
     return Answer(tuple((i,) for i in task.response_ids))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(SAME, max_examples=25)
 @given(_STEPS)
 def test_counts_follow_every_change(steps: list[tuple[str, int, int]]) -> None:
     with TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ import pytest
 from data_world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_examples import SAME
 
 from data.errors import BadInput
 from data.records import Answer, Labeler
@@ -28,7 +29,7 @@ def test_whatever_is_typed_is_data(world: World, text: str) -> None:
         find(world.store, kind, Filters(text=text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(SAME, max_examples=200)
 @given(text=st.text(max_size=40))
 def test_any_text_can_be_searched(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     world = _shared(tmp_path_factory)
