@@ -18,10 +18,12 @@ from data.store import Store
 TAGS = 30
 
 
-def answer(store: Store, who: Labeler, task: Task, winner: int) -> None:
-    best, worst = task.response_ids[winner], task.response_ids[1 - winner]
+def answer(store: Store, who: Labeler, task: Task, winner: int | None) -> None:
+    given = Answer((task.response_ids,), 0)
+    if winner is not None:
+        given = Answer(((task.response_ids[winner],), (task.response_ids[1 - winner],)))
     store.assignments.assign(task.id, who.id)
-    store.comparisons.submit(who.id, task, Answer(((best,), (worst,))), f"{task.id}/{who.id}")
+    store.comparisons.submit(who.id, task, given, f"{task.id}/{who.id}")
 
 
 @pytest.fixture(scope="module")
@@ -114,5 +116,22 @@ def test_a_few_answers_clear_nobody(
         assert "Too few answers to tell whether anybody clicks through." in few
         assert "Nobody stands out" not in few
         assert "Nobody stands out" in more and "Too few answers" not in more
+
+    run(main())
+
+
+def test_where_all_answers_are_ties_there_is_no_alpha(
+        server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
+    async def quality_of(ties: int) -> str:
+        """The page over a new round with one task, on which so many people have said the same."""
+        task = server.store.tasks.get(tasks(1, wanted=2)[0])
+        for _ in range(ties):
+            answer(server.store, person(), task, None)
+        async with await arrive("lead")[1].tab("quality") as tab:
+            return tab.text()
+
+    async def main() -> None:
+        said = "undefined: all answers to compare are ties"
+        assert said not in await quality_of(1) and said in await quality_of(2)
 
     run(main())

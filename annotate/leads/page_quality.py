@@ -153,7 +153,7 @@ def _facts(report: Report, turn: Round | None, everybody: bool) -> None:
     else:
         facts.append(("Answers", f"{report.answers:,}", "in all rounds, with hidden repeats"))
     facts += [("Agreement of two labelers", *share(report.agreement)),
-              ("Krippendorff's alpha", *_explained(number(report.alpha))),
+              ("Krippendorff's alpha", *_alpha(report)),
               ("Same again on repeats", *share(report.self_agreement)),
               ("Known answers right", *_in_all_rounds(share(report.gold))),
               ("Shown first (A) wins", *share(report.left)),
@@ -279,8 +279,10 @@ def _by_tag(report: Report) -> None:
         "say anything." if few else ""))
 
 
-def _explained(shown: tuple[str, str]) -> tuple[str, str]:
-    value, more = shown
+def _alpha(report: Report) -> tuple[str, str]:
+    if report.alpha is None and report.agreement is not None:  # a single outcome, in both orders
+        return NOTHING, "undefined: all answers to compare are ties"
+    value, more = number(report.alpha)
     return value, more if value == NOTHING else f"{more}; 0 is chance, 1 perfect"
 
 
