@@ -165,6 +165,6 @@ def test_others_write_while_an_import_reads(tmp_path: Path,
     monkeypatch.setattr(reading, "read_rows", watched)
     report = import_file(store, tmp_path / "p.jsonl")
     assert (report.added, set(seen)) == (20, {0})
-    assert len(other.people.all(kind="human")) == len(seen) == 21  # once more to tell what it is
+    assert len(other.people.all(kind="human")) == len(seen) == 40  # twice, to tell what it is
     assert other.database.rows("SELECT name FROM temp.sqlite_master") == []
     assert store.database.rows("SELECT name FROM temp.sqlite_master") == []

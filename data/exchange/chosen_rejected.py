@@ -12,6 +12,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.messages import (
     DIFFER,
+    Lacking,
     Unusable,
     conversation,
     is_transcript,
@@ -24,6 +25,7 @@ from data.records import Message
 
 #: Why a row that we exported with `set_aside` does not count elsewhere either.
 SET_ASIDE = "an answer that was set aside"
+NO_PAIR = "a row without the two answers"
 #: Most files say which answer is better, and not by how much.
 STRENGTH = 3
 #: What the two answers are called; the second are OpenAI's.
@@ -61,11 +63,14 @@ def pair_from(values: Mapping[str, Any], *, cells: bool = False) -> Pair:
         BadInput: a field is missing or of the wrong shape, or `strength` is there and none of ours.
         Unusable: the answers are the same, one is empty, or their prompts differ; tools are called;
             or it was set aside where we exported it.
+        Lacking: there is neither answer.
     """
     if is_set_aside(values):
         raise Unusable(SET_ASIDE)
     refuse_more_than_texts(values)
     names = names_of_pair(values) or CHOSEN[0]
+    if all(values.get(name) is None for name in names):
+        raise Lacking(NO_PAIR, _missing(values, names[0]))
     chosen, rejected = (_answer(values, name, cells) for name in names)
     if isinstance(chosen, str) and isinstance(rejected, str) and values.get("prompt") is None:
         if is_transcript(chosen) and is_transcript(rejected):
@@ -89,9 +94,13 @@ def _answer(values: Mapping[str, Any], name: str, cells: bool) -> Any:
     """A text or a list of messages; a single message is a list of one."""
     value = unpacked(values, name, cells)
     if value is None:
-        raise BadInput(f"{name}: is null" if name in values else
-                       f"{name}: missing; the fields are {', '.join(values)}")
+        raise BadInput(_missing(values, name))
     return [value] if isinstance(value, dict) else value
+
+
+def _missing(values: Mapping[str, Any], name: str) -> str:
+    return (f"{name}: is null" if name in values else
+            f"{name}: missing; the fields are {', '.join(values)}")
 
 
 def strength_from(values: Mapping[str, Any]) -> int:

@@ -26,7 +26,14 @@ from data.exchange.prompt_fields import (
     refuse_printed,
     unpacked,
 )
-from data.exchange.verdicts import annotator_in, has_verdict, number_in, reason_in, verdicts
+from data.exchange.verdicts import (
+    NO_VERDICT,
+    annotator_in,
+    has_verdict,
+    number_in,
+    reason_in,
+    verdicts,
+)
 from data.records import Message
 
 #: Responses in a list, and where an entry holds the text.
@@ -41,7 +48,6 @@ _BESIDE = ("ranks", "rank", "ratings", "rating", "scores", "grades")
 _RANKS = ("rank", "ranks")
 NO_GRADE = "a response without a grade"
 _FEW_GRADES = "fewer than two responses with a grade"
-NO_VERDICT = "a row that does not say which response is better"
 _NO_TEXT = "a response that is missing or no text"
 
 Graded = list[tuple[str, float | None]]
@@ -72,6 +78,7 @@ def judgements(values: Mapping[str, Any], fields: Fields, *,
     Raises:
         BadInput: a field is missing or of the wrong shape; the message names it.
         Unusable: it compares nothing; the message says why.
+        Lacking: it has no responses, or no field that says which is better.
     """
     for name in values if cells else ():
         refuse_printed(name, dict(values)[name])
@@ -194,12 +201,6 @@ def _lacks_grades(values: Mapping[str, Any]) -> bool:
         or any(grade in entry for one in listed for entry in entries_of(one) for grade in GRADES))
 
 
-def grade_in(values: Mapping[str, Any]) -> str:
-    """What the responses of a row are ranked by; empty where it is no number."""
-    graded = _graded(values)
-    return graded[0] if graded and not _lists(values) else ""
-
-
 def _ranked(values: Mapping[str, Any], prompt: list[Message], grade: str,
             graded: Graded) -> Iterator[Judgement | LeftOut]:
     numbers = {i: number for i, (_, number) in enumerate(graded) if number is not None}
@@ -207,4 +208,4 @@ def _ranked(values: Mapping[str, Any], prompt: list[Message], grade: str,
     yield Judgement(
         prompt, tuple(text for text, _ in graded),
         ranking_by(numbers, best_first=grade.split(".")[-1] in _RANKS),
-        annotator=annotator_in(values), rationale=reason_in(values))
+        annotator=annotator_in(values), rationale=reason_in(values), ranked_by=grade)

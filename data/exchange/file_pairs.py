@@ -13,7 +13,7 @@ from data.exchange.foreign_fields import Fields
 from data.exchange.judgements import SUPERSEDED, Judgement, LeftOut
 from data.exchange.messages import Unusable
 from data.exchange.reading import rows_of
-from data.exchange.sniffing import TOOLS, sniff
+from data.exchange.sniffing import TOOLS, first_rows, sniff
 from data.exchange.sources import Found, nothing_usable, of_tool, preferences, published
 
 _TIE = "a tie"
@@ -63,7 +63,9 @@ def _found(path: Path, format: str | None) -> Found:
     rows = rows_of(path, format)
     if kind in TOOLS:
         return of_tool(kind, rows, Fields())
-    return published(rows, Fields())[1] if kind == "comparisons" else preferences(rows)
+    if kind == "comparisons":
+        return published(rows, Fields(), first_rows(path, format))
+    return preferences(rows)
 
 
 def _pairs(answer: Judgement) -> Iterator[Pair]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import BadInput
-from data.exchange.messages import DIFFER, Unusable, conversation
+from data.exchange.messages import DIFFER, Lacking, Unusable, conversation
 from data.exchange.prompt_fields import (
     ALL_CONTEXTS,
     OBJECTS,
@@ -33,6 +33,7 @@ _RESPONSES = ("response", "answer", "completion", "output", "generation", "reply
               "option", "summary", "text", "assistant", "conversation", "ref")
 _LISTS = ("responses", "answers", "completions", "outputs", "generations", "replies", "candidates",
           "options", "items", "results", "documents", "summaries")
+NO_RESPONSES = "a row without responses to compare"
 #: "response-0", "answer1", "response_a", "generations-1", "left".
 _NUMBERED = re.compile(r"^(?:(?P<stem>.*?[^\W\d_])[ _.-]?(?P<number>\d{1,2})"
                        r"|(?P<noun>.+?)[ _.-](?P<letter>[a-zA-Z])|(?P<camel>[a-z]+)(?P<upper>[A-Z])"
@@ -68,6 +69,7 @@ def asked(data: Mapping[str, Any], fields: Fields, *, cells: bool = False) -> As
 
     Raises:
         BadInput: they cannot be told from the names, or are of the wrong shape.
+        Lacking: there are no responses.
         Unusable: responses that are whole dialogues do not begin alike, or tools are called.
     """
     plain = dict(data)
@@ -127,8 +129,9 @@ def _responses(values: Mapping[str, Any], fields: Fields) -> tuple[set[str], dic
         return set(members), {name: members[name][1] for name in ordered}
     if not known and len(lists) == 1:
         return {lists[0]}, _of_list(lists[0], values[lists[0]])
-    raise BadInput("cannot tell which fields are the responses; the fields are "
-                   f"{', '.join(values) or 'none'}; name them with --response-fields")
+    error = ("cannot tell which fields are the responses; the fields are "
+             f"{', '.join(values) or 'none'}; name them with --response-fields")
+    raise BadInput(error) if known or lists else Lacking(NO_RESPONSES, error)
 
 
 def numbered(name: str) -> tuple[str, int | None]:

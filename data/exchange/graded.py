@@ -58,7 +58,7 @@ def judgements(rows: Iterable[Row], grade: str) -> Iterator[tuple[Row, Judgement
             if left_out:
                 yield row, left_out
         if last is not None:
-            yield from _rankings(waiting, last, best_first=grade == "rank")
+            yield from _rankings(waiting, last, grade)
 
 
 def _keep(waiting: sqlite3.Connection, row: Row, grade: str) -> LeftOut | None:
@@ -81,7 +81,7 @@ def _keep(waiting: sqlite3.Connection, row: Row, grade: str) -> LeftOut | None:
 
 
 def _rankings(waiting: sqlite3.Connection, last: Row,
-              best_first: bool) -> Iterator[tuple[Row, Judgement | LeftOut]]:
+              grade: str) -> Iterator[tuple[Row, Judgement | LeftOut]]:
     waiting.execute("CREATE INDEX by_prompt ON answers(prompt, annotator, line)")
     for line, prompt, annotator, messages in waiting.execute(
             "SELECT min(line), prompt, annotator, messages FROM answers "
@@ -97,5 +97,6 @@ def _rankings(waiting: sqlite3.Connection, last: Row,
         else:
             yield at, Judgement(
                 json.loads(messages), tuple(response for response, _ in answers),
-                ranking_by({i: number for i, (_, number) in enumerate(answers)}, best_first),
-                annotator=annotator)
+                ranking_by({i: number for i, (_, number) in enumerate(answers)},
+                           best_first=grade == "rank"),
+                annotator=annotator, ranked_by=grade)

@@ -23,7 +23,9 @@ Fields that nothing was taken from are named in the report.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from data.errors import BadInput
@@ -35,8 +37,8 @@ from data.exchange.imported_labelers import labeler_of_file, labelers_of
 from data.exchange.judgements import SUPERSEDED, LeftOut, plain_keys
 from data.exchange.messages import Unusable
 from data.exchange.prompt_fields import tags_from
-from data.exchange.reading import name_of, rows_of
-from data.exchange.sniffing import KINDS, TOOLS, sniff
+from data.exchange.reading import Row, name_of, rows_of
+from data.exchange.sniffing import KINDS, TOOLS, first_rows, sniff
 from data.exchange.sources import Found, nothing_usable, of_tool, preferences, published
 from data.exchange.staging import staging
 from data.exchange.unread import Unread
@@ -56,7 +58,7 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
     """
     if what not in (None, *KINDS):
         raise BadInput(f"what: {what!r} is none of {', '.join(KINDS)}")
-    if tool is None and what in (None, "comparisons"):
+    if tool is None and (what is None or (what == "comparisons" and not path.is_fifo())):
         found = sniff(path, format, fields)
         tool, what = (found, None) if found in TOOLS else (None, what or found)
     if tool is not None and what in (None, "comparisons"):
@@ -127,15 +129,21 @@ def import_comparisons(store: Store, path: Path, tool: str | None, format: str |
     rows, names = rows_of(path, format), fields or Fields()
     if tool is not None:
         return _import(store, path, "comparisons", of_tool(tool, rows, names))
+    first: Iterable[Row]
+    if path.is_fifo():  # which can be read only once
+        first = [next(rows)]
+        rows = chain(first, rows)
+    else:
+        first = first_rows(path, format)
     unread = Unread()
-    grade, found = published(unread.watch(rows), names)
-    report = _import(store, path, "comparisons", found)
-    return replace(report, ranked_by=grade, unread=unread.names())
+    report = _import(store, path, "comparisons", published(unread.watch(rows), names, first))
+    return replace(report, unread=unread.names())
 
 
 def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportReport:
     """Check everything, then store everything."""
     skipped: Counter[str] = Counter()
+    ranked_by: Counter[str] = Counter()
     usable = repeats = contradictions = duplicates = 0
     home = Homecoming(store.database)
     with staging(store.database) as staged:
@@ -157,6 +165,7 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
                 raise row.error(error) from None
             else:
                 usable += 1
+                ranked_by[settled.ranked_by] += 1
                 repeats += kept == "same"
                 contradictions += kept == "new" and staged.holds(opposite)
                 skipped[SUPERSEDED] += kept == "later"
@@ -173,7 +182,13 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
             _log(store, path, what, added)
     return ImportReport(what, added, duplicates, dict(+skipped),
                         len(people) if what == "comparisons" else 0, repeats, contradictions,
-                        decisions)
+                        decisions, _fields(ranked_by))
+
+
+def _fields(ranked_by: Counter[str]) -> str:
+    """The field that ranked responses; of several, with how many of its rankings each made."""
+    named = [(name, count) for name, count in ranked_by.most_common() if name]
+    return ", ".join(f"{name} ({count:,})" if len(named) > 1 else name for name, count in named)
 
 
 def _log(store: Store, path: Path, what: str, added: int) -> None:

@@ -71,6 +71,8 @@ class Judgement:
     """Of a decision."""
     origin: Origin | None = None
     """Where a workspace of ours exported it."""
+    ranked_by: str = ""
+    """The field by which responses with a grade each were ranked."""
 
     def settled(self) -> Judgement:
         """The same as it can be stored: checked, of the ranked responses only, sorted by text.

@@ -36,6 +36,17 @@ class Unusable(Exception):
     """A well-formed row that says nothing to learn from; the message is the reason."""
 
 
+class Lacking(Unusable):
+    """A row without what other rows of its file have, as of a column that holds nothing there.
+
+    Where no row has it, the file is not what it was taken for, and `error` says what is wrong.
+    """
+
+    def __init__(self, reason: str, error: str) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
 def conversation(value: Any, field: str) -> list[Message]:
     """The messages of a field. Contents may be empty: whoever needs a text looks for one.
 

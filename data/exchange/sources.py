@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data.errors import BadInput
 from data.exchange import argilla, compared, graded, label_studio, oasst, own_comparisons
-from data.exchange.chosen_rejected import pair_from
-from data.exchange.foreign_fields import Fields
+from data.exchange.chosen_rejected import NO_PAIR, pair_from
+from data.exchange.foreign_fields import NO_RESPONSES, Fields
 from data.exchange.judgements import Judgement, LeftOut
-from data.exchange.messages import Unusable
+from data.exchange.messages import Lacking, Unusable
 from data.exchange.reading import Row
 from data.exchange.sniffing import TOOLS
+from data.exchange.verdicts import NO_VERDICT
+
+_SEVERAL = "several responses"
+#: What leaves a row with no more than its prompt.
+_PROMPTS_ALONE = (graded.ALONE, NO_VERDICT, NO_RESPONSES, NO_PAIR)
 
 Found = Iterator[tuple[Row, Judgement | LeftOut]]
 
@@ -37,22 +41,28 @@ def of_tool(tool: str, rows: Iterator[Row], fields: Fields) -> Found:
     raise BadInput(f"--format: {tool!r} is none of {', '.join(TOOLS)}")
 
 
-def published(rows: Iterator[Row], fields: Fields) -> tuple[str, Found]:
-    """Of a published set: the field that ranks graded responses, if any, and what the rows say.
+def published(rows: Iterator[Row], fields: Fields, first: Iterable[Row]) -> Found:
+    """Of a published set. By its first rows it is told whether a row holds several responses or
+    one with a grade, and in which field most of them are graded.
 
     Raises:
-        BadInput: the first row has neither several responses and a verdict nor a graded response.
+        BadInput: they hold neither.
     """
-    first = next(rows)
-    rows = chain([first], rows)
-    if fields.responses or compared.is_compared(first.values):
-        grade = "" if fields.responses else compared.grade_in(first.values)
-        return grade, _each(rows, lambda row: compared.judgements(row.values, fields,
-                                                                 cells=row.is_cells))
-    if (grade := graded.grade_in(first.values)) and not fields.prompt:
-        return grade, graded.judgements(rows, grade)
-    raise first.error_in_names(
-        f"the fields are {', '.join(first.values)}; wanted responses of which a field says which "
+    shapes, at = Counter[str](), None
+    for row in first:
+        at = at or row
+        shapes[_SEVERAL if fields.responses or compared.is_compared(row.values)
+               else graded.grade_in(row.values)] += 1
+    del shapes[""]
+    shape = max(shapes, key=shapes.__getitem__, default="")
+    if shape == _SEVERAL:
+        return _each(rows, lambda row: compared.judgements(row.values, fields,
+                                                           cells=row.is_cells))
+    if shape and not fields.prompt:
+        return graded.judgements(rows, shape)
+    assert at is not None
+    raise at.error_in_names(
+        f"the fields are {', '.join(at.values)}; wanted responses of which a field says which "
         "is better (name them with --response-fields), responses with grades (their prompts in a "
         "field prompt), or the export of a tool, which --format names: " + ", ".join(TOOLS))
 
@@ -60,7 +70,7 @@ def published(rows: Iterator[Row], fields: Fields) -> tuple[str, Found]:
 def nothing_usable(path: Path, skipped: Counter[str]) -> BadInput:
     """Why a file is refused of which everything is left out."""
     hint = ("; --what prompts takes the prompts alone"
-            if skipped[graded.ALONE] or skipped[compared.NO_VERDICT] else "")
+            if any(skipped[reason] for reason in _PROMPTS_ALONE) else "")
     return BadInput(f"{path}: no line can be used: " + "; ".join(
         f"{reason} ({count})" for reason, count in (+skipped).items()) + hint)
 
@@ -72,11 +82,20 @@ def _preference(row: Row) -> Iterator[Judgement]:
 
 
 def _each(rows: Iterator[Row], of: Callable[[Row], Iterator[Judgement | LeftOut]]) -> Found:
+    lacking: BadInput | None = None
+    others = False
     for row in rows:
         try:
             for found in of(row):
+                others = True
                 yield row, found
+        except Lacking as reason:
+            lacking = lacking or row.error(reason.error)
+            yield row, LeftOut(str(reason))
         except Unusable as reason:
+            others = True
             yield row, LeftOut(str(reason))
         except BadInput as error:
             raise row.error(error) from None
+    if lacking and not others:
+        raise lacking

@@ -16,11 +16,13 @@ from data.errors import BadInput
 from data.exchange.foreign_choices import Choice, choice_of
 from data.exchange.foreign_fields import as_number, numbered
 from data.exchange.judgements import Ranking, ranking_by
+from data.exchange.messages import Lacking
 from data.exchange.prompt_fields import from_cell
 
 #: Fields that say who judged.
 ANNOTATORS = ("labeler", "labeler_id", "annotator", "annotator_id", "worker", "worker_id", "rater",
               "judge")
+NO_VERDICT = "a row that does not say which response is better"
 _REASONS = ("rationale", "reason", "reasoning", "explanation")
 #: A field for each person (PandaLM): 0 is a tie, 1 the first.
 _PERSON = re.compile(r"annotator_?(\d+)")
@@ -51,7 +53,8 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
     """What a row says of the responses of these names.
 
     Raises:
-        BadInput: nothing, or in no way that is known; the message names the field.
+        BadInput: in no way that is known; the message names the field.
+        Lacking: it has no field that says anything of them.
     """
     votes = from_cell(values.get("votes"))
     people = {name: found[1] for name in values if (found := _PERSON.fullmatch(name))}
@@ -198,8 +201,8 @@ def _by_numbers(values: Mapping[str, Any], names: Sequence[str]) -> Ranking:
             found = {place: number for place, field in enumerate(fields)
                      if (number := number_in(values.get(field))) is not None}
             return ranking_by(found, low_is_good) if len(found) == len(names) else ()
-    raise BadInput("cannot tell which field says which response is better; the fields are "
-                   f"{', '.join(values)}; known are {', '.join(VERDICTS)}")
+    raise Lacking(NO_VERDICT, "cannot tell which field says which response is better; the fields "
+                  f"are {', '.join(values)}; known are {', '.join(VERDICTS)}")
 
 
 #: Fields that say which response is better, and what a number in them means. The first one of a row
