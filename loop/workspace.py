@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ def make_workspace(workspace: Path, plan: Plan) -> int:
 
     Raises:
         BadInput: the folder holds something else, or the plan names files that are not there.
-        PrefloopError: the folder cannot be written.
+        PrefloopError: the folder cannot be written, or another process has made it meanwhile.
     """
     models = checked(plan.models)
     there = workspace.exists()
@@ -67,6 +68,10 @@ def make_workspace(workspace: Path, plan: Plan) -> int:
             else:
                 partial.rename(workspace)
     except OSError as error:
+        if workspace.is_dir() and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise PrefloopError(f"{workspace} was made by another command meanwhile, and is left "
+                                "as that one has it: run this one again to go on with it"
+                                ) from error
         raise PrefloopError(f"{workspace}: {error.strerror}") from error
     return count
 

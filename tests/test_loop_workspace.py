@@ -147,6 +147,33 @@ def test_what_fails_in_place_leaves_the_folder_empty(at: str, tmp_path: Path,
     assert os.listdir(tmp_path / "w") == []
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_of_two_that_make_it_at_once_the_second_leaves_it_to_the_first(
+        is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    fill, folder = workspace._fill, tmp_path / "w"
+    command = ["init", "--workspace", str(folder), "--seed", "5", "--no-starter-prompts"]
+    if is_there:
+        folder.mkdir()
+
+    def slowly(*arguments: Any) -> int:
+        """Another one is begun while this one is at work, and is through before it."""
+        monkeypatch.setattr(workspace, "_fill", fill)
+        with monkeypatch.context() as there:
+            there.setattr(os, "getpid", lambda: 1)
+            make_workspace(folder, Plan(seed=7))
+        return fill(*arguments)
+
+    monkeypatch.setattr(workspace, "_fill", slowly)
+    assert cli.run(command) == 1
+    assert capsys.readouterr().err == (
+        f"prefloop: {folder} was made by another command meanwhile, and is left as that one has "
+        "it: run this one again to go on with it\n")
+    assert {*os.listdir(tmp_path)} == {"w"} and len(os.listdir(folder)) == 5
+    assert read_settings(folder).workspace.seed == 7
+    assert Store.of_workspace(folder).prompts.count() >= 240
+
+
 @pytest.mark.parametrize("content", ['{"prompt": "fine"}\n{"prompt": 3}\n', ""])
 def test_a_bad_file_of_prompts_leaves_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.jsonl").write_text(content)
