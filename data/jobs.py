@@ -11,6 +11,7 @@ from typing import Any
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.plain_json import finite, to_json
+from data.progress import ALMOST
 from data.records import Job
 
 _LARGEST = 2**63 - 1  # SQLite's largest number
@@ -100,8 +101,10 @@ class Jobs:
 
     def set_progress(self, job_id: int, progress: float, message: str,
                      seconds_left: float | None = None) -> bool:
-        """Say how far a job is; returns whether it was asked to stop."""
-        self._set(job_id, progress=progress, message=message, seconds_left=seconds_left)
+        """Say how far a job is, which is not done before `finish`; returns whether it was asked to
+        stop."""
+        self._set(job_id, progress=min(progress, ALMOST), message=message,
+                  seconds_left=seconds_left)
         return self.get(job_id).stop_requested
 
     def add_metrics(self, job_id: int, step: int, metrics: Mapping[str, Any]) -> None:

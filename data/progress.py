@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+#: What is not done yet is said to be no further than this, which no rounding makes a whole.
+ALMOST = 0.99
+
 
 class Stopped(Exception):
     """The person who asked for the work has asked it to stop; a checkpoint has been kept."""

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from data.plain_json import finite
+from data.progress import ALMOST
 from data.visible import reveal, reveal_line
 
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
@@ -134,7 +135,8 @@ class Bar:
                 self._bar.stop()
 
     def show(self, fraction: float, message: str, seconds_left: float | None) -> None:
-        """Show how far the job is."""
+        """Show how far the job is, which is not done before its result is there."""
+        fraction = min(fraction, ALMOST)
         if seconds_left is not None:
             message = f"{message} ({duration(seconds_left)} left)"
         if self._bar and self._task is not None:

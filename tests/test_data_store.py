@@ -120,6 +120,16 @@ def test_a_job_that_is_queued_again_has_not_ended(store: Store) -> None:
     assert taken is not None and taken.finished_at is None and taken.started_at is not None
 
 
+def test_a_job_is_not_at_its_end_before_it_is_done(store: Store) -> None:
+    jobs = store.jobs
+    job = jobs.add("ppo")
+    for fraction, stored in ((0.25, 0.25), (0.9951, 0.99), (1.0, 0.99)):
+        jobs.set_progress(job.id, fraction, "")
+        assert jobs.get(job.id).progress == stored
+    jobs.finish(job.id, {})
+    assert jobs.get(job.id).progress == 1
+
+
 def test_a_step_that_is_done_again_takes_those_after_it_along(store: Store) -> None:
     jobs = store.jobs
     job, other = jobs.add("ppo"), jobs.add("ppo")

@@ -19,6 +19,7 @@ from data.store import Store
 from loop import cli
 from loop.context import JobContext
 from loop.lock import WorkerLock
+from loop.output import Bar
 from loop.settings import Settings
 from loop.status import next_step
 
@@ -188,6 +189,12 @@ def test_a_job_that_was_stopped_is_named_beside_a_new_one(labeled: World) -> Non
     assert next_step(store, []).endswith(
         f"; or go on with job {jobs[1].id}, which was stopped at 40%: `prefloop train-reward "
         f"--resume {jobs[1].id}`")
+
+
+def test_what_is_not_done_is_at_99_percent_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    for fraction, said in ((0.984, "98%"), (0.996, "99%"), (1.0, "99%")):
+        Bar("ppo").show(fraction, "step", None)
+        assert capsys.readouterr().err == f"ppo: {said} step\n"
 
 
 def test_training_again_that_was_stopped_is_named_before_what_was_improved_meanwhile(
