@@ -182,6 +182,13 @@ COMPARED: dict[str, tuple[list[Row], list[Any]]] = {
                                       ["prompter", "Name a river."]],
           "replies": [{"text": "A river.", "rank": 1, "quality": 0.5},
                       {"text": "The Nile.", "rank": 0, "quality": 0.4}]}], [by("")]),
+    "stack exchange": (
+        [{"qid": 1, "question": "Name a river.", "date": "2011/01/02", "metadata": ["https://x/"],
+          "answers": [
+              {"answer_id": 2, "author": "x", "pm_score": 0, "selected": False, "text": "Water."},
+              {"answer_id": 3, "author": "y", "pm_score": 4, "selected": True, "text": "The Nile."},
+              {"answer_id": 4, "author": "z", "pm_score": 0, "selected": False,
+               "text": "A river."}]}], [by("", [["The Nile."], ["A river.", "Water."]])]),
     "rewardbench 2": (
         [{"id": "1", "prompt": "Name a river.", "chosen": ["The Nile."],
           "rejected": ["A river.", "Water."], "num_correct": 1, "subset": "Factuality"}],

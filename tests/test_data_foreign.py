@@ -59,7 +59,7 @@ def test_importing_again_adds_only_what_is_new(store: Store, tmp_path: Path) -> 
         "comparisons", 1, 1, {}, 1)
     changed = annotation(pairwise("right"), updated_at="2024-05-09T00:00:00Z")
     assert import_file(store, saved(path, [task(PAIR, changed, ann, bob)])) == ImportReport(
-        "comparisons", 1, 1, {"an answer that the same annotator changed later": 1}, 1)
+        "comparisons", 1, 1, {"an answer that a later one of the same annotator replaces": 1}, 1)
     assert [(name, r[0]) for name, _, r, _ in said(store)] == [
         ("label-studio/2", ["A river."]), ("label-studio/1", ["A river."])]
     assert [c.revision for c in store.comparisons.history(1, 1)] == [1, 2]

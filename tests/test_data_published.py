@@ -107,6 +107,14 @@ def test_what_was_not_read_is_told(store: Store, tmp_path: Path) -> None:
     alone = import_file(store, lines(tmp_path / "q.jsonl", {
         "prompt": "How?", "response": "So.", "score": 3.5}))  # as `prefloop score` writes it
     assert (alone.what, alone.added, alone.unread) == ("prompts", 1, ("response", "score"))
+    inside = import_file(store, lines(tmp_path / "s.jsonl", *COMPARED["stack exchange"][0]))
+    assert inside.unread == ("qid", "date", "metadata", "answers.answer_id", "answers.author",
+                             "answers.selected")
+    # Nobody looked into the one, and the other is no more than looked at.
+    row = {"prompt": "Where?", "chosen": RIVER[1:], "rejected": NO_RIVER[1:], "meta": {"a": 1}}
+    assert import_file(store, lines(tmp_path / "m.jsonl", row)).unread == ("meta",)
+    assert import_file(store, lines(tmp_path / "u.jsonl", PAIRS["ultrafeedback binarized"][0])
+                       ).unread == ("prompt_id", "score_chosen", "score_rejected")
     graded = import_file(store, lines(tmp_path / "r.jsonl", *COMPARED["helpsteer"][0]))
     assert "; ranked by helpfulness; fields not read: correctness, " in str(graded)
 
@@ -186,7 +194,7 @@ def test_pairs_that_cannot_be_read_are_named_with_their_field(
     ([{**TWO, "votes": [{"labeler": "x", "choice": 7}]}], r"line 1: votes\[1\]\.choice: 7 does"),
     ([{**TWO, "winner": "response_1", "strength": 9}], "line 1: strength: 9 is none of 1"),
     ([{"prompt": "x", "answers": [{"answer": "a", "rank": i} for i in range(51)]}],
-     "line 1: responses: 51; at most 50"),
+     r"no line can be used: a prompt with more than 50 responses \(1\)"),
     ([{"prompt": "x", "response": "y", "helpfulness": 3}],
      r"whose prompt has no other \(1\); --what prompts takes the prompts alone"),
     ([{"prompt": "x", "response": "y", "rating": 3}, {"prompt": 7, "response": "z", "rating": 1}],
@@ -246,6 +254,21 @@ def test_whatever_is_wrong_anywhere_is_one_line(store: Store, tmp_path: Path, na
                     assert "\n" not in str(error) and str(error).startswith(str(path))
 
 
+def test_what_an_annotator_says_twice_counts_once(store: Store, tmp_path: Path) -> None:
+    """PandaLM's rows repeat a pair where two models wrote the same; nobody changed their mind."""
+    row = {**TWO, "annotator1": 1, "annotator2": 2}
+    turned = {**TWO, "response_1": TWO["response_2"], "response_2": TWO["response_1"],
+              "annotator1": 2, "annotator2": 2}
+    path = lines(tmp_path / "p.jsonl", row, turned)
+    later = "an answer that a later one of the same annotator replaces"
+    report = import_file(store, path)
+    assert (report.added, report.repeats, report.skipped) == (2, 1, {later: 1})
+    assert said(store) == [by("annotator/1"), by("annotator/2")]
+    pairs, skipped = read_pairs(path)
+    assert (len(pairs), skipped) == (
+        2, {"an answer that the file has more than once": 1, later: 1})
+
+
 def test_opposite_answers_of_nobody_both_count(store: Store, tmp_path: Path) -> None:
     rows = [{**TWO, "preference_strength": way} for way in (-1, 1, 0, 0)]
     report = import_file(store, lines(tmp_path / "p.jsonl", *rows))
@@ -272,7 +295,7 @@ def test_a_label_studio_annotation_without_an_answer_is_counted(store: Store,
 @pytest.mark.parametrize(("name", "added", "people", "skipped"), [
     ("pandalm", 1584, 3, {"fewer than two different responses are ranked": 84,
                           "a response that is missing or no text": 6,
-                          "an answer that the same annotator changed later": 2}),
+                          "an answer that a later one of the same annotator replaces": 2}),
     ("oasst1_kwise", 279, 1, {})])
 def test_shared_sets_come_in_whole(store: Store, name: str, added: int, people: int,
                                    skipped: dict[str, int]) -> None:

@@ -54,6 +54,32 @@ def test_a_number_that_may_be_a_place_is_refused(store: Store, tmp_path: Path,
         import_file(store, lines(tmp_path / "p.jsonl", row))
 
 
+MODELS = {**LETTERED, "model_a": "gpt-4", "model_b": "llama-2-7b"}
+
+
+@pytest.mark.parametrize(("row", "wins"), [
+    ({**MODELS, "winner": "gpt-4"}, True),
+    ({**MODELS, "winner": "llama-2-7b"}, False),
+    ({**MODELS, "winner": " gpt-4 ", "preference_strength": 2}, True),
+    ({**TWO, "model_1": "gpt-4", "model_2": "mistral", "preferred": "mistral"}, False),
+    ({**MODELS, "votes": [{"labeler": "x", "choice": "gpt-4"}]}, True),
+    ({**MODELS, "winner": "model_b"}, False),
+    # Models that are called as a response may be: only where both readings agree.
+    ({**MODELS, "model_a": "assistant-b", "winner": "assistant-b"}, None),
+    ({**MODELS, "model_b": "assistant-b", "winner": "assistant-b"}, False),
+    ({**MODELS, "model_a": "tie", "winner": "tie"}, None),
+    # Which of two answers of one model it was, or of a model that wrote neither.
+    ({**MODELS, "model_b": "gpt-4", "winner": "gpt-4"}, None),
+    ({**MODELS, "winner": "gpt-3"}, None),
+])
+def test_the_name_of_the_model_that_won(store: Store, tmp_path: Path, row: dict[str, Any],
+                                        wins: bool | None) -> None:
+    other = {**LETTERED, "prompt": "Why?", "winner": "tie"}
+    import_file(store, lines(tmp_path / "p.jsonl", row, other))
+    found = [ranking for question, ranking in won(store) if question == "Name a river."]
+    assert found == ([] if wins is None else [FIRST if wins else FIRST[::-1]])
+
+
 def test_a_row_without_votes_is_counted(store: Store, tmp_path: Path) -> None:
     voted = {**LETTERED, "votes": [{"labeler": "x", "choice": "a"}]}
     path = lines(tmp_path / "p.jsonl", voted, {**LETTERED, "prompt": "Why?", "votes": []})
@@ -126,8 +152,19 @@ def test_many_responses_to_a_prompt_are_counted(store: Store, tmp_path: Path) ->
     rows += [{"prompt": "Name a river.", "completion": text, "label": text == "The Nile."}
              for text in ("A river.", "The Nile.")]
     assert import_file(store, lines(tmp_path / "p.jsonl", *rows)).skipped == {
-        "a prompt with more than 50 graded responses": 1}
+        "a prompt with more than 50 responses": 1}
     assert won(store) == [("Name a river.", FIRST)]
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "x", "summaries": [f"t{i}" for i in range(51)], "choice": 0},
+    {"prompt": "x", "chosen": [f"t{i}" for i in range(50)], "rejected": ["y"]}])
+def test_a_row_with_too_many_responses_is_counted_once(store: Store, tmp_path: Path,
+                                                       row: dict[str, Any]) -> None:
+    good = {**row, "chosen": ["The Nile."], "rejected": ["A river."]} if "chosen" in row else {
+        **row, "summaries": ["The Nile.", "A river."]}
+    report = import_file(store, lines(tmp_path / "p.jsonl", row, good), what="comparisons")
+    assert (report.added, report.skipped) == (1, {"a prompt with more than 50 responses": 1})
 
 
 def test_a_turn_cuts_what_was_compared_and_not_the_prompt(store: Store, tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from data.errors import BadInput
 from data.exchange.chosen_rejected import strength_from
 from data.exchange.foreign_choices import judgements_of
 from data.exchange.foreign_fields import Asked, Fields, asked, entries_of, is_response
-from data.exchange.judgements import Judgement, LeftOut, ranking_by
+from data.exchange.judgements import (
+    MOST_RESPONSES,
+    TOO_MANY,
+    Judgement,
+    LeftOut,
+    ranking_by,
+)
 from data.exchange.messages import Unusable
 from data.exchange.prompt_fields import (
     from_cell,
@@ -42,7 +48,7 @@ _TEXTS = ("response", "answer", "text", "content", "completion", "output", "gene
 #: What an entry is ranked by: the first of these that two of them have. UltraFeedback's
 #: `overall_score` is known to be wrong for some responses, the mean of its ratings is not.
 GRADES = ("rank", "fine-grained_score", "overall_score", "overall_rating", "rating", "score",
-          "helpfulness", "grade")
+          "pm_score", "helpfulness", "grade")
 #: The same in a list of their own, in the order of the texts.
 _BESIDE = ("ranks", "rank", "ratings", "rating", "scores", "grades")
 _RANKS = ("rank", "ranks")
@@ -89,6 +95,8 @@ def judgements(values: Mapping[str, Any], fields: Fields, *,
         yield from _judged(values, fields, cells)
     elif lists:
         chosen, rejected = lists
+        if len(chosen) + len(rejected) > MOST_RESPONSES:
+            raise Unusable(TOO_MANY)
         for pair in ((better, worse) for better in chosen for worse in rejected):
             yield Judgement(_prompt(values, fields, cells), pair, ((0,), (1,)),
                             strength_from(values), annotator=annotator_in(values))
@@ -125,6 +133,8 @@ def _asked(values: Mapping[str, Any], fields: Fields, cells: bool) -> Asked:
     about = asked(values, fields, cells=cells)
     if len(about.responses) < 2:
         raise Unusable(_NO_TEXT)
+    if len(about.responses) > MOST_RESPONSES:
+        raise Unusable(TOO_MANY)
     return about
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from data.errors import BadInput
 from data.exchange.chosen_rejected import Pair
 from data.exchange.foreign_fields import Fields
-from data.exchange.judgements import SUPERSEDED, Judgement, LeftOut
+from data.exchange.judgements import REPEATED, SUPERSEDED, Judgement, LeftOut
 from data.exchange.messages import Unusable
 from data.exchange.reading import rows_of
 from data.exchange.sniffing import TOOLS, first_rows, sniff
@@ -42,7 +42,9 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
             raise row.error(error) from None
         else:
             who = (settled.record, settled.annotator) if settled.annotator else number
-            skipped[SUPERSEDED] += who in answers
+            if who in answers:
+                same = answers[who].said == settled.said
+                skipped[REPEATED if same else SUPERSEDED] += 1
             answers[who] = settled
     decided = {answer.record for answer in answers.values() if answer.decision}
     pairs: list[Pair] = []

@@ -90,7 +90,7 @@ def asked(data: Mapping[str, Any], fields: Fields, *, cells: bool = False) -> As
             raise BadInput(f"{name}: wanted text or messages, found {type(value).__name__}")
         texts[name] = value
     read = set(names)
-    beside = Watched({k: v for k, v in values.items() if k not in names}, read)
+    beside = Watched({k: v for k, v in values.items() if k not in names}, read.add)
     return Asked(_prompt(beside, fields, shared), texts, frozenset(read))
 
 

@@ -17,7 +17,13 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.answers import answer_from, has_answer
 from data.exchange.compared import NO_GRADE
-from data.exchange.judgements import MOST_RESPONSES, Judgement, LeftOut, ranking_by
+from data.exchange.judgements import (
+    MOST_RESPONSES,
+    TOO_MANY,
+    Judgement,
+    LeftOut,
+    ranking_by,
+)
 from data.exchange.messages import Unusable
 from data.exchange.reading import Row
 from data.exchange.verdicts import annotator_in, number_in
@@ -29,7 +35,6 @@ GRADES = ("helpfulness", "overall_rating", "rating", "grade", "rank")
 #: Fields that only say whether a response is good.
 _THUMBS = ("label", "kto_tag")
 ALONE = "a graded response whose prompt has no other"
-_TOO_MANY = f"a prompt with more than {MOST_RESPONSES} graded responses"
 
 
 def grade_in(values: Mapping[str, Any]) -> str:
@@ -93,7 +98,7 @@ def _rankings(waiting: sqlite3.Connection, last: Row,
         if len(answers) < 2:
             yield at, LeftOut(ALONE)
         elif len(answers) > MOST_RESPONSES:
-            yield at, LeftOut(_TOO_MANY)
+            yield at, LeftOut(TOO_MANY)
         else:
             yield at, Judgement(
                 json.loads(messages), tuple(response for response, _ in answers),

@@ -21,9 +21,13 @@ from data.records import Message, Verdict
 
 #: A ranking gives a training pair for every two responses.
 MOST_RESPONSES = 50
+TOO_MANY = f"a prompt with more than {MOST_RESPONSES} responses"
 _LONGEST_NAME = 500
-#: Why an answer that is followed by another one of its annotator is left out.
-SUPERSEDED = "an answer that the same annotator changed later"
+#: Why one of two answers of an annotator to the same responses is left out: what is said twice
+#: counts once, and of two that differ the last stands. Nobody need have changed their mind:
+#: published sets repeat a pair where two models wrote the same.
+REPEATED = "an answer that the file has more than once"
+SUPERSEDED = "an answer that a later one of the same annotator replaces"
 
 Ranking = tuple[tuple[int, ...], ...]
 
@@ -84,10 +88,10 @@ class Judgement:
 
         Raises:
             BadInput: a text, a message or the ranking is not as it should be.
-            Unusable: fewer than two responses are left.
+            Unusable: fewer than two responses are left, or there are too many.
         """
         if len(self.responses) > MOST_RESPONSES:
-            raise BadInput(f"responses: {len(self.responses)}; at most {MOST_RESPONSES} are taken")
+            raise Unusable(TOO_MANY)
         for words in (self.annotator, *self.tags, *(f for fs in self.flags.values() for f in fs)):
             if len(checked_text("annotator, tags, flags", words)) > _LONGEST_NAME:
                 raise BadInput("annotator, tags, flags: longer than "

@@ -82,7 +82,8 @@ def refuse_more_than_texts(values: Mapping[str, Any]) -> None:
 def is_answered(messages: Any) -> bool:
     """Whether a list of messages, in whatever shape, ends with the assistant's."""
     last = messages[-1] if isinstance(messages, list) and messages else None
-    return isinstance(last, dict) and ROLES.get(str(_role(last)).lower()) == "assistant"
+    # A copy, since whose it is says nothing of whether it is read.
+    return isinstance(last, dict) and ROLES.get(str(_role(dict(last))).lower()) == "assistant"
 
 
 def transcript(text: str, field: str) -> list[Message]:

@@ -24,6 +24,8 @@ ANNOTATORS = ("labeler", "labeler_id", "annotator", "annotator_id", "worker", "w
               "judge")
 NO_VERDICT = "a row that does not say which response is better"
 _REASONS = ("rationale", "reason", "reasoning", "explanation")
+#: Fields beside the responses that say what wrote each of them.
+_MODELS = ("model", "model_name")
 #: A field for each person (PandaLM): 0 is a tie, 1 the first.
 _PERSON = re.compile(r"annotator_?(\d+)")
 #: A field for each outcome, of which one is 1.
@@ -56,19 +58,21 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
         BadInput: in no way that is known; the message names the field.
         Lacking: it has no field that says anything of them.
     """
+    models = _models(values, names)
     votes = from_cell(values.get("votes"))
     people = {name: found[1] for name in values if (found := _PERSON.fullmatch(name))}
-    said = _field_of(values, names)
+    said = _field_of(values, names, models)
     if isinstance(votes, list) and votes and all(isinstance(vote, dict) for vote in votes):
         for number, vote in enumerate(votes, 1):
             field = next((name for name in VERDICTS if vote.get(name) is not None), "choice")
-            yield Verdict(_read(field, vote.get(field), names, f"votes[{number}]."),
+            yield Verdict(_read(field, vote.get(field), names, models, f"votes[{number}]."),
                           annotator_in(vote), reason_in(vote))
     elif people:
         for name, person in people.items():
             yield Verdict(_read(name, values.get(name), names), f"annotator/{person}")
     elif said:
-        yield Verdict(_read(said, values.get(said), names), annotator_in(values), reason_in(values))
+        yield Verdict(_read(said, values.get(said), names, models), annotator_in(values),
+                      reason_in(values))
     elif votes == []:
         yield Verdict(None)
     elif values.keys() & _OUTCOMES:
@@ -78,13 +82,23 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
         yield Verdict(None, annotator_in(values), reason_in(values), _by_numbers(values, names))
 
 
-def _field_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
+def _models(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """What wrote each response, as the fields beside it say (`model_a`); empty where one is not
+    there."""
+    fields = {numbered(name)[1]: name for name in values if numbered(name)[0] in _MODELS}
+    found = [dict(values).get(fields.get(numbered(name)[1], "")) for name in names]
+    return [name for name in found if isinstance(name, str)] if all(
+        isinstance(name, str) and name.strip() for name in found) else []
+
+
+def _field_of(values: Mapping[str, Any], names: Sequence[str],
+              models: Sequence[str]) -> str | None:
     """The field of VERDICTS to go by: one that names a response or a tie in words, since a number
     beside it may only say how much better that is; else the first that says something."""
     plain = dict(values)  # what is only looked past is not read
     there = {name: plain[name] for name in VERDICTS if name in plain}
     in_words = [name for name, value in there.items() if isinstance(value, str)
-                and number_in(value) is None and _in_words(value, names)]
+                and number_in(value) is None and _in_words(value, names, models)]
     filled = [name for name, value in there.items() if value not in (None, "")]
     return next(iter([*in_words, *filled, *there]), None)
 
@@ -118,13 +132,14 @@ def number_in(value: Any) -> float | None:
     return as_number(value)
 
 
-def _read(field: str, value: Any, names: Sequence[str], where: str = "") -> Choice | None:
+def _read(field: str, value: Any, names: Sequence[str], models: Sequence[str] = (),
+          where: str = "") -> Choice | None:
     """What a field says; None where it says nothing, or in words that leave a doubt."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     number = number_in(value)
     if number is None:
-        return _in_words(value, names) if isinstance(value, str) else None
+        return _in_words(value, names, models) if isinstance(value, str) else None
     read = _of_people if _PERSON.fullmatch(field) else VERDICTS[field]
     found = None if isinstance(value, bool) else read(number, names)
     if found is None:
@@ -133,9 +148,15 @@ def _read(field: str, value: Any, names: Sequence[str], where: str = "") -> Choi
     return found
 
 
-def _in_words(value: str, names: Sequence[str]) -> Choice | None:
+def _in_words(value: str, names: Sequence[str], models: Sequence[str]) -> Choice | None:
+    """A response's name, a tie, or the name of the one model that wrote it; None also where these
+    contradict each other, as of a model called "assistant-b" that wrote `response_a`."""
     found = choice_of(value, names)
-    return found if found and found.is_preference else None
+    found = found if found and found.is_preference else None
+    if [model.strip() for model in models].count(value.strip()) != 1:
+        return found
+    place = [model.strip() for model in models].index(value.strip())
+    return Choice(place) if found is None or found.best == place else None
 
 
 def _signed(number: float, names: Sequence[str]) -> Choice | None:
