@@ -13,7 +13,7 @@ def violations(page: Page) -> list[str]:
     """What axe calls serious or critical, with where and why: what is found must still be there a
     while later, since Streamlit fades in what it has just drawn, and on a busy machine for long."""
     found = _violations(page)
-    for _ in range(3):
+    for _ in range(20):
         if found:
             page.wait_for_timeout(1500)
             found = _violations(page)

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from page_runs import follow, wait_for_runs
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -38,7 +39,9 @@ from annotate.launch import command, health_url, signin_url
 from data.records import Labeler, Message, NewResponse
 from data.store import DATABASE_NAME, Store
 
-START_SECONDS = 60
+#: Whatever comes comes by then, however busy the machine: only what never comes is a failure.
+PATIENCE_MS = 120_000
+START_SECONDS = 180
 #: As `install_browser.sh` looks for them.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -148,6 +151,8 @@ def _answer(found: Visit, dialog: Dialog) -> None:
 def visit(browser: Browser, width: int = 1400, height: int = 900, **options: Any) -> Visit:
     """A fresh window with no cookies."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    context.on("page", follow)
     page = context.new_page()
     found = Visit(page, context)
     page.on("request", lambda request: found.requested.append(request.url))
@@ -167,9 +172,22 @@ def sign_in(window: Visit, server: Server, labeler: Labeler) -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until Streamlit has connected and finished its run."""
+    """Wait until Streamlit has connected, and has drawn all that was asked of it."""
+    _idle(page)
+    wait_for_runs(page, PATIENCE_MS / 1000)
+    _idle(page)
+    lettered(page)
+
+
+def _idle(page: Page) -> None:
+    """Until the page says so, which it also does while what was pressed is on its way."""
     expect(page.get_by_test_id("stApp")).to_have_attribute(
-        "data-test-script-state", "notRunning", timeout=20_000)
+        "data-test-script-state", "notRunning", timeout=PATIENCE_MS)
+
+
+def lettered(page: Page) -> None:
+    """Wait until the fonts of what is seen are there: with others, all is of another size."""
+    page.evaluate("document.fonts.ready.then(() => null)")
 
 
 def unfold(page: Page, title: Locator) -> None:
@@ -194,12 +212,15 @@ def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
     redrew the page: then it is opened again, as a person would.
     """
     wanted = page.get_by_role("option", name=option).first
-    for _ in range(4):
-        box.click()
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while time.monotonic() < deadline:
+        settled(page)
+        if not page.get_by_role("option").first.is_visible():
+            box.click()
         if typed:
             box.fill(typed)
         try:
-            wanted.click(timeout=3_000)
+            wanted.click(timeout=5_000)
         except NotInTime:
             continue
         settled(page)
@@ -210,6 +231,7 @@ def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
 def press(page: Page, target: Locator) -> None:
     """A press as long as a person's: it begins by taking the focus from a field, whose text is sent
     then. Sent with the press at once, Streamlit may take the two together, and the text is lost."""
+    settled(page)  # what is being drawn anew may hear no press
     target.click(delay=80)
     settled(page)
 

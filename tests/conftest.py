@@ -80,12 +80,12 @@ def aside(leads: LeadsWorld) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser; skipped where there is none."""
-    from browser import launch_browser
+    from browser import PATIENCE_MS, launch_browser
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = launch_browser(playwright)
-        expect.set_options(timeout=20_000)  # a busy machine is no failure
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
         browser.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser import Server
+from browser import Server, lettered
 from playwright.sync_api import Locator, Page, expect
 
 from data.records import Comparison, Labeler
@@ -36,6 +36,7 @@ def panes(page: Page) -> Locator:
 def sides(page: Page) -> list[str]:
     """The responses' texts in display order, once they are there."""
     expect(panes(page).nth(1)).to_be_visible()
+    lettered(page)
     return panes(page).all_inner_texts()
 
 
@@ -52,9 +53,10 @@ def key(page: Page, name: str) -> None:
 
 
 def rest(page: Page) -> None:
-    """Wait until the desk shows something, and then until a press counts."""
+    """Wait until the desk shows what it will go on to show, and then until a press counts."""
     shows = page.locator(".pf-desk:not([data-question='0']), .pf-desk.pf-empty-desk")
     expect(shows).to_be_visible()
+    expect(page.get_by_role("heading", name="One moment")).to_have_count(0)
     page.wait_for_timeout(PAUSE_MS)
 
 
