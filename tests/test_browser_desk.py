@@ -8,6 +8,7 @@ import pytest
 from browser import Newcomer, Server, Tasks
 from desk_page import PAUSE_MS, button, click, done, key, rest, sides, status, stored, winner_text
 from playwright.sync_api import expect
+from processes import wait_for
 
 from data.questions import Question
 
@@ -56,7 +57,7 @@ def test_the_next_question_is_shown_before_the_server_has_answered(
                 document.querySelector(".pf-said .pf-status").textContent]; }""")
     assert at_once == ["2", "Saving …"]  # no promise before the server has kept it
     expect(status(page)).to_have_text("Saved: A significantly better.")
-    page.wait_for_function("window.heard.length === 1")
+    wait_for(lambda: page.wait_for_timeout(50) or page.evaluate("window.heard"))
     assert page.evaluate("window.heard") == [2]
     assert len(stored(server, me)) == 1
 
