@@ -17,6 +17,7 @@ from loop.asking.live import RULES, Asker
 from loop.asking.order import by_chance
 from loop.fields import fields_of
 from loop.settings import AskingConfig, read_settings
+from reward.instant import model as instant
 from reward.instant import selection
 from reward.instant.selection import RULES as KNOWN_RULES
 from reward.instant.selection import Chosen, Pool, select
@@ -165,6 +166,24 @@ def test_a_new_process_ends_where_the_old_one_would_have(tmp_path: Path) -> None
         db.conn.execute("UPDATE tasks SET priority = -labels")
     Asker(world.store, tmp_path).turn()
     assert order_of(world.store) == expected
+
+
+def test_a_new_process_stands_on_what_held_out_prompts_have_chosen(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen by the first dozen of answers, and not anew by those that there are by then."""
+    monkeypatch.setattr(instant, "CHOOSE_FROM", 12)
+    monkeypatch.setattr(instant, "SPREADS", (0.3,))
+    world = asked_world(tmp_path, tasks=30)
+    with world.store.database.write() as db:
+        db.conn.execute("UPDATE prompts SET split = 'train'")
+    answer_all(world, tmp_path, 20)
+    before = world.store.setting("asking")
+    again = Asker(world.store, tmp_path)
+    again.turn()
+    assert again.model is not None and len(again.model.learned) == 20
+    setup = again.model.setup
+    assert (setup.features, setup.spread) == ("basic", 0.3)
+    assert setup.chosen_at == before["chosen_at"] < 20
 
 
 def test_tasks_without_features_come_last_but_come(tmp_path: Path) -> None:
