@@ -8,7 +8,7 @@ import pytest
 
 from data.errors import BadInput
 from reward.instant.davidson import information
-from reward.instant.selection import RULES, Pool, priorities, prompt_centers, select
+from reward.instant.selection import RULES, Pool, prompt_centers, select
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +56,21 @@ def test_greedy_batches_by_brute_force(rule: str, responses: int, log_tie: float
         expected.append(best)
         covariance = after(p, covariance, best)
     assert chosen(p, 8, rule) == expected
+
+
+def test_without_targets_the_candidates_themselves_are_what_the_model_is_for() -> None:
+    p = pool(8, 3)
+    assert chosen(p, 8, "v_optimal") == chosen(replace(p, targets=(p.first, p.second)), 8,
+                                               "v_optimal")
+
+
+@pytest.mark.parametrize("rule", ["margin", "variance", "d_optimal", "v_optimal", "bal_pm"])
+def test_what_is_equally_worth_asking_is_asked_by_chance(rule: Any) -> None:
+    """As at the beginning, when nothing is known: not what was made first."""
+    p = Pool(np.eye(12), np.zeros(12), np.eye(12), np.arange(0, 12, 2), np.arange(1, 12, 2),
+             np.arange(6))
+    firsts = [chosen(p, 1, rule, seed=seed)[0] for seed in range(300)]
+    assert np.bincount(firsts, minlength=6).min() > 20  # 50 expected, with a deviation of 6.5
 
 
 def test_margin_and_variance_by_brute_force() -> None:
@@ -140,6 +155,29 @@ def test_bal_pm_counts_what_was_asked_of_prompts_without_a_candidate() -> None:
     assert min(far.prompts[chosen(twins, 8, "bal_pm")]) >= 36
 
 
+@pytest.mark.parametrize("count", [9, 25, 60])
+def test_bal_pm_counts_what_was_asked_of_a_prompts_own_neighbours(count: int) -> None:
+    """Three of them at the most, or as many as a tenth of all prompts, whoever else counts it among
+    theirs; what was asked of a prompt that lies nowhere counts for that one alone."""
+    rng = np.random.default_rng(count)
+    crowded = rng.normal(size=(count, 1)) ** 3  # so that nearness is not mutual
+    p = Pool(np.concatenate([crowded, crowded]), np.zeros(1), np.eye(1) * 1e-9, np.arange(count),
+             np.arange(count, 2 * count), np.arange(count),
+             asked=np.repeat(np.arange(count + 2), rng.integers(0, 60, count + 2)))
+    assert p.asked is not None
+    often = np.bincount(p.asked, minlength=count + 2)
+    gaps = np.abs(crowded - crowded.T)
+    # the prompt itself and its neighbours, of `count` and the two that no candidate is of
+    nearest = [gaps[i].argsort()[:1 + min(3, (count + 2) // 10)] for i in range(count)]
+    nearby = [often[:count][mine].sum() for mine in nearest]
+    assert nearby[chosen(p, 1, "bal_pm")[0]] == min(nearby)
+    fullest_first = sorted(range(count), key=lambda i: -nearby[i])
+    for left in (fullest_first[:2], fullest_first[1:4]):  # among few, the least asked of them
+        some = replace(p, first=p.first[left], second=p.second[left], prompts=p.prompts[left],
+                       centers=np.append(crowded, np.full((2, 1), np.nan), axis=0))
+        assert nearby[left[chosen(some, 1, "bal_pm")[0]]] == min(nearby[i] for i in left)
+
+
 def test_a_prompt_lies_where_the_mean_of_its_responses_does() -> None:
     found = prompt_centers(np.array([[1.0, 2], [3, 4], [5, 6]]), np.array([2, 0, 2]), 3)
     assert found[[0, 2]].tolist() == [[3, 4], [3, 4]] and np.isnan(found[1]).all()
@@ -166,14 +204,6 @@ def test_the_random_share_is_what_was_asked_for_and_uniform() -> None:
     expected = len(by_chance) / len(counts)
     assert ((counts - expected) ** 2 / expected).sum() < 45  # χ² with 17 degrees, p < 0.001
     assert len({c.pair for c in drawn if not c.random}) == 1
-
-
-def test_priorities_fall_in_the_order_chosen() -> None:
-    p = pool()
-    found = select(p, 3, "d_optimal", np.random.default_rng(0))
-    values = priorities(found, len(p.first))
-    assert (-values).argsort()[:3].tolist() == [c.pair for c in found]
-    assert (values > 0).sum() == 3
 
 
 def test_wrong_use_is_said() -> None:

@@ -117,14 +117,6 @@ def prompt_centers(features: Array, prompts: Array, count: int) -> Array:
     return np.asarray(centers / np.where(known, known, np.nan)[:, None])
 
 
-def priorities(chosen: list[Chosen], size: int) -> Array:
-    """[size] a number for each candidate, the greater the sooner, 0 for what was not chosen."""
-    found = np.zeros(size)
-    for place, one in enumerate(chosen):
-        found[one.pair] = 1 - place / len(chosen)
-    return found
-
-
 class _Batch:
     """A pool while a batch is being chosen: covariances as if the pairs so far were answered."""
 
