@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reward_world import example
 
-from reward.report.figures import length_correlation
+from reward.report.figures import length_correlation, report
 from reward.report.groups import MOST_GROUPS, Facts, groups
 from reward.report.mistakes import worst_mistakes
 from reward.report.votes import Votes, ratio
@@ -47,6 +47,20 @@ def test_votes_that_nothing_is_known_of_are_no_part_of_a_gain() -> None:
     assert part.value == pytest.approx(float((some.right - over)[known].mean()))
     one = ratio(np.array([1.0, 0.0]), np.array([1.0, 1.0]), np.array([0, 0]))
     assert (one.value, one.n, one.low, one.high) == (0.5, 2, -math.inf, math.inf)
+
+
+def test_prompts_that_only_ties_are_known_of_change_no_figure_over_votes() -> None:
+    """Nor its interval: they are no witnesses of what nobody decided there."""
+    rng = np.random.default_rng(1)
+    made = [example(p, ["a", "b b"], [(0, 1, 3), (1, 0, 2)][:1 + p % 2]) for p in range(1, 31)]
+    tied = [example(p, ["a", "b b"], [(0, 1, 0)]) for p in range(31, 61)]
+    mixed = [one for pair in zip(tied, made, strict=True) for one in pair]
+    scores = {i: float(rng.normal()) for e in mixed for i in e.texts}
+    alone, found = report(made, scores), report(mixed, scores)
+    for name in ("held_out_accuracy", "calibration", "groups"):
+        assert found[name] == alone[name]
+    assert found["baselines"]["over_longer"] == alone["baselines"]["over_longer"]
+    assert (found["ties"], alone["ties"]) == (30, 0)
 
 
 def test_of_two_responses_nothing_is_said_and_equal_scores_are_no_mistake() -> None:

@@ -24,7 +24,8 @@ from reward.examples import PreferenceData
 from reward.instant.comparisons import FIRST, Comparisons
 from reward.instant.features import compute, encode_response
 from reward.instant.linear import LinearReward
-from reward.kinds import FeatureKind, question_of
+from reward.instant.response_features import FeatureTable
+from reward.kinds import FeatureKind, kinds_of, question_of
 from reward.train import TrainedReward
 from reward.tuned import TunedReward
 from reward.tuning import train_tuned, tune
@@ -157,6 +158,38 @@ def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
                         backbone.new_lora_config(4, 8))
     assert found.metrics["train"]["features"] == "basic"
     assert isinstance(found.model, TunedReward) and found.model.kinds == (FeatureKind(2),)
+
+
+@pytest.mark.parametrize(("planted", "features"), [(0.0, "middle"), (3.0, "basic")])
+def test_it_begins_in_the_middle_unless_other_features_are_clearly_better(
+        backbone: Backbone, planted: float, features: str) -> None:
+    """Of made-up features, by which `basic` happens to look best where none knows anything."""
+    data, numbers = good_wins(40), np.random.default_rng(3)
+    prompts = np.repeat(np.arange(40), 2)
+    known = FeatureTable(
+        {i: row for row, i in enumerate(i for e in data.train for i in e.texts)},
+        {kind: numbers.normal(size=(80, backbone.hidden_size)) for kind in kinds_of(4, "so?")},
+        prompts, prompts)
+    known.kinds[KINDS[0]][::2, :4] += planted
+    found = train_tuned(backbone, data, config(1, epochs=1, question="so?"),
+                        backbone.new_lora_config(4, 8), known=known)
+    assert found.metrics["train"]["features"] == features
+
+
+@pytest.mark.parametrize("room", [0, 40, 120])
+def test_it_learns_the_same_however_much_is_kept_of_the_blocks_below(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    data, losses = good_wins(12), []
+    head, _ = linear_head(backbone, data)
+    monkeypatch.setattr("reward.tuned.batches", lambda _, all_: [
+        range(start, start + 4) for start in range(0, len(all_), 4)])
+    for tokens in (room, 200_000):
+        monkeypatch.setattr("reward.tuned.KEPT_TOKENS", tokens)
+        heard = Recorder()
+        tune(backbone, data.train, head, KINDS, config(2, responses_per_step=8),
+             backbone.new_lora_config(4, 8), progress=heard)
+        losses.append([heard.steps[step]["loss"] for step in sorted(heard.steps)])
+    assert len(losses[0]) == 6 and losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 @pytest.mark.parametrize(("features", "kinds"), [
