@@ -26,7 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 #: How long a page may take before a test is told that it hangs.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 #: Values by their Python type, as Streamlit's widgets send them.
 _FIELDS = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value",
            bytes: "bytes_value", dict: "json_value"}
@@ -116,7 +116,8 @@ class Visitor:
         return await connect(
             address, origin=Origin(origin or self.url), proxy=None, max_size=None,
             subprotocols=[Subprotocol(name) for name in protocols],
-            additional_headers=self._sent_headers(), close_timeout=2)
+            additional_headers=self._sent_headers(), close_timeout=2,
+            open_timeout=PATIENCE_SECONDS, ping_timeout=PATIENCE_SECONDS)
 
     def _sent_headers(self) -> dict[str, str]:
         pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

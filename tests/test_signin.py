@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from browser import Server, make_workspace, serving
 from starlette.requests import Request
-from streamlit_client import Reply, Visitor
+from streamlit_client import Visitor
 from websockets.exceptions import InvalidStatus
 
 from annotate.door import signin
 from annotate.door.ratelimit import Limiter, Rate, Tally, client_of
+from annotate.door.signin import _EACH
 from data.errors import BadInput, PrefloopError
 from data.records import Labeler
 from data.store import Store
@@ -97,8 +98,12 @@ def test_guessing_is_slowed_down_and_nobody_is_locked_out_for_long(
         server: Server, visitor: Visitor, person: Callable[..., Labeler]) -> None:
     code = code_of(server, person())
     before = len(server.store.audit.entries(action="failed sign-in", limit=1000))
-    answers: list[Reply] = [visitor.sign_in(f"guess {i}") for i in range(25)]
-    assert [answer.status for answer in answers] == [403] * 20 + [429] * 5
+    began = time.monotonic()
+    found = [visitor.sign_in(f"guess {i}").status for i in range(25)]
+    assert found[:20] == [403] * 20
+    assert found.count(429) >= 5 - (time.monotonic() - began) // _EACH.seconds  # it refills
+    while visitor.sign_in("guess").status != 403:  # so that it has just been emptied
+        pass
     slowed = visitor.sign_in(code)  # a right one is not let through either: that would tell
     assert slowed.status == 429 and "Too many tries" in slowed.text
     wait = int(slowed.headers["retry-after"])
@@ -137,7 +142,8 @@ def test_signing_in_and_out_ends_what_was_before_and_is_told(
     answer = visitor.sign_out()
     assert answer.status == 303 and not living(server, after)
     assert not [name for name in visitor.cookies if name.startswith("prefloop_")]
-    assert [(entry.labeler_id, entry.action) for entry in server.store.audit.entries(limit=4)] == [
+    told = server.store.audit.entries(limit=10)  # of the failures of others too, now and then
+    assert [(entry.labeler_id, entry.action) for entry in told if entry.labeler_id][:4] == [
         (second.id, "sign out"), (first.id, "sign out"), (second.id, "sign in"),
         (first.id, "sign in")]
 

@@ -42,12 +42,11 @@ def test_use_is_written_down(server: Server, arrive: Arrive) -> None:
         who, visitor = arrive()
         age_session(server.store, who, "seen_at", timedelta(hours=100))
         async with await visitor.tab("account"):
-            for _ in range(100):  # in the background, after the page
+            while True:  # in the background, after the page; `run` has an end to its patience
                 (session,) = server.store.people.sessions.of(who.id)
-                if session.seen_at > now(-timedelta(minutes=1)):
+                if session.seen_at > now(-timedelta(hours=1)):
                     return
                 await asyncio.sleep(0.05)
-        raise AssertionError("nobody wrote it down")
     run(main())
 
 
