@@ -135,7 +135,8 @@ def _interruptible() -> Iterator[threading.Event]:
                 raise KeyboardInterrupt
             return
         event.set()
-        note("stopping at the next step; press Ctrl-C again to stop at once")
+        with suppress(RuntimeError):  # in the middle of another line Python lets nothing be said
+            note("stopping at the next step; press Ctrl-C again to stop at once")
 
     before = when_asked_to_end(interrupt)
     try:

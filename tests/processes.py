@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+
+#: Seconds. What takes longer hangs: a busy machine loads torch in a minute.
+PATIENCE = 200.0
+#: Below what the kernel gives to whoever asks for any port, or connects. No process of pytest-xdist
+#: is given another one's: between the asking and the listening it may import torch.
+_FIRST, _EACH = 20_000, 1_500
+_offsets = random.Random()  # of its own: seeds of tests must not make two runs meet
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Until it is so. Fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -39,8 +49,22 @@ def starter(command: Sequence[str]) -> Iterator[Callable[[], subprocess.Popen[st
         process.communicate()
 
 
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is read
+        return True
+
+
 def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on right now, and that no other test is likely to be given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0) % 8
+    while True:
+        port = _FIRST + worker * _EACH + _offsets.randrange(_EACH)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

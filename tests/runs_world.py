@@ -20,8 +20,8 @@ import sys, time
 from types import ModuleType
 
 def slow(context):
-    for step in range(400):
-        context.progress.update(step / 400, f"step {step}")
+    for step in range(4000):
+        context.progress.update(step / 4000, f"step {step}")
         (context.workspace / "started").touch()  # after its line, which else comes when it may
         time.sleep(0.05)
     return {}

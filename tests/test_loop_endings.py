@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import BufferedWriter, RawIOBase, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import heeds_its_terminal
+from processes import PATIENCE, heeds_its_terminal
 from runs_world import PROGRAM, ppo, stages, workspace
 
 from data.database import now
@@ -39,7 +40,7 @@ def test_asked_to_end_it_stops_at_the_next_step_and_the_job_can_be_resumed(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     assert "prefloop ppo --resume 1" in err
     assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
@@ -63,7 +64,7 @@ def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on(workspace: Path) -> 
     while "press Ctrl-C again" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == f"stopped; go on with `prefloop ppo --resume 1 --workspace {workspace}`\n"
     assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
@@ -74,7 +75,9 @@ def test_asked_twice_by_anything_but_ctrl_c_it_finishes_its_step(
         number: signal.Signals, workspace: Path) -> None:
     """As when a terminal is closed: its shell tells the process, and the kernel does."""
     program = PROGRAM.replace(
-        "time.sleep(0.05)", "time.sleep(2); (context.workspace / 'stepped').touch()")
+        "time.sleep(0.05)",
+        "while not (context.workspace / 'go').exists(): time.sleep(0.05)\n"
+        "        (context.workspace / 'stepped').touch()")
     process = subprocess.Popen([sys.executable, "-c", program, "ppo", "--workspace",
                                 str(workspace)], stderr=subprocess.PIPE, text=True,
                                preexec_fn=heeds_its_terminal)
@@ -86,9 +89,35 @@ def test_asked_twice_by_anything_but_ctrl_c_it_finishes_its_step(
     while "press Ctrl-C again" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    (workspace / "go").touch()
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and (workspace / "stepped").exists()
     assert err.endswith(f"stopped; go on with `prefloop ppo --resume 1 --workspace {workspace}`\n")
+
+
+class Reader(RawIOBase):
+    """Who reads progress, and asks the process to end while a line of it is written."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if b"step 0" in bytes(data):
+            signal.raise_signal(signal.SIGTERM)
+        return len(data)
+
+
+def test_asked_to_end_in_the_middle_of_a_line_it_stops_at_the_next_step(
+        workspace: Path, stages: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(context: JobContext) -> dict[str, Any]:
+        for step in range(2):
+            context.progress.update(step / 2, f"step {step}")
+        return {}
+
+    stages(handler)
+    monkeypatch.setattr(sys, "stderr", TextIOWrapper(BufferedWriter(Reader())))
+    assert ppo(workspace) == 130
+    assert Store.of_workspace(workspace).jobs.get(1).status == "stopped"
 
 
 @pytest.mark.parametrize(("has_worker", "said"), [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import PATIENCE
 from reward_world import Recorder
 from runs_world import PROGRAM, ppo, stages, workspace
 
@@ -102,12 +103,12 @@ def test_a_follower_takes_over_when_the_worker_is_gone(seen: timedelta, workspac
     ("return {}", "done", 0), ("raise ValueError('no shape')", "failed", 1)])
 def test_where_nobody_reads_its_progress_a_job_ends_as_ever(
         ending: str, status: str, code: int, workspace: Path) -> None:
-    program = PROGRAM.replace("range(400)", "range(4)").replace("return {}", ending).replace(
+    program = PROGRAM.replace("range(4000)", "range(4)").replace("return {}", ending).replace(
         "main()", "import loop.output; loop.output._LINE_EVERY = 0; main()")
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run([sys.executable, "-c", program, "ppo", "--workspace", str(workspace)],
-                           stdout=subprocess.DEVNULL, stderr=writer, timeout=60)
+                           stdout=subprocess.DEVNULL, stderr=writer, timeout=PATIENCE)
     os.close(writer)
     assert ended.returncode == code
     assert Store.of_workspace(workspace).jobs.get(1).status == status
