@@ -21,8 +21,8 @@ Arrive = Callable[..., tuple[Labeler, Visitor]]
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a test to its end, which comes soon."""
-    asyncio.run(asyncio.wait_for(main, 120))
+    """Run a test to its end, which comes soon unless the machine is very busy."""
+    asyncio.run(asyncio.wait_for(main, 500))
 
 
 def everything(store: Store) -> dict[str, str]:
