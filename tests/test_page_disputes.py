@@ -78,3 +78,38 @@ def test_a_decided_task_can_be_decided_anew_whoever_answered_it(
             assert not tab.all("exception")
 
     run(main())
+
+
+def test_what_another_lead_decides_meanwhile_stays_in_view_and_is_not_overruled_unseen(
+        server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
+    store, task = server.store, server.store.tasks.get(tasks(1, wanted=2)[0])
+    one, other = task.response_ids
+    for better, worse in ((one, other), (other, one)):
+        who = person()
+        store.assignments.assign(task.id, who.id)
+        store.comparisons.submit(who.id, task, Answer(((better,), (worse,))), f"{who.id}")
+
+    async def main() -> None:
+        (me, visitor), colleague = arrive("lead"), person("lead")
+        async with await visitor.tab("disputes") as tab:
+            fold = next(one for one in tab.placed.values() if one.block is not None
+                        and one.block.expandable.label)
+            tab.set(fold.block.expandable.id, True)
+            await tab.rerun()
+            tab.set(tab.labelled("Right answer"), ["Tie"])
+            await tab.rerun()
+            theirs = store.decisions.decide(colleague.id, task.id, Answer(((one,), (other,))), "k")
+            await tab.press(tab.labelled("Record decision"))
+            words = tab.text().replace("\\", "")
+            assert f"NOT decided: {colleague.name} has decided it meanwhile: look again" in words
+            assert f"{colleague.name} decided: " in words and "Decide anew" in words
+            assert store.decisions.of_task(task.id) == theirs
+
+            await tab.press(tab.labelled("Record decision"))
+            mine = store.decisions.of_task(task.id)
+            assert mine is not None and mine.labeler_id == me.id
+            assert theirs.comparison_id in mine.overrides
+            assert "All disputes are decided." in tab.text()  # off the list, with its fold
+            assert not tab.all("exception")
+
+    run(main())

@@ -13,7 +13,7 @@ from typing import Any
 
 from annotate.actions import require, require_unchanged
 from data.assignments import AssignmentRules
-from data.errors import BadInput, PrefloopError
+from data.errors import BadInput, Conflict, PrefloopError
 from data.people import alike
 from data.questions import Question
 from data.records import Answer, Decision, Labeler
@@ -108,14 +108,23 @@ def retire_known_answer(store: Store, token: str | None, task_id: int) -> None:
 
 
 def decide(store: Store, token: str | None, task_id: int, answer: Answer, submission_key: str,
-           note: str = "") -> Decision:
-    """Record a lead's last word on a task that labelers disagree on; see `Decisions.decide`."""
+           note: str = "", began: int | None = None) -> Decision:
+    """Record a lead's last word on a task that labelers disagree on; see `Decisions.decide`.
+
+    `began` is the decision that stood when one looked, by its comparison; None: there was none.
+
+    Raises:
+        Conflict: another lead's stands by now, which one has not seen.
+    """
     me = require(store, token, "settings")
     guidelines = store.questions.guidelines()
     answer = replace(answer, question_version=store.questions.current()[0],
                      guidelines_version=None if guidelines is None else guidelines.version)
     with store.database.write():
         before = store.decisions.of_task(task_id)
+        if before is not None and before.labeler_id != me.id and before.comparison_id != began:
+            who = store.people.get(before.labeler_id).name
+            raise Conflict(f"{who} has decided it meanwhile: look again")
         decision = store.decisions.decide(me.id, task_id, answer, submission_key, note)
         if decision != before:
             store.audit.record(me.id, "decide", f"task {task_id}",

@@ -56,7 +56,7 @@ def page(labeler: Labeler) -> None:
                "other. Everybody's answers are in view here: a task that you open is not blind for "
                "you any more.")
     found, undecided = _disputes(str(store().database.path), _id(chosen), _version(chosen))
-    listed = found if decided_too else undecided
+    listed = found if decided_too else _in_view(found, undecided)
     st.caption(f"{len(undecided):,} open, {len(found) - len(undecided):,} decided.")
     if not listed:
         st.write("All disputes are decided." if found
@@ -68,6 +68,19 @@ def page(labeler: Labeler) -> None:
         -(-len(listed) // PAGE_SIZE), key="disputes-page")
     for dispute in listed[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]:
         _entry(dispute, labeler)
+
+
+def _in_view(found: Sequence[Dispute], undecided: Sequence[Dispute]) -> Sequence[Dispute]:
+    """The undecided ones, and those that another lead has decided since one opened them: what one
+    is about to decide does not go from under one's hands."""
+    opened = {key for key, value in st.session_state.items()
+              if str(key).startswith("dispute-") and value is True}
+    return undecided if not opened else [
+        dispute for dispute in found if not dispute.decided or _fold_key(dispute.task_id) in opened]
+
+
+def _fold_key(task_id: int) -> str:
+    return f"dispute-{task_id}"
 
 
 def _id(turn: Round | None) -> int | None:
@@ -101,8 +114,8 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
     prompt = store().prompts.get(task.prompt_id)
     state = ":green-badge[decided] " if decision else ""
     heat = as_label(f"disagreement {dispute.heat:.2f}, n = {dispute.answers}")
-    with st.expander(f"{state}**{as_label(tally)}** · {heat} · {as_label(short(prompt.text, 70))}",
-                     key=f"dispute-{task.id}", on_change="rerun") as fold:
+    title = f"{state}**{as_label(tally)}** · {heat} · {as_label(short(prompt.text, 70))}"
+    with st.expander(_kept(task.id, title), key=_fold_key(task.id), on_change="rerun") as fold:
         if fold.open:
             show_task(prompt, shown)
             if blind:
@@ -110,9 +123,19 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
             if decision is not None:
                 _decided(decision, shown)
             if permits(labeler, "settings"):
-                _decide(task, shown, again=decision is not None)
+                _decide(task, shown, decision)
             st.html(f'<div class="pf-link"><a href="/browse?task={task.id}" target="_self">Where '
                     "this task comes from</a></div>")
+
+
+def _kept(task_id: int, title: str) -> str:
+    """The title of a fold; of one that is open, the title with which it was opened. To Streamlit, a
+    fold of another title is another, and closed: who answers meanwhile would close it, and take
+    what a lead has typed in it."""
+    titles = st.session_state.setdefault("disputes-titles", {})
+    if not st.session_state.get(_fold_key(task_id)):
+        titles[task_id] = title
+    return str(titles.setdefault(task_id, title))
 
 
 def tally_of(answers: Sequence[Answer], shown: tuple[int, ...]) -> str:
@@ -154,13 +177,14 @@ def _decided(decision: Decision, shown: tuple[int, ...]) -> None:
             + (turns_html("Note", decision.note) if decision.note else "") + "</div>")
 
 
-def _decide(task: Task, shown: tuple[int, ...], again: bool) -> None:
-    st.markdown("**Decide anew**" if again else "**Decide**")
+def _decide(task: Task, shown: tuple[int, ...], stands: Decision | None) -> None:
+    st.markdown("**Decide**" if stands is None else "**Decide anew**")
     answer = answer_input(_answer_key(task.id), shown, strengths=True)
     st.text_area("Note", key=f"decide-note-{task.id}", max_chars=LONGEST_NOTE, height=70,
                  placeholder="Why (optional)")
     st.button("Record decision", type="primary", key=f"decide-save-{task.id}",
-              disabled=answer is None, on_click=_save, args=(task.id, shown),
+              disabled=answer is None, on_click=_save,
+              args=(task.id, shown, None if stands is None else stands.comparison_id),
               help="From then on this answer alone stands for the task in training and in "
                    "exports of preferences. Everybody's answers stay, and still count as theirs "
                    "in agreement; an answer that you gave yourself becomes this one.")
@@ -170,14 +194,18 @@ def _answer_key(task_id: int) -> str:
     return f"decide-{task_id}"
 
 
-def _save(task_id: int, shown: tuple[int, ...]) -> None:
+def _save(task_id: int, shown: tuple[int, ...], began: int | None) -> None:
     note = str(st.session_state.get(f"decide-note-{task_id}") or "")
     with failing_as("decided"):
         answer = answer_given(_answer_key(task_id), shown, strengths=True)
         if answer is None:
             raise BadInput("choose an answer first")
-        decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note)
+        decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note, began)
         _disputes.clear()
         over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
                 for i in decision.overrides]
-        say(f"Decided. Overrides {', '.join(over) or 'nobody'}.")
+        words = f"Decided. Overrides {', '.join(over) or 'nobody'}."
+        if not st.session_state.get("disputes-decided"):
+            st.session_state[_fold_key(task_id)] = False  # off the list: see `_in_view`
+            words += " To change it, tick Show decided ones."
+        say(words)
