@@ -6,7 +6,6 @@ nats from where it samples (Stiennon et al. 2020, appendix G.3).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from data.progress import Progress
 from data.records import Message
 from policy.config import BestOfNConfig
 from policy.finetuning import Demonstration, finetune
+from policy.frontier import best_of_n_kl
 from policy.roles import POLICY
 from policy.rollout import PromptItem, Score, begun_with
 from policy.sampling import Sample, generate, uniform_draws
@@ -46,12 +46,11 @@ def train(backbone: Backbone, prompts: Sequence[PromptItem], score: Score, confi
         raise PrefloopError("best-of-n needs training prompts, and the workspace has none")
     prompts = begun_with(checkpoint, prompts, config.prompts or None)
     winners, rewards = _winners(backbone, prompts, score, config, seed, progress)
-    examples = [Demonstration(p.ids, w.ids) for p, w in zip(prompts, winners, strict=True)
-                if w.ids]
+    examples = [Demonstration(p.ids, w.ids) for p, w in zip(prompts, winners, strict=True)]
     figures = finetune(backbone, examples, config, seed, progress, checkpoint, SCORED)
     return {**figures, "prompts": len(prompts), "n": config.n,
             "mean_score": float(rewards.mean()), "best_score": float(rewards.max(1).mean()),
-            "kl_bound": math.log(config.n) - (config.n - 1) / config.n,
+            "kl_bound": best_of_n_kl(config.n),
             "samples": [{"prompt": p.messages[-1]["content"], "text": w.text}
                         for p, w in list(zip(prompts, winners, strict=True))[:3]]}
 

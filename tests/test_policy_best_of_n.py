@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from models import one_thread, tiny_backbone  # noqa: F401
@@ -85,6 +86,33 @@ def test_the_winner_of_each_prompt_is_the_one_that_scores_best(tmp_path: Path) -
                   tmp_path / "checkpoint")
     rows = [seen[0][i:i + 6] for i in range(0, len(seen[0]), 6)]
     assert found["best_score"] == pytest.approx(sum(map(max, rows)) / len(rows))
+
+
+def test_each_response_is_judged_behind_its_own_prompt_and_drawn_by_its_name(
+        tmp_path: Path) -> None:
+    """Prompts whose ids are no places among them, and all of them taken."""
+    backbone = _backbone(tmp_path)
+    judged: list[Sequence[Message]] = []
+    prompts = [replace(item, id=70 + 3 * item.id) for item in items(backbone)]
+    expected = [(item, sample) for item in prompts for sample in generate(
+        backbone, POLICY, [item.ids] * 3, uniform_draws([(5, item.id, n) for n in range(3)], 8),
+        1.0)]
+
+    def score(conversations: Sequence[Sequence[Message]]) -> list[float]:
+        judged.extend(conversations)
+        return goodness(conversations)
+
+    found = train(backbone, prompts, score, replace(CONFIG, n=3, prompts=0, epochs=1, batch_size=5),
+                  5, Recorder(), tmp_path / "checkpoint")
+    assert judged == [[*item.messages, Message(role="assistant", content=sample.text)]
+                      for item, sample in expected]
+    scores = np.array(goodness(judged)).reshape(-1, 3)
+    assert found["prompts"] == 8
+    assert found["mean_score"] == pytest.approx(scores.mean())
+    assert found["best_score"] == pytest.approx(scores.max(1).mean())
+    best = [expected[3 * row + column] for row, column in enumerate(scores.argmax(1))]
+    assert found["samples"] == [{"prompt": item.messages[-1]["content"], "text": sample.text}
+                                for item, sample in best[:3]]
 
 
 @pytest.mark.parametrize(("error", "reports", "goes_on_at"), [
