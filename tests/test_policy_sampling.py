@@ -109,6 +109,8 @@ def test_streams_differ_and_repeat() -> None:
     first = uniform_draws([(0, 1), (0, 2)], 5)
     assert np.array_equal(first, uniform_draws([(0, 1), (0, 2)], 5))
     assert not np.array_equal(first[0], first[1])
+    named = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0), (0, 0, 3), (3, 0, 0)]
+    assert len(np.unique(uniform_draws(named, 5), axis=0)) == len(named), "by order, not by sum"
     assert np.array_equal(uniform_draws([(0, 2)], 3)[0], first[1, :3])
     assert (first >= 0).all() and (first < 1).all()
 
@@ -131,6 +133,21 @@ def test_responses_end_at_the_end_token_at_a_stop_text_or_at_the_limit(tmp_path:
             assert before.ids[:len(after.ids)] == after.ids
         else:
             assert after == before
+
+
+def test_of_several_stop_texts_the_first_that_comes_ends_a_response(tmp_path: Path) -> None:
+    backbone = _backbone(tmp_path)
+    prompts = [item.ids for item in items(backbone)] * 4
+    draws = uniform_draws([(4, r) for r in range(len(prompts))], 25)
+    plain = generate(backbone, POLICY, prompts, draws, 1.5)
+    words = [plain[0].text.split()[3], plain[1].text.split()[2]]
+    assert words[0] not in words[1] and words[1] not in words[0]
+    for stop in (words, words[::-1]):
+        stopped = generate(backbone, POLICY, prompts, draws, 1.5, stop)
+        for before, after in zip(plain, stopped, strict=True):
+            ends = [before.text.index(word) for word in words if word in before.text]
+            assert after.text == (before.text[:min(ends)].strip() if ends else before.text)
+            assert (after.finish_reason == "stop") == bool(ends)
 
 
 def test_a_special_token_as_stop_text_ends_a_response(tmp_path: Path) -> None:
