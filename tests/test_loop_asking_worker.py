@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from asking_world import workspace
 from models import one_thread
-from processes import starter, wait_for
+from processes import PATIENCE, gone, starter, wait_for
 
 from data.records import Answer, NewResponse
 from data.store import Store
@@ -51,13 +51,6 @@ def children_of(pid: int) -> list[int]:
     return [int(i) for i in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def test_the_worker_orders_tasks_survives_kills_and_takes_all_along(
         workspace: Path, start: Callable[[], subprocess.Popen[str]]) -> None:
     store = Store.of_workspace(workspace)
@@ -82,7 +75,7 @@ def test_the_worker_orders_tasks_survives_kills_and_takes_all_along(
     assert store.setting("asking")["answers"] == sum(
         not pair.held_out for pair in store.asking.pairs())
     again.terminate()
-    assert again.wait(30) == 0
+    assert again.wait(PATIENCE) == 0
 
 
 def test_a_checkpoint_that_cannot_be_read_is_one_line_of_the_workers_log(

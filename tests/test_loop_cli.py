@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from command_world import workspace
+from processes import PATIENCE
 
 from data.progress import Progress
 from data.store import Store
@@ -26,7 +27,7 @@ HEAVY = {"torch", "transformers", "peft", "pandas", "streamlit", "sqlite_utils",
 
 def prefloop(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "loop", *arguments], capture_output=True,
-                          text=True, timeout=60, **options)  # type: ignore[call-overload]
+                          text=True, timeout=PATIENCE, **options)  # type: ignore[call-overload]
 
 
 assert workspace  # a fixture

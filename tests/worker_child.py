@@ -21,16 +21,18 @@ from loop.settings import Settings
 
 
 def steps(context: JobContext) -> dict[str, Any]:
-    """Counts to ppo.steps in a checkpoint file, a tenth of a second a step."""
+    """Counts to ppo.steps in a checkpoint file, and waits at a step while the workspace says so."""
     context.checkpoints.mkdir(exist_ok=True)
     file = context.checkpoints / "step"
     step = int(file.read_text()) if file.exists() else 0
     while step < context.settings.ppo.steps:
-        time.sleep(0.1)
         step += 1
         file.write_text(str(step))
         context.progress.metrics(step, {"reward": step / 10})
         context.progress.update(step / context.settings.ppo.steps, f"step {step}")
+        while (context.workspace / "held").exists():
+            time.sleep(0.02)
+            context.progress.update(step / context.settings.ppo.steps, f"step {step}, held")
     return {"steps": step, "pid": os.getpid(), "seed": context.seed, "policy":
             context.options["policy"], "resolved": (context.job.resolved or {}).get("steps")}
 
