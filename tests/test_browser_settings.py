@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, open_page, settled
+from browser import Newcomer, Server, open_page, press, settled
 from leads_world import LeadsWorld, section
 from playwright.sync_api import Page, expect
 
@@ -108,3 +108,23 @@ def test_labels_are_read_whole_on_a_phone(server: Server, newcomer: Newcomer) ->
     assert label.evaluate("(one) => one.scrollWidth <= one.clientWidth")
     box = label.bounding_box()
     assert box is not None and box["height"] > 30  # two lines
+
+
+def test_a_number_that_is_out_of_bounds_is_not_called_saved(server: Server,
+                                                            newcomer: Newcomer) -> None:
+    """The browser alone would keep it, and let the one before be saved."""
+    page, store = newcomer("lead")[1].page, server.store
+    before = store.assignments.rules()
+    open_page(page, "Settings")
+    section(page, "Assignment")
+    goal = page.get_by_role("spinbutton", name="Daily goal")
+    goal.fill("-5")
+    press(page, page.get_by_role("button", name="Save assignment"))
+    expect(page.locator(".st-key-notice")).to_contain_text(
+        "NOT saved: Daily goal, in answers (0 shows none): must lie from 0 to 1000, not -5")
+    expect(goal).to_have_value("-5")
+    assert store.assignments.rules() == before
+    goal.fill("70")
+    press(page, page.get_by_role("button", name="Save assignment"))
+    expect(page.locator(".st-key-notice")).to_contain_text("Saved: the rules hold")
+    assert store.assignments.rules().daily_goal == 70

@@ -5,6 +5,8 @@ Where another lead has saved meanwhile, a form is refused, and then shows what i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zlib import crc32
 
 import streamlit as st
@@ -15,10 +17,17 @@ from annotate.leads.leads_style import STYLE
 from annotate.notices import failing_as, say
 from annotate.session import guarded, store, token
 from data.assignments import AssignmentRules
+from data.errors import BadInput
 from data.questions import Question
 from data.records import Labeler
 from data.sessions import SessionRules
 
+#: What numbers are called here, by their field.
+_NUMBERS = {"practice": "Practice tasks before anything else",
+            "lease_minutes": "A task left open counts as taken for so many minutes",
+            "daily_goal": "Daily goal, in answers (0 shows none)",
+            "lifetime_days": "A session ends after so many days",
+            "idle_hours": "A session ends after so many hours without use"}
 _SCALES = {"strength": "How much better (four levels each side)", "plain": "Which is better"}
 
 
@@ -40,6 +49,22 @@ def _key(section: str, in_force: object) -> str:
     """What the keys of a section's widgets begin with: other ones when something else comes into
     force, since a widget of the same key keeps what it showed first."""
     return f"{section}-{crc32(repr(in_force).encode()):08x}"
+
+
+def _number(key: str, name: str, value: int) -> None:
+    """A box without bounds: the browser would keep a number beyond them to itself, and the one
+    before would be saved in its place. What is saved is checked (see `_called`)."""
+    st.number_input(_NUMBERS[name], value=value, step=1, key=f"{key}-{name}")
+
+
+@contextmanager
+def _called() -> Iterator[None]:
+    """What is wrong with a number is said under its name on this page."""
+    try:
+        yield
+    except BadInput as error:
+        name, _, wrong = str(error).partition(": ")
+        raise BadInput(f"{_NUMBERS[name]}: {wrong}") if name in _NUMBERS else error from None
 
 
 def _question() -> None:
@@ -96,20 +121,19 @@ def _assignment() -> None:
                      round(100 * rules.repeat_share), key=f"{key}-repeat_share",
                      help="Measures self-agreement: a task of one's own, at least ten answers "
                           "later.")
-        left.number_input("Practice tasks before anything else", 0, 50, rules.practice,
-                          key=f"{key}-practice")
-        left.caption(f"{practice} practice tasks are in use.")
-        right.number_input("A task left open counts as taken for so many minutes", 1, 24 * 60,
-                           rules.lease_minutes, key=f"{key}-lease_minutes")
-        right.number_input("Daily goal, in answers (0 shows none)", 0, 1000, rules.daily_goal,
-                           key=f"{key}-daily_goal")
+        with left:
+            _number(key, "practice", rules.practice)
+            st.caption(f"{practice} practice tasks are in use.")
+        with right:
+            _number(key, "lease_minutes", rules.lease_minutes)
+            _number(key, "daily_goal", rules.daily_goal)
         st.form_submit_button("Save assignment", type="primary", on_click=_save_rules,
                               args=(key, rules))
 
 
 def _save_rules(key: str, began: AssignmentRules) -> None:
     state = st.session_state
-    with failing_as("saved"):
+    with failing_as("saved"), _called():
         lead_actions.set_rules(store(), token(), AssignmentRules(
             gold_share=int(state[f"{key}-gold_share"]) / 100,
             repeat_share=int(state[f"{key}-repeat_share"]) / 100,
@@ -128,10 +152,10 @@ def _sign_in() -> None:
                "for all at once.")
     with st.form("sign-in"):
         left, right = st.columns(2, gap="medium")
-        left.number_input("A session ends after so many days", 1, 365, rules.lifetime_days,
-                          key=f"{key}-lifetime_days")
-        right.number_input("A session ends after so many hours without use", 1, 365 * 24,
-                           rules.idle_hours, key=f"{key}-idle_hours")
+        with left:
+            _number(key, "lifetime_days", rules.lifetime_days)
+        with right:
+            _number(key, "idle_hours", rules.idle_hours)
         st.text_area("Whoever has an e-mail address in these domains may join as a labeler, "
                      "one a line (none: only who was added)", "\n".join(domains),
                      key=f"{key}-domains", height=90)
@@ -141,7 +165,7 @@ def _sign_in() -> None:
 
 def _save_sign_in(key: str, began: tuple[SessionRules, tuple[str, ...]]) -> None:
     state = st.session_state
-    with failing_as("saved"):
+    with failing_as("saved"), _called():
         actions.set_sign_in(store(), token(), SessionRules(
             lifetime_days=int(state[f"{key}-lifetime_days"]),
             idle_hours=int(state[f"{key}-idle_hours"])),
