@@ -203,6 +203,14 @@ def test_names_of_fields_are_never_passed_over(store: Store, tmp_path: Path, row
         import_file(store, lines(tmp_path / "p.jsonl", row), fields=Fields("asked"))
 
 
+def test_fields_not_read_are_one_line_that_steers_no_terminal(store: Store, tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "a\x1b[31m\nb\ud800": 1, **{f"x{i}": 1 for i in range(40)}}
+    report = import_file(store, lines(tmp_path / "p.jsonl", row))
+    told = str(report)
+    assert told.startswith("1 prompts added; fields not read: a⟨001B⟩[31m\\nb⟨D800⟩, x0, x1, ")
+    assert told.endswith(", x28 and 11 more") and len(report.unread) == 41
+
+
 def test_a_file_whose_rows_have_fields_of_their_own_fills_no_memory(store: Store,
                                                                     tmp_path: Path) -> None:
     rows = [{"prompt": f"{i}?", f"x{i}": 1} for i in range(1100)]

@@ -103,6 +103,17 @@ def test_what_parquet_holds_and_python_cannot_is_named_by_its_record(tmp_path: P
         next(rows)
 
 
+def test_columns_of_one_name_are_refused_but_for_those_without(tmp_path: Path) -> None:
+    """Spreadsheets write empty columns behind the last one."""
+    (tmp_path / "x.csv").write_text("prompt,tags,,\nWhy?,a,,\n")
+    assert [row.values["prompt"] for row in read_rows(tmp_path / "x.csv")] == ["Why?"]
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["One"]), pa.array(["Two"])],
+                                        names=["prompt", "prompt"]), path)
+    with pytest.raises(BadInput, match=r"x\.parquet: the column 'prompt' is named twice"):
+        list(read_rows(path))
+
+
 def test_too_much_is_refused_before_it_is_held(tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.jsonl").write_text('{"prompt": "' + "x" * 5000 + '"}\n')

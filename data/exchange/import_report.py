@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from data.visible import reveal_line
+
+#: Fields not read that the line for the terminal names; JSON names all.
+_MOST_NAMES = 30
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -55,5 +60,7 @@ class ImportReport:
         if self.ranked_by:
             parts.append(f"ranked by {self.ranked_by}")
         if self.unread:
-            parts.append(f"fields not read: {', '.join(self.unread)}")
+            names, more = self.unread[:_MOST_NAMES], len(self.unread) - _MOST_NAMES
+            parts.append("fields not read: " + ", ".join(map(reveal_line, names))
+                         + (f" and {more:,} more" if more > 0 else ""))
         return "; ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 def parsed(path: Path, line: int, text: str) -> Any:
     """The one value of a line of JSON. Raises BadInput, with the line and what is wrong."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise _malformed(path, line, f"{error.msg} (column {error.colno})") from None
     except RecursionError:
@@ -34,7 +35,7 @@ class JsonStream:
 
     def __init__(self, path: Path, stream: TextIOBase) -> None:
         self._path, self._stream = path, stream
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(object_pairs_hook=_object)
         self._text, self._at = "", 0
         self._line, self._column = 1, 0  # where the kept text starts
         self._counted = 0  # up to where its lines are in `_line` already
@@ -101,6 +102,15 @@ class JsonStream:
                         else self._column + len(taken))
         self._text, self._at, self._counted = self._text[self._at:] + more, 0, 0
         return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless a name stands twice in it: which of the two is meant cannot be told."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return found
 
 
 def _malformed(path: Path, line: int, message: str) -> BadInput:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -140,7 +141,12 @@ def _overlong(path: Path, line: int) -> BadInput:
 
 
 def _json_lines(path: Path, stream: TextIOBase) -> Iterator[Row]:
+    first = True
     for number, content in _lines(path, stream):
+        if first and (content.lstrip().startswith("[") or content.strip() == "{"):
+            raise BadInput(f"{path}, line {number}: wanted a whole object {{...}} on each line; "
+                           "name a file of plain JSON .json, or say --format json")
+        first = False
         yield _object(path, number, parsed(path, number, content))
 
 
@@ -169,6 +175,13 @@ def _json(path: Path, stream: TextIOBase) -> Iterator[Row]:
     document.skip()
     if document.peek():
         raise document.error("text after the end of the list")
+
+
+def _refuse_twice(columns: list[str], where: object) -> None:
+    """Columns without a name may be several: spreadsheets write empty ones, which nobody reads."""
+    for name, count in Counter(filter(None, columns)).most_common(1):
+        if count > 1:
+            raise BadInput(f"{where}: the column {name!r} is named twice")
 
 
 def _object(path: Path, line: int, value: Any) -> Row:
@@ -201,8 +214,7 @@ def _csv(path: Path, stream: TextIOBase) -> Iterator[Row]:
                 continue
             if header is None:
                 header, named = [name.strip() for name in cells], line
-                if len(set(header)) < len(header):
-                    raise BadInput(f"{path}, line {line}: a column is named twice")
+                _refuse_twice(header, f"{path}, line {line}")
             elif len(cells) != len(header):
                 raise BadInput(f"{path}, line {line}: {len(cells)} cells, but the header has "
                                f"{len(header)} columns ({', '.join(header)})")
@@ -226,6 +238,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            _refuse_twice(file.schema_arrow.names, path)
             groups = range(file.metadata.num_row_groups)
             if sum(file.metadata.row_group(i).total_byte_size for i in groups) > MOST_BYTES:
                 raise BadInput(f"{path}: more than {MOST_BYTES // 1024**3} GiB; split the file")

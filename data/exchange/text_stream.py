@@ -18,6 +18,7 @@ from data.errors import BadInput
 #: What a file may hold once unpacked: a small gzip can hide terabytes of zeros.
 MOST_BYTES = 2 * 1024**3
 _GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
 _CHUNK = 1024**2
 #: By its mark: the codec without a mark, and what people call it.
 _MARKS = {codecs.BOM_UTF8: ("utf-8", "UTF-8"), codecs.BOM_UTF16_LE: ("utf-16-le", "UTF-16"),
@@ -29,13 +30,13 @@ def text_stream(path: Path, newline: str) -> Iterator[io.TextIOWrapper]:
     """The text of a file; `newline` is as for `open`.
 
     Raises (also while it is read):
-        BadInput: named .gz and is none, or holds more than MOST_BYTES.
+        BadInput: named .gz and is none, begins as no text does, or holds more than MOST_BYTES.
         UnicodeDecodeError: see `where_undecodable`.
         OSError, EOFError, gzip.BadGzipFile, zlib.error: cannot be read or unpacked.
     """
     with ExitStack() as files:
         data = _unpacked(path, files)
-        mark, codec, _ = _encoding(data)
+        mark, codec, _ = _encoding(path, data)
         data.read(len(mark))
         yield files.enter_context(io.TextIOWrapper(data, encoding=codec, newline=newline))
 
@@ -46,7 +47,7 @@ def where_undecodable(path: Path) -> str:
         return "somewhere: not UTF-8"  # what was read of a pipe cannot be read again
     with ExitStack() as files:
         data = _unpacked(path, files)
-        mark, codec, name = _encoding(data)
+        mark, codec, name = _encoding(path, data)
         offset, line = len(data.read(len(mark))), 1
         decoder = codecs.getincrementaldecoder(codec)()
         waiting = b""  # bytes of a character that the last chunk cut
@@ -77,11 +78,15 @@ def _unpacked(path: Path, files: ExitStack) -> io.BufferedReader:
     return io.BufferedReader(_Limited(path, source), _CHUNK)
 
 
-def _encoding(data: io.BufferedReader) -> tuple[bytes, str, str]:
-    start = data.peek(3)[:3]
+def _encoding(path: Path, data: io.BufferedReader) -> tuple[bytes, str, str]:
+    start = data.peek(4)[:4]
     for mark, (codec, name) in _MARKS.items():
-        if start.startswith(mark):
+        if start.startswith(mark) and start != codecs.BOM_UTF32_LE:
             return mark, codec, name
+    if b"\0" in start or start == _PARQUET:
+        raise BadInput(f"{path}: begins as no text in UTF-8 does, but as UTF-16 without its mark "
+                       "or a file of another kind, such as Parquet; save it as UTF-8, or say how "
+                       "it is written by its suffix or --format")
     return b"", "utf-8", "UTF-8"
 
 

@@ -83,8 +83,8 @@ def verdicts(values: Mapping[str, Any], names: Sequence[str]) -> Iterator[Verdic
 
 
 def _models(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """What wrote each response, as the fields beside it say (`model_a`); empty where one is not
-    there."""
+    """What wrote each response, as the fields beside them say (`model_a`, `model_b`); empty where
+    one is not there."""
     fields = {numbered(name)[1]: name for name in values if numbered(name)[0] in _MODELS}
     found = [dict(values).get(fields.get(numbered(name)[1], "")) for name in names]
     return [name for name in found if isinstance(name, str)] if all(
