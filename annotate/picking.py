@@ -23,11 +23,12 @@ def pick(title: str, options: Mapping[int, str], key: str, default: int | None =
     """
     if st.session_state.get(key) not in options:
         st.session_state[key] = default
-    st.session_state[_box(key)] = st.session_state[key]
-    st.selectbox(title, list(options), 0 if placeholder is None else None, key=_box(key),
-                 format_func=options.__getitem__, placeholder=placeholder, width=width,
-                 on_change=_keep, args=(key,))
     picked: int | None = st.session_state[key]
+    box = _box(key, picked)
+    st.session_state[box] = picked
+    st.selectbox(title, list(options), 0 if placeholder is None else None, key=box,
+                 format_func=options.__getitem__, placeholder=placeholder, width=width,
+                 on_change=_keep, args=(key, box))
     return picked
 
 
@@ -40,11 +41,29 @@ def pick_from_address(name: str, options: Iterable[int], key: str) -> None:
             st.session_state[key] = thing
 
 
-def _box(key: str) -> str:
-    return f"{key}-box"
+def _box(key: str, picked: int | None) -> str:
+    """The box's own key: another one where something else was picked than in the box. A page that
+    asks to be drawn again before it has heard of that still says what its box showed before, and
+    of the same box it would be taken for a choice."""
+    turn, said = st.session_state.get(_last(key), (0, picked))
+    turn += picked != said
+    st.session_state[_last(key)] = (turn, picked)
+    return _named(key, turn)
 
 
-def _keep(key: str) -> None:
-    picked = st.session_state[_box(key)]
-    if picked is None or isinstance(picked, int):  # a label that is out of date comes as it is
+def _keep(key: str, box: str) -> None:
+    turn, _ = st.session_state[_last(key)]
+    picked = st.session_state[box]
+    # A label that is out of date comes as it is; a box that is gone can still speak.
+    if box == _named(key, turn) and (picked is None or isinstance(picked, int)):
         st.session_state[key] = picked
+        st.session_state[_last(key)] = (turn, picked)
+
+
+def _named(key: str, turn: int) -> str:
+    return f"{key}-box-{turn}"
+
+
+def _last(key: str) -> str:
+    """Under which the session keeps which of its boxes is drawn, and what it showed last."""
+    return f"{key}-last"

@@ -66,6 +66,38 @@ def test_the_chosen_job_stays_in_view_as_its_status_changes(
     run(main())
 
 
+def test_a_started_job_comes_into_view_and_stays_there(server: Server, arrive: Arrive) -> None:
+    """Also where the page, which asks to be drawn again by itself, has not heard of it yet."""
+    store = server.store
+    old = store.jobs.add("train-reward")
+    store.put_setting("job_kinds", [{"kind": "ppo", "title": "Improve", "help": "", "common": [],
+                                     "fields": []}])
+
+    async def main() -> None:
+        _, visitor = arrive("engineer")
+        async with await visitor.tab("jobs") as tab:
+            tab.set(tab.labelled("Stage"), ["Improve"])
+            await tab.rerun()
+            before = tab.labelled("Job")
+            tab.set(before, f"{old.id} · train-reward · queued")
+            await tab.rerun(fragment=before.fragment)
+            await tab.press(tab.labelled("Improve"))
+            new = store.jobs.listed()[0]
+            assert new.kind == "ppo"
+            shown = f"{new.id} · Improve · queued"
+            assert tab.labelled("Job").proto.raw_value == shown
+            # Sent before the page was told what its box shows now.
+            tab.set(before, f"{old.id} · train-reward · queued")
+            await tab.rerun(fragment=tab.labelled("Job").fragment)
+            assert tab.labelled("Job").proto.raw_value == shown
+            assert not tab.all("exception")
+
+    try:
+        run(main())
+    finally:
+        store.put_setting("job_kinds", [])
+
+
 def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
     """However many were queued since; and a link leads to the one that it names."""
     jobs = server.store.jobs
