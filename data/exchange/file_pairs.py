@@ -10,7 +10,7 @@ from pathlib import Path
 from data.errors import BadInput
 from data.exchange.chosen_rejected import Pair
 from data.exchange.foreign_fields import Fields
-from data.exchange.judgements import REPEATED, SUPERSEDED, Judgement, LeftOut
+from data.exchange.judgements import REPEATED, SUPERSEDED, Judgement, LeftOut, plain_keys
 from data.exchange.messages import Unusable
 from data.exchange.reading import rows_of
 from data.exchange.sniffing import TOOLS, first_rows, sniff
@@ -30,7 +30,7 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
     """
     skipped: Counter[str] = Counter()
     answers: dict[object, Judgement] = {}
-    for number, (row, judgement) in enumerate(_found(path, format)):
+    for row, judgement in _found(path, format):
         if isinstance(judgement, LeftOut):
             skipped[judgement.reason] += 1
             continue
@@ -41,9 +41,11 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
         except BadInput as error:
             raise row.error(error) from None
         else:
-            who = (settled.record, settled.annotator) if settled.annotator else number
+            # As an import has it, too.
+            named = bool(settled.annotator)
+            who = (settled.record, settled.annotator) if named else plain_keys(settled)[0]
             if who in answers:
-                same = answers[who].said == settled.said
+                same = not named or answers[who].said == settled.said
                 skipped[REPEATED if same else SUPERSEDED] += 1
             answers[who] = settled
     decided = {answer.record for answer in answers.values() if answer.decision}
