@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from loop.models import Versions
 assert workspace  # a fixture
 
 
+def restore(backup: Path, *flags: str) -> int:
+    """As in a process of its own: whatever commands before it have opened here is closed."""
+    gc.collect()
+    return cli.run(["restore", str(backup), *flags])
+
+
 def test_a_backup_is_restored_and_what_was_there_is_kept(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backup, at = tmp_path / "today.db", ["--workspace", str(workspace)]
@@ -25,10 +32,10 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(
     assert cli.run(["labeler", "add", "Ann", *at]) == 0
     capsys.readouterr()
     with WorkerLock(workspace):
-        assert cli.run(["restore", str(backup), *at]) == 1
+        assert restore(backup, *at) == 1
     assert "is in use: end `prefloop up`" in capsys.readouterr().err
     kept = workspace / "prefloop.db.before-restore-1"
-    assert cli.run(["restore", str(backup), *at]) == 0
+    assert restore(backup, *at) == 0
     assert f"restored from {backup}; what was there is {kept}\n" in capsys.readouterr().out
     assert not Store.of_workspace(workspace).people.all()
     assert [person.name for person in Store(kept).people.all()] == ["Ann"]
@@ -36,11 +43,11 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(
     (workspace / "prefloop.db").write_bytes(b"nothing that SQLite knows" * 100)
     assert cli.run(["status", *at]) == 1
     assert "`prefloop restore FILE` puts a backup in its place" in capsys.readouterr().err
-    assert cli.run(["restore", str(backup), *at]) == 0
+    assert restore(backup, *at) == 0
     assert str(workspace / "prefloop.db.before-restore-2") in capsys.readouterr().out
     for lost in workspace.glob("prefloop.db*"):
         lost.unlink()
-    assert cli.run(["restore", str(backup), *at, "--json"]) == 0
+    assert restore(backup, *at, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "file": str(backup), "kept": None, "adapters": None}
     assert Store.of_workspace(workspace).prompts.count()
@@ -60,7 +67,7 @@ def test_adapters_that_a_backup_does_not_name_are_not_written_over(
     assert cli.run(["backup", str(backup), *at]) == 0
     trained("ppo")
     capsys.readouterr()
-    assert cli.run(["restore", str(backup), *at]) == 0
+    assert restore(backup, *at) == 0
     aside = workspace / "adapters.before-restore-1"
     assert (f"before-restore-1; adapters that it does not name are in {aside}\n"
             "everybody has to sign in anew: ") in capsys.readouterr().out
@@ -71,12 +78,12 @@ def test_adapters_that_a_backup_does_not_name_are_not_written_over(
         "best-of-n-1", "ppo-1"]
     for path in workspace.glob("prefloop.db*"):  # what is kept has one number, also without it
         path.unlink()
-    assert cli.run(["restore", str(backup), *at, "--json"]) == 0
+    assert restore(backup, *at, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "file": str(backup), "kept": None, "adapters": f"{workspace}/adapters.before-restore-2"}
 
 
 def test_nothing_is_restored_where_there_is_no_workspace(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["restore", str(tmp_path / "x.db"), "--workspace", str(tmp_path / "no")]) == 2
+    assert restore(tmp_path / "x.db", "--workspace", str(tmp_path / "no")) == 2
     assert "holds no workspace" in capsys.readouterr().err and not (tmp_path / "no").exists()
