@@ -147,8 +147,8 @@ def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
     store = server.store
     store.put_setting("job_kinds", [
         {"kind": "train-reward", "title": "Train", "help": "Trains.", "common": [],
-         "fields": [{"name": "learning_rate", "type": "float", "default": 1.0, "choices": [],
-                     "help": ""}]}])
+         "fields": [{"name": name, "type": "float", "default": 1.0, "choices": [], "help": ""}
+                    for name in ("learning_rate", "epochs")]}])
 
     async def shown(error: str, config: Mapping[str, float]) -> tuple[str, bool]:
         """The page's text over a failed job, and whether that can go on."""
@@ -170,6 +170,8 @@ def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
         assert not goes_on
         text, goes_on = await shown(refused, {})  # the settings may have become better
         assert "Learning rate: must be above 0" in text and goes_on
+        text, goes_on = await shown("--epochs: 3 do not suffice for --learning-rate 1.0", {})
+        assert "Epochs: 3 do not suffice for Learning rate 1.0" in text
         text, goes_on = await shown("--server: no answer", {})
         assert "--server: no answer" in text and goes_on
 

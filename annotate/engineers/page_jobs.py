@@ -27,8 +27,8 @@ REFRESH_SECONDS = 2
 #: for the lock too; a worker that waits for a locked database or for a job to end says nothing
 #: meanwhile.
 _WORKER_SILENCE = 60.0
-#: How an error begins that speaks of one setting.
-_FLAG = re.compile(r"--([a-z0-9-]+)(?=:)")
+#: A setting, as errors name it; they begin with the one that they speak of.
+_FLAG = re.compile(r"--([a-z0-9]+(?:-[a-z0-9]+)*)")
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
             "stopped": "orange"}
 
@@ -124,7 +124,11 @@ def _job(job: Job, titles: Mapping[str, str], running: int | None) -> None:
 def _flagged(error: str | None) -> str | None:
     """The field whose flag an error begins with."""
     flag = _FLAG.match(error or "")
-    return flag[1].replace("-", "_") if flag else None
+    return _field(flag) if flag and (error or "")[flag.end():flag.end() + 1] == ":" else None
+
+
+def _field(flag: re.Match[str]) -> str:
+    return flag[1].replace("-", "_")
 
 
 def _config_refused(job: Job) -> bool:
@@ -133,11 +137,13 @@ def _config_refused(job: Job) -> bool:
 
 
 def _in_titles(job: Job) -> str:
-    """A job's error; where it begins with the flag of a field of the form, under that's name."""
-    error, name = job.error or "", _flagged(job.error)
+    """A job's error; where it begins with the flag of a field of the form, fields have their names
+    in it."""
+    error = job.error or ""
     fields = {field["name"] for entry in store().setting("job_kinds", [])
               if entry["kind"] == job.kind for field in entry["fields"]}
-    return _FLAG.sub(title_of(name), error, count=1) if name and name in fields else error
+    return error if _flagged(error) not in fields else _FLAG.sub(
+        lambda flag: title_of(_field(flag)) if _field(flag) in fields else flag[0], error)
 
 
 def _samples(metrics: Sequence[Mapping[str, Any]]) -> None:
