@@ -18,6 +18,7 @@ from backbone.text import prompt_ids
 from data.errors import BadInput
 from data.progress import Progress
 from data.records import NewResponse, Prompt, Response, Round
+from data.startable import NO_PROMPTS
 from data.store import Store
 from policy.config import SampleConfig
 from policy.fitting import those_that_fit
@@ -68,7 +69,7 @@ def plan_round(store: Store, backbone: Backbone, round_: Round, config: SampleCo
     """
     prompts = _least_used(store, round_, seed)
     if not prompts:
-        raise BadInput("the workspace has no prompts: `prefloop import FILE` brings some in")
+        raise BadInput(NO_PROMPTS)
     found = those_that_fit(backbone, prompts, config.max_new_tokens)
     tokens = found.tokens
     fitting = [p for p in prompts if p.id in tokens]

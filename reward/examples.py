@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from data.errors import BadInput
+from data import startable
 from data.exchange.chosen_rejected import Pair as FilePair
 from data.records import Message, Preference
 from data.store import Store
@@ -173,21 +173,9 @@ def require_learnable(data: PreferenceData) -> None:
         BadInput: there is nothing to learn from.
     """
     pairs = [pair for example in data.train for pair in example.pairs]
-    if not pairs and data.identical and not data.held_out:
-        raise BadInput(f"all {data.identical:,} compared pairs hold the same text twice: there is "
-                       "nothing to learn from; sample at a higher temperature")
-    if not pairs and data.held_out:
-        raise BadInput(f"all {count_pairs(data.held_out):,} compared pairs are on held-out "
-                       "prompts, which are never trained on; label tasks of training prompts")
-    if not pairs:
-        raise BadInput("there are no comparisons to learn from: label some tasks first, or "
-                       "import preferences")
-    if all(pair.is_tie for pair in pairs):
-        raise BadInput(f"all {len(pairs):,} compared pairs are ties: a reward model needs pairs "
-                       "of which one is better")
-    if len(data.train) == 1:
-        raise BadInput(f"all {len(pairs):,} compared pairs are on one prompt: a reward model "
-                       "needs comparisons on 2 prompts or more")
+    startable.require_learnable(startable.Compared(
+        len(pairs), sum(pair.is_tie for pair in pairs), len(data.train),
+        count_pairs(data.held_out), data.identical))
 
 
 def _example(values: dict[str, Any]) -> Example:

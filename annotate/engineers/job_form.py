@@ -15,6 +15,7 @@ from data.errors import BadInput, PrefloopError
 from data.limits import is_finite, too_low
 from data.records import RewardModel
 from data.reward_reports import verdict
+from data.startable import require_work
 
 #: Under which the session keeps which job is in view; one that is started here comes into view.
 CHOSEN = "job-chosen"
@@ -118,6 +119,7 @@ def _start(entry: Mapping[str, Any]) -> None:
         config = {}
         if any(field["name"] == "reward_model" for field in entry["fields"]):
             _require_a_reward_model()
+        require_work(store(), entry["kind"])
         insisted = _insisted(entry["kind"]) if _is_gated(entry) else {}
         for field in entry["fields"]:
             value = parse(field, st.session_state.get(_key(entry["kind"], field)))

@@ -65,6 +65,7 @@ def _noise(context: JobContext) -> float:
     look like a better policy.
     """
     from annotate.simulated import PREFERENCES, noise_for_agreement
+    from data.startable import NO_OPEN_TASKS
 
     config = context.settings.simulate
     key = f"noise/{config.preference}/{config.agreement}"
@@ -74,7 +75,7 @@ def _noise(context: JobContext) -> float:
     value = PREFERENCES[config.preference]
     differences = [value(a) - value(b) for a, b in context.store.tasks.open_pairs()]
     if not differences:
-        raise BadInput("there are no open tasks to answer: `prefloop sample` opens a round")
+        raise BadInput(NO_OPEN_TASKS)
     noise = noise_for_agreement(differences, config.agreement)
     context.store.put_setting(key, noise)
     return noise
