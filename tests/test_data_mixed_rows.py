@@ -79,7 +79,7 @@ def test_bare_prompts_among_preferences_are_counted(store: Store, tmp_path: Path
     ([{"id": 1}, {"id": 2, "text": "x"}], None, "line 1: the fields are id; wanted prompt or"),
     ([{"id": 1}, ALONE], None, "line 1: prompt: missing; the fields are id"),
     ([ALONE, PREFERENCE, WON], None,
-     "line 3: holds comparisons, but line 2 holds preferences; make a file of each"),
+     "line 3: holds comparisons, but line 2 holds preferences; make a file of each, or take one"),
 ])
 def test_a_file_in_which_no_row_says_more_is_refused_with_its_line(
         store: Store, tmp_path: Path, rows: list[dict[str, Any]], what: str | None,
@@ -87,6 +87,14 @@ def test_a_file_in_which_no_row_says_more_is_refused_with_its_line(
     with pytest.raises(BadInput, match=message):
         import_file(store, lines(tmp_path / "p.jsonl", *rows), what=what)
     assert sum(counts(store)) == 0
+
+
+def test_of_two_kinds_the_one_that_is_said_is_taken(store: Store, tmp_path: Path) -> None:
+    path = lines(tmp_path / "p.jsonl", PREFERENCE, WON)
+    for what, reason in (("comparisons", "a row without responses to compare"),
+                         ("preferences", "a row without the two answers")):
+        report = import_file(store, path, what=what)
+        assert (report.what, report.added, report.skipped) == (what, 1, {reason: 1})
 
 
 def test_every_field_that_ranked_is_told(store: Store, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
     if what not in (None, *KINDS):
         raise BadInput(f"what: {what!r} is none of {', '.join(KINDS)}")
     if tool is None and (what is None or (what == "comparisons" and not path.is_fifo())):
-        found = sniff(path, format, fields)
+        found = sniff(path, format, fields, what)
         tool, what = (found, None) if found in TOOLS else (None, what or found)
     if tool is not None and what in (None, "comparisons"):
         return import_comparisons(store, path, tool, format, fields)

@@ -30,11 +30,12 @@ def first_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     return islice(rows_of(path, format), _LOOKED_AT)
 
 
-def sniff(path: Path, format: str | None = None, fields: Fields | None = None) -> str:
+def sniff(path: Path, format: str | None = None, fields: Fields | None = None,
+          what: str | None = None) -> str:
     """What a file holds, by the fields of its first rows: one of TOOLS or of KINDS.
 
     Rows that are prompts alone lack what the others say. Where `fields` names the responses, it is
-    comparisons at least.
+    comparisons at least. Of two kinds it is the one of `what`, where somebody has said that.
 
     Raises:
         BadInput: none of them, or two; a file that cannot be read, or one that can be read only
@@ -56,10 +57,12 @@ def sniff(path: Path, format: str | None = None, fields: Fields | None = None) -
             "import prompts), chosen and rejected (to import preferences), two responses and which "
             "is better (to import comparisons), or an export of Label Studio, Argilla or "
             "OpenAssistant" + _hint(row.values))
+    if what in kinds:
+        return what
     if len(kinds) > 1:
         first, other = (found[kind] for kind in kinds[:2])
         raise other.error(f"holds {kinds[1]}, but {first.unit} {first.line} holds {kinds[0]}; make "
-                          "a file of each")
+                          "a file of each, or take one of them with --what")
     return kinds[0]
 
 
