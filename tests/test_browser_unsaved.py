@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,23 +17,21 @@ from browser import (
     make_workspace,
     open_round,
     serving,
+    settled,
     sign_in,
     visit,
 )
 from desk_page import key, outbox, sides, status, stored, type_reason
-from playwright.sync_api import Browser, Page, expect
-from processes import free_port
+from playwright.sync_api import Browser, expect
+from processes import free_port, wait_for
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
+from data.records import Labeler
 from data.store import Store
 
 pytestmark = pytest.mark.browser
-LONG = 40_000
-
-
-def said_by_the_app(page: Page) -> str:
-    """What stands at the top of any page while there is no connection."""
-    return str(page.evaluate(
-        "getComputedStyle(document.querySelector('.stApp'), '::before').content"))
+#: What stands at the top of any page while there is no connection.
+SAID_BY_THE_APP = "getComputedStyle(document.querySelector('.stApp'), '::before').content"
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def test_an_answer_given_without_a_connection_arrives_later(
         expect(page.locator(".pf-unsaved")).to_contain_text("2 answers not saved yet, trying again")
         assert outbox(page) == 2 and "Saved:" not in status(page).inner_text()
         assert stored(server, me) == []
-    expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("you 2")).to_be_visible()
     expect(page.locator(".pf-unsaved")).to_be_hidden()
     assert outbox(page) == 0
     assert [c.answer.strength for c in stored(server, me)] == [4, 3]
@@ -98,20 +96,19 @@ def test_answers_survive_a_killed_server_and_a_reload(
         kill(server)
         key(page, "2")
         expect(page.locator(".pf-unsaved")).to_contain_text("1 answer not saved yet")
-        page.wait_for_timeout(2500)
-        assert "The server is away" in said_by_the_app(page)
+        wait_for(lambda: page.wait_for_timeout(100) or "away" in page.evaluate(SAID_BY_THE_APP))
         type_reason(page, "typed while away")
     assert len(store.comparisons.current()) == 1
     with serving(tmp_path, port) as server:
-        expect(page.get_by_text("you 2")).to_be_visible(timeout=LONG)  # by itself
-        assert said_by_the_app(page) == "none"
+        expect(page.get_by_text("you 2")).to_be_visible()  # by itself
+        assert page.evaluate(SAID_BY_THE_APP) == "none"
         expect(page.get_by_role("textbox", name="Reason")).to_have_value("typed while away")
         kill(server)
         key(page, "3")
         assert outbox(page) == 1
     with serving(tmp_path, port) as server:
         page.goto(server.url)
-        expect(page.get_by_text("you 3")).to_be_visible(timeout=LONG)
+        expect(page.get_by_text("you 3")).to_be_visible()
         answers = store.comparisons.current()
         assert [c.answer.strength for c in answers] == [4, 3, 2]
         assert answers[2].answer.rationale == "typed while away"
@@ -154,20 +151,44 @@ def test_a_lost_connection_is_said_and_a_page_left_meanwhile_does_not_break(
     one.context.set_offline(False)
     heading = page.get_by_role("heading", name="My answers")
     with suppress(AssertionError):
-        expect(heading).to_be_visible()
+        expect(heading).to_be_visible(timeout=20_000)
     if not heading.is_visible():  # the click was lost with the connection
         page.get_by_role("link", name="My answers").click()
-    expect(heading).to_be_visible(timeout=LONG)
+    expect(heading).to_be_visible()
     page.wait_for_timeout(1500)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert "encountered an error" not in page.locator("body").inner_text()
     page.get_by_role("link", name="Label", exact=True).click()
-    expect(page.get_by_text("you 1")).to_be_visible(timeout=LONG)
-    for _ in range(60):  # until the server has said so again
-        if not outbox(page):
-            break
-        page.wait_for_timeout(250)
-    assert outbox(page) == 0 and [c.answer.strength for c in stored(server, me)] == [4]
+    expect(page.get_by_text("you 1")).to_be_visible()
+    wait_for(lambda: page.wait_for_timeout(100) or not outbox(page))  # the server says so again
+    assert [c.answer.strength for c in stored(server, me)] == [4]
+
+
+def test_a_page_that_is_gone_to_while_the_desk_asks_for_news_stays(
+        server: Server, person: Callable[..., Labeler], window: Callable[..., Visit],
+        tasks: Tasks) -> None:
+    tasks(0)
+    one, asked = window(), []
+    page = one.page
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(
+        BackMsg.FromString(frame).rerun_script)))
+    sign_in(one, server, person())
+    expect(page.get_by_role("heading", name="has no pairs yet")).to_be_visible()
+    account = page.get_by_test_id("stTopNavLink").filter(has_text="Account")
+    here = page.get_by_text("You are signed in here only")
+    with frozen(server):
+        asked.clear()
+        account.click()
+        page.evaluate("window.dispatchEvent(new Event('online'))")  # it would ask at once
+        wait_for(lambda: page.wait_for_timeout(50) or asked)
+    expect(here).to_be_visible()
+    assert [run.fragment_id for run in asked] == [""]  # the page alone; the desk's would empty it
+    settled(page)
+    expect(here).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="has no pairs yet")).to_be_visible()
+    tasks(1)
+    sides(page)  # and from there it asks again
 
 
 def test_a_full_disk_is_said_and_the_answer_comes_again(
@@ -185,7 +206,7 @@ def test_a_full_disk_is_said_and_the_answer_comes_again(
         assert stored(server, me) == [] and outbox(page) == 1
     finally:
         server.store.database.connection.conn.execute("DROP TRIGGER full_disk")
-    expect(page.get_by_text("you 1")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("you 1")).to_be_visible()
     expect(page.locator(".pf-alert")).to_have_count(0)
 
 
@@ -201,5 +222,5 @@ def test_leaving_with_unsaved_answers_warns(server: Server, newcomer: Newcomer,
     with frozen(server):
         key(page, "1")
         assert page.evaluate(ask) is True
-    expect(page.get_by_text("you 1")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("you 1")).to_be_visible()
     assert page.evaluate(ask) is False and len(stored(server, me)) == 1

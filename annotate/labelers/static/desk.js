@@ -8,7 +8,7 @@ import { Echoes } from "./echoes.js";
 import { KeyList } from "./key_list.js";
 import { pressKey } from "./keys.js";
 import { drawFeedback, drawHint, drawProgress, skeleton } from "./layout.js";
-import { lookAfterNextPage } from "./leaving.js";
+import { Leaving, lookAfterNextPage } from "./leaving.js";
 import { Mode } from "./modes.js";
 import { drawNothing, whyNothing } from "./nothing.js";
 import { Notices } from "./notices.js";
@@ -48,6 +48,7 @@ class Desk {
     });
     this.clock = new Clock();
     this.echoes = new Echoes();
+    this.leaving = new Leaving();
     this.typing = new Typing();
     this.keyList = new KeyList();
     this.notices = new Notices(this.parts);
@@ -70,7 +71,10 @@ class Desk {
 
   listen() {
     this.listeners = [
-      [document, "click", (event) => this.echoes.heard(event), true],
+      [document, "click", (event) => {
+        this.echoes.heard(event);
+        this.leaving.heard(event);
+      }, true],
       [document, "keydown", (event) => {
         this.echoes.heard(event);
         pressKey(this, event);
@@ -78,6 +82,7 @@ class Desk {
       [document, "pointermove", () => this.parts.root.classList.remove("pf-fresh")],
       [window, "beforeunload", (event) => { if (this.outbox?.size) event.preventDefault(); }],
       [window, "pagehide", () => this.keep(true)],
+      [window, "popstate", () => this.leaving.went()],
       [window, "online", () => this.send()],
       [window, "resize", () => this.place()],
       [window, "storage", (event) => this.elsewhere(event)],
@@ -92,7 +97,7 @@ class Desk {
     this.clock.stop();
     for (const [target, ...rest] of this.listeners) target.removeEventListener(...rest);
     this.parts.root.remove();
-    if (this.outbox?.size) lookAfterNextPage();
+    lookAfterNextPage();
   }
 
   /** Below the app's own header, which is as high as it is. */
@@ -371,6 +376,7 @@ class Desk {
   /** The act is in the outbox: on to the next question, which is here already. */
   done(item) {
     this.say("Saving …");
+    this.leaving.stays();
     this.timed();
     this.corner.set("done", { task: taskOf(item.key), at: Date.now() });
     if (item.practice && this.mode.name !== "skip") {
@@ -407,6 +413,7 @@ class Desk {
     this.outbox.put({ key, do: "undo", of: last.of });
     this.waiting = key;
     this.say("Taking it back …");
+    this.leaving.stays();
     this.drawAnswers();
     this.send();
   }
@@ -449,7 +456,8 @@ class Desk {
   }
 
   send() {
-    if (this.outbox) this.trigger({ entries: this.outbox.due(), at: Date.now() });
+    if (!this.outbox || this.leaving.isUnderWay()) return;
+    this.trigger({ entries: this.outbox.due(), at: Date.now() });
   }
 
   tick() {
