@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from browser import Server, Visit, open_page, serving, settled, sign_in
+from browser import Server, Visit, open_page, press, serving, settled, sign_in
 from desk_page import button
 from playwright.sync_api import expect
 
@@ -57,6 +57,7 @@ def test_a_link_signs_in_once(server: Server, person: Callable[..., Labeler],
     assert two.context.cookies() == []
     open_page(one.page, "Account")
     one.page.get_by_role("button", name="Sign out").click()
+    expect(one.page.get_by_text("You are not signed in")).to_be_visible()
     one.page.reload()
     expect(one.page.get_by_text("You are not signed in")).to_be_visible()
 
@@ -86,8 +87,9 @@ def test_a_lead_sees_the_figures_and_adds_people(
     name = f"Newcomer {next(_names)}"
     one.page.get_by_role("textbox", name="Name").fill(name)
     one.page.get_by_role("button", name="Add", exact=True).click()
-    link = one.page.get_by_test_id("stCode").inner_text().strip()
-    assert link.startswith(f"{server.url}/signin?code=")
+    shown = one.page.get_by_test_id("stCode")
+    expect(shown).to_contain_text(f"{server.url}/signin?code=")
+    link = shown.inner_text().strip()
     other = window()
     other.page.goto(link)
     expect(other.page.get_by_role("button", name=f"Sign in as {name}")).to_be_visible()
@@ -102,13 +104,14 @@ def test_an_engineer_starts_watches_and_stops_jobs(
     engineer, one = person("engineer"), window()
     sign_in(one, server, engineer)
     page = one.page
+    expect(page.get_by_test_id("stTopNavLink").filter(has_text="Jobs")).to_be_visible()
     assert page.get_by_test_id("stTopNavLink").filter(has_text="People").count() == 0
     server.store.put_setting("job_kinds", JOB_KINDS)
     server.store.put_setting("worker", None)
     open_page(page, "Jobs")
     expect(page.get_by_text("No worker is running")).to_be_visible()
     server.store.put_setting("worker", {"pid": 1, "seen": now()})
-    page.get_by_role("radio", name="Improve the policy (PPO)").click()
+    press(page, page.get_by_role("radio", name="Improve the policy (PPO)"))
     page.get_by_role("textbox", name="Steps").fill("many")
     page.get_by_role("button", name="Improve the policy (PPO)").click()
     expect(page.get_by_text("NOT started: Steps: wanted a whole number")).to_be_visible()
@@ -124,7 +127,7 @@ def test_an_engineer_starts_watches_and_stops_jobs(
             "reward": 0.1 * step, "kl": 0.2 * step, "length": 30.0, "entropy": 2.0,
             "clip_fraction": 0.1, "broken": float("nan"),
             "samples": [{"prompt": "Hi", "text": "**Hello** <script>alert(1)</script>"}]})
-    expect(page.get_by_text(re.compile(r"40%.*step 3 of 7"))).to_be_visible(timeout=10_000)
+    expect(page.get_by_text(re.compile(r"40%.*step 3 of 7"))).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(5)  # and rewards against distance
     expect(page.locator(".js-plotly-plot .gtitle").first).to_contain_text("Reward")
     expect(page.locator(".pf-text strong")).to_have_text("Hello")
@@ -133,7 +136,7 @@ def test_an_engineer_starts_watches_and_stops_jobs(
     assert jobs.get(job.id).stop_requested
     jobs.finish(job.id, {"held_out_accuracy": {"value": 0.71, "n": 120, "low": 0.62, "high": 0.79}})
     fact = page.locator(".pf-fact").filter(has_text="Held-out accuracy")
-    expect(fact).to_contain_text(re.compile(r"71 %.*n = 120, 62–79 %", re.S), timeout=10_000)
+    expect(fact).to_contain_text(re.compile(r"71 %.*n = 120, 62–79 %", re.S))
     failed = jobs.add("ppo")
     jobs.claim(failed.id)
     jobs.fail(failed.id, "the disk is full <b>now</b>")

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, choose, open_page, settled
+from browser import Newcomer, Server, choose, open_page, press, settled
 from leads_world import LeadsWorld
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from data.records import Message, NewResponse
 
@@ -24,16 +24,22 @@ def workspace(leads: LeadsWorld) -> Path:
     return leads.folder
 
 
+def seek(page: Page, words: str) -> None:
+    """Search for words; what is typed during a run may be undone by it."""
+    settled(page)
+    search = page.get_by_role("textbox", name="Search")
+    search.fill(words)
+    search.press("Enter")
+    settled(page)
+
+
 def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
     page = newcomer("lead")[1].page
     open_page(page, "Browse")
-    search = page.get_by_role("textbox", name="Search")
-    search.fill('"question 7" NOT')
-    search.press("Enter")
+    seek(page, '"question 7" NOT')
     expect(page.get_by_text(
         'Nothing matches: answers with words “"question 7" NOT”.')).to_be_visible()
-    search.fill('"question 7:"')
-    search.press("Enter")
+    seek(page, '"question 7:"')
     # Three labels, the known answer's eight, and nobody's repeat.
     expect(page.get_by_text(re.compile(r"^1\d answers$"))).to_be_visible()
     choose(page, page.get_by_role("combobox", name="Purpose"), "Train")
@@ -41,7 +47,7 @@ def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
     taken = {}
     for form in ("CSV", "JSONL"):
         with page.expect_download() as download:
-            page.get_by_role("button", name=form, exact=True).click()
+            press(page, page.get_by_role("button", name=form, exact=True))
         taken[form] = Path(download.value.path()).read_text("utf-8")
     records = [json.loads(line) for line in taken["JSONL"].splitlines()]
     assert len(records) == 3 and {r["purpose"] for r in records} == {"train"}
@@ -49,14 +55,14 @@ def test_anything_is_found_walked_and_taken_home(newcomer: Newcomer) -> None:
     assert [int(row["comparison_id"]) for row in rows] == [r["comparison_id"] for r in records]
     # The lead may still be asked about these (they stand in a known answer): no policy is named.
     assert {response["policy"] for r in records for response in r["responses"]} == {None}
-    page.locator(".st-key-row-0 button").click()
+    press(page, page.locator(".st-key-row-0 button"))
     expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
     assert "secret" not in page.content()
-    page.get_by_role("button", name=re.compile("^Task")).click()
+    press(page, page.get_by_role("button", name=re.compile("^Task")))
     expect(page.get_by_role("heading", name=re.compile("^Task"))).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name=re.compile("^Answer"))).to_be_visible()
-    page.get_by_role("button", name="Back to the search").click()
+    press(page, page.get_by_role("button", name="Back to the search"))
     expect(page.get_by_text(re.compile(r"^3 answers$"))).to_be_visible()
 
 
@@ -66,10 +72,9 @@ def test_lineage_leads_to_the_policy_once_nothing_is_hidden(server: Server, lead
     page, task = newcomer("lead")[1].page, leads.tasks[40]
     page.goto(f"{server.url}/browse?task={task}")
     settled(page)
-    page.get_by_role("button", name="secret-ppo-1").click()
+    press(page, page.get_by_role("button", name="secret-ppo-1"))
     expect(page.get_by_role("heading", name="Policy version secret-ppo-1")).to_be_visible()
-    settled(page)  # what the last run drew goes with this one's end
-    page.get_by_role("button", name="secret-reference").click()
+    press(page, page.get_by_role("button", name="secret-reference"))
     expect(page.get_by_role("heading", name="Policy version secret-reference")).to_be_visible()
     page.goto(f"{server.url}/browse?task=999999")
     expect(page.get_by_text("there is no task 999999")).to_be_visible()
@@ -83,22 +88,19 @@ def test_hostile_text_stays_text_on_the_leads_pages(leads: LeadsWorld, newcomer:
     page = newcomer("lead")[1].page
     open_page(page, "Browse")
     for kind in ("Prompts", "Responses", "Tasks"):
-        page.get_by_role("radio", name=kind).click()
-        search = page.get_by_role("textbox", name="Search")
-        search.fill("HYPERLINK")
-        search.press("Enter")
+        press(page, page.get_by_role("radio", name=kind))
+        seek(page, "HYPERLINK")
         expect(page.locator(".st-key-row-0")).to_contain_text("HYPERLINK")
         assert page.locator(".st-key-rows-browse img, .st-key-rows-browse a").count() == 0
-        settled(page)  # a button that is being drawn anew hears no click
         with page.expect_download() as download:
-            page.get_by_role("button", name="CSV", exact=True).click()
+            press(page, page.get_by_role("button", name="CSV", exact=True))
         text = Path(download.value.path()).read_text("utf-8")
         assert not any(cell.startswith(("=", "+", "-", "@"))
                        for row in csv.reader(io.StringIO(text)) for cell in row)
-        page.locator(".st-key-row-0 button").click()
+        press(page, page.locator(".st-key-row-0 button"))
         expect(page.locator(".pf-text").first).to_be_visible()
         assert page.locator(".pf-text img, .pf-text a, .pf-text script").count() == 0
-        page.get_by_role("button", name="Back to the search").click()
+        press(page, page.get_by_role("button", name="Back to the search"))
 
 
 def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
@@ -112,11 +114,9 @@ def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
     choose(page, page.get_by_role("combobox", name="Verdict"), "Winner")
     expect(page).to_have_url(f"{server.url}/browse?of={who.id}&verdict=winner")
     search = page.get_by_role("textbox", name="Search")
-    search.fill("rivers")
-    search.press("Enter")
+    seek(page, "rivers")
     expect(page).to_have_url(re.compile(r"\?words=rivers&of=\d+&verdict=winner$"))
     expect(listed).to_contain_text("rivers")
-    settled(page)
     rows = listed.get_by_role("button")
     found = rows.all_inner_texts()
     assert found and not any("Ben Sato" in row for row in found)
@@ -129,15 +129,15 @@ def test_filters_live_in_the_address(server: Server, leads: LeadsWorld,
     page.go_back()
     expect(search).to_have_value("")
     expect(page.get_by_role("combobox", name="Verdict")).to_have_value("Winner")
+    settled(page)
     page.go_back()
     expect(page.get_by_role("combobox", name="Verdict")).to_have_value("")
     expect(page.get_by_role("combobox", name="Labeler")).to_have_value(who.name)
     assert page.url == f"{server.url}/browse?of={who.id}"
-    search.fill("nowhere *at* all")
-    search.press("Enter")
+    seek(page, "nowhere *at* all")
     expect(page.get_by_text("Nothing matches: answers with words “nowhere *at* all”, "
                             f"labeler {who.name}.")).to_be_visible()
-    page.get_by_role("button", name="Clear filters").click()
+    press(page, page.get_by_role("button", name="Clear filters"))
     expect(page.get_by_text(re.compile(r"^\d+ answers$"))).to_be_visible()
     expect(search).to_have_value("")
     expect(page.get_by_role("button", name="Clear filters")).to_have_count(0)

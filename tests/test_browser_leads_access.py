@@ -72,6 +72,6 @@ def test_the_labels_above_the_figures_stand_in_one_line(server: Server,
     settled(page)
     labels = page.get_by_test_id("stWidgetLabel")
     expect(labels.filter(has_text="Whose answers")).to_be_visible()
-    tops = [labels.filter(has_text=text).first.evaluate("e => e.getBoundingClientRect().top")
-            for text in ("Round", "Whose answers")]
-    assert abs(tops[0] - tops[1]) < 1
+    tops = dict(labels.evaluate_all(
+        "(all) => all.map((one) => [one.innerText.trim(), one.getBoundingClientRect().top])"))
+    assert abs(tops["Round"] - tops["Whose answers"]) < 1

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from browser import Visit, launch_browser, open_page, settled, visit
+from browser import PATIENCE_MS, Visit, open_page, press, settled, visit
 from desk_page import PAUSE_MS
 from models import tiny_checkpoint
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from processes import free_port
 
 from backbone.config import ModelConfig
@@ -23,7 +23,6 @@ from loop.workspace import Plan, make_workspace
 
 pytestmark = pytest.mark.browser
 PROMPTS, LABELS = 12, 12
-LONG = 90_000  # milliseconds: a job on a busy machine
 
 
 @dataclass
@@ -58,7 +57,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         yield Running(Store.of_workspace(folder), _link(process))
     finally:
         process.terminate()
-        assert process.wait(60) == 0, "Ctrl-C ends everything in good order"
+        assert process.wait(PATIENCE_MS / 1000) == 0, "Ctrl-C ends everything in good order"
 
 
 def _link(process: "subprocess.Popen[str]") -> str:
@@ -72,18 +71,18 @@ def _link(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.fixture
-def window() -> Iterator[Visit]:
-    with sync_playwright() as playwright:
-        browser = launch_browser(playwright)
-        one = visit(browser)
-        yield one
-        assert one.strangers() == []
-        browser.close()
+def window(chromium: Browser) -> Iterator[Visit]:
+    one = visit(chromium)
+    expect.set_options(timeout=2 * PATIENCE_MS)  # for a job, too
+    yield one
+    expect.set_options(timeout=PATIENCE_MS)
+    assert one.strangers() == []
+    one.context.close()
 
 
 def rank(page: Page, number: int) -> None:
     """Rank the pair at hand by key, now one side and now the other."""
-    expect(page.get_by_role("button", name="A better")).to_be_visible(timeout=LONG)
+    expect(page.get_by_role("button", name="A better")).to_be_visible()
     page.wait_for_timeout(PAUSE_MS)
     page.keyboard.press("28"[number % 2])
     page.wait_for_timeout(300)
@@ -92,13 +91,11 @@ def rank(page: Page, number: int) -> None:
 def start(page: Page, title: str, insist: bool = False) -> None:
     """Start a stage from the Jobs page; a dozen labels prove no reward model, so insist on it."""
     open_page(page, "Jobs")
-    page.get_by_role("radio", name=title).click()
-    settled(page)
+    press(page, page.get_by_role("radio", name=title))
     if insist:
         expect(page.get_by_text("too few held-out pairs to tell")).to_be_visible()
-        page.get_by_text("Use it anyway").click()
-        settled(page)
-    page.get_by_role("button", name=title).click()
+        press(page, page.get_by_text("Use it anyway"))
+    press(page, page.get_by_role("button", name=title))
     expect(page.get_by_text(re.compile(r"Job \d+ is queued"))).to_be_visible()
 
 
@@ -118,11 +115,10 @@ def test_from_the_link_to_the_new_policys_samples(running: Running, window: Visi
 
     start(page, "Train the reward model")
     accuracy = page.locator(".pf-fact").filter(has_text="Held-out accuracy")
-    expect(accuracy).to_contain_text(re.compile(r"(%.*|too few to say: )n = \d+", re.S),
-                                    timeout=LONG)
+    expect(accuracy).to_contain_text(re.compile(r"(%.*|too few to say: )n = \d+", re.S))
 
     start(page, "Improve the policy (PPO)", insist=True)
-    expect(page.get_by_text(re.compile("Policy.*ppo-1", re.S)).first).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile("Policy.*ppo-1", re.S)).first).to_be_visible()
     titles = page.locator(".js-plotly-plot .gtitle")
     for name in ("Reward", "KL", "length", "Entropy"):
         expect(titles.filter(has_text=re.compile(name, re.I)).first).to_be_visible()
