@@ -21,9 +21,11 @@ pytestmark = pytest.mark.browser
 def test_a_reload_keeps_the_sides_and_hides_who_wrote_what(
         server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(1, ("alpha", "omega"), purpose="evaluate", wanted=12)
-    orders = set()
+    orders: set[tuple[str, ...]] = set()
     frames: list[Any] = []
-    for _ in range(8):
+    for number in range(8):
+        if len(orders) == 2 and number > 2:
+            break
         _, one = newcomer()
         shown = sides(one.page)
         one.page.on("websocket", lambda socket: socket.on(
@@ -34,8 +36,9 @@ def test_a_reload_keeps_the_sides_and_hides_who_wrote_what(
         orders.add(tuple(shown))
         document = one.page.content()
         for secret in ("secret", "ppo", "lookalike", "evaluate", "reference"):
-            assert secret not in document.lower()
-    assert len(orders) == 2  # the order is each labeler's own
+            # As a word: among the made-up names of the page's parts any three letters may stand.
+            assert not re.search(rf"(?<![a-z0-9]){secret}(?![a-z0-9])", document.lower())
+    assert len(orders) == 2  # the order is each labeler's own; of eight, all alike 1 time in 128
     wire = b"".join(f if isinstance(f, bytes) else f.encode() for f in frames)
     assert b"alpha" in wire and b"secret" not in wire and b"evaluate" not in wire
     for page in ("people", "quality", "rounds", "jobs"):
@@ -61,7 +64,7 @@ def test_a_waiting_labeler_gets_the_first_pair_by_itself(server: Server, newcome
     turn = server.store.rounds.current()
     assert turn is not None
     add_task(server.store, turn.id, "At last?", ["yes", "no"])
-    expect(button(page, "Tie")).to_be_visible(timeout=10_000)
+    expect(button(page, "Tie")).to_be_visible()
     server.store.jobs.finish(job.id, {})
     key(page, "1")
     expect(done(page)).to_be_visible()
