@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from data.database import Database
 
+#: Whether a comparison `c` is a lead's decision, given with the labelers' answers in view, and so
+#: none of these. The views `blind_*` and `placed_*` of `data.schema` say it for themselves.
+IS_DECISION = "EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"
+
 
 class AnswerCounts:
     """The counting half of `data.comparisons.Comparisons`."""
@@ -30,12 +34,11 @@ class AnswerCounts:
 
     def imported(self) -> int:
         """How many standing answers came from files: of those of no round all but known answers."""
-        return int(self._database.value("""
+        return int(self._database.value(f"""
             SELECT (SELECT coalesce(sum(answers - decisions), 0) FROM answer_counts
                 WHERE round_id = 0)
             - (SELECT count(*) FROM tasks t JOIN current_comparisons c ON c.task_id = t.id
-                WHERE t.purpose = 'gold' AND t.round_id IS NULL AND NOT EXISTS (
-                    SELECT 1 FROM decisions d WHERE d.comparison_id = c.id))"""))
+                WHERE t.purpose = 'gold' AND t.round_id IS NULL AND NOT {IS_DECISION})"""))
 
     def with_repeats(self, round_id: int) -> bool:
         """Whether answers to hidden repeats are among those of `by_labeler`."""
@@ -62,7 +65,7 @@ class AnswerCounts:
             CROSS JOIN comparisons c INDEXED BY first_answers
             ON c.labeler_id = l.id AND c.created_at >= :moment AND c.revision = 1
             WHERE :me IS NULL OR l.id = :me GROUP BY l.id""", values)}
-        for row in self._database.rows("""
+        for row in self._database.rows(f"""
                 WITH changed AS (
                     SELECT id FROM comparisons WHERE revision > 1 AND created_at >= :moment
                     UNION SELECT comparison_id FROM decisions WHERE created_at >= :moment)
@@ -73,8 +76,7 @@ class AnswerCounts:
                 WHERE (:me IS NULL OR c.labeler_id = :me) AND NOT EXISTS (
                     SELECT 1 FROM comparisons later WHERE later.task_id = c.task_id
                     AND later.labeler_id = c.labeler_id AND later.revision > c.revision)
-                AND (c.verdict = 'withdrawn' OR EXISTS (
-                    SELECT 1 FROM decisions d WHERE d.comparison_id = c.id))
+                AND (c.verdict = 'withdrawn' OR {IS_DECISION})
                 GROUP BY c.labeler_id""", values):
             found[row["labeler_id"]] -= row["n"]
         return found

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from data.answer_counts import IS_DECISION
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import SKIP_REASONS, Assignment, Task
@@ -162,12 +163,11 @@ class Assignments:
         By the time it was handed out, so that a later revision of an old answer changes nothing. A
         decision is none: undone, its task would come back to be answered as if blind.
         """
-        row = self._database.row("""
+        row = self._database.row(f"""
             SELECT a.task_id, a.skipped_at IS NOT NULL AS skipped FROM assignments a
             WHERE a.labeler_id = :me AND (a.skipped_at IS NOT NULL OR EXISTS (
                 SELECT 1 FROM current_comparisons c
-                WHERE c.task_id = a.task_id AND c.labeler_id = :me
-                AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)))
+                WHERE c.task_id = a.task_id AND c.labeler_id = :me AND NOT {IS_DECISION}))
             ORDER BY a.leased_at DESC LIMIT 1""", {"me": labeler_id})
         return None if row is None else (row["task_id"], bool(row["skipped"]))
 
@@ -256,13 +256,12 @@ class Assignments:
             f"AND t.id IS NOT :skip {_NOT_TAKEN_BY_ME} ORDER BY t.id LIMIT 1", values)
         if left is not None:
             return left
-        earlier = [row["task_id"] for row in self._database.rows("""
+        earlier = [row["task_id"] for row in self._database.rows(f"""
             SELECT c.task_id FROM current_comparisons c JOIN tasks t ON t.id = c.task_id
             JOIN rounds r ON r.id = t.round_id
             WHERE c.labeler_id = :me AND r.closed_at IS NULL
             AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
-            AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)
-            AND NOT EXISTS (SELECT 1 FROM tasks again
+            AND NOT {IS_DECISION} AND NOT EXISTS (SELECT 1 FROM tasks again
                 WHERE again.repeat_of = t.id AND again.only_for = :me)
             ORDER BY c.id DESC LIMIT :among OFFSET :after""",
             {**values, "after": REPEAT_AFTER, "among": REPEAT_AMONG})]

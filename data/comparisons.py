@@ -8,7 +8,7 @@ import sqlite3
 from itertools import combinations
 from typing import Any
 
-from data.answer_counts import AnswerCounts
+from data.answer_counts import IS_DECISION, AnswerCounts
 from data.database import now
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
 from data.questions import SCORES
@@ -224,8 +224,7 @@ class Comparisons(AnswerCounts):
             WHERE (:round IS NULL OR t.round_id = :round)
             AND (:labeler IS NULL OR c.labeler_id = :labeler)
             AND (:purpose IS NULL OR t.purpose = :purpose)
-            AND (:decisions OR NOT EXISTS (
-                SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)) ORDER BY c.id""",
+            AND (:decisions OR NOT {IS_DECISION}) ORDER BY c.id""",
             {"round": round_id, "labeler": labeler_id, "purpose": purpose,
              "decisions": decisions})]
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from data.answer_counts import IS_DECISION
 from data.errors import BadInput
 from data.store import Store
 
@@ -79,11 +80,11 @@ def words_of(text: str) -> Words:
 _PROMPT = {"tag": "EXISTS (SELECT 1 FROM json_each(p.tags) WHERE value = :tag)",
            "source": "p.source = :source", "split": "p.split = :split"}
 _TASK = {**_PROMPT, "round_id": "t.round_id = :round_id", "purpose": "t.purpose = :purpose"}
-_VERDICT = """CASE :verdict
+_VERDICT = f"""CASE :verdict
     WHEN 'winner' THEN c.strength > 0
     WHEN 'tie' THEN c.strength = 0 AND c.verdict = 'ranked'
     WHEN 'both bad' THEN c.verdict = 'both_bad'
-    ELSE EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id) END"""
+    ELSE {IS_DECISION} END"""
 _CONDITIONS = {
     "answers": {**_TASK, "labeler_id": "c.labeler_id = :labeler_id", "verdict": _VERDICT,
                 "flag": "c.flags <> '{}' AND EXISTS (SELECT 1 FROM json_each(c.flags) f, "

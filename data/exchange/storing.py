@@ -10,6 +10,7 @@ import json
 import sqlite3
 from typing import Any
 
+from data.answer_counts import IS_DECISION
 from data.comparisons import comparison_of, pairs_of
 from data.decisions import outcomes
 from data.plain_json import to_json
@@ -28,7 +29,7 @@ def store_answer(connection: sqlite3.Connection, row: sqlite3.Row, labeler_id: i
     answer = Answer(tuple(tuple(ids[p] for p in group) for group in said["ranking"]),
                     said["strength"], said["verdict"])
     last = connection.execute(
-        "SELECT revision, EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id) "
+        f"SELECT revision, {IS_DECISION} "
         "FROM comparisons c WHERE task_id = ? AND labeler_id = ? ORDER BY revision DESC LIMIT 1",
         [row["task_id"], labeler_id]).fetchone()
     if last is not None and last[1] and not said["decision"]:
