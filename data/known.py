@@ -83,10 +83,3 @@ class KnownAnswers:
                                       [task_id]).rowcount
         if not changed:
             raise NotFound(f"task {task_id} has no known answer")
-
-    def practice_done(self, labeler_id: int) -> int:
-        """How many practice tasks a labeler has answered."""
-        return int(self._database.value(
-            "SELECT count(*) FROM known_answers k WHERE k.practice AND EXISTS (SELECT 1 "
-            "FROM current_comparisons c WHERE c.task_id = k.task_id AND c.labeler_id = ?)",
-            [labeler_id]))

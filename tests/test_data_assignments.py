@@ -156,7 +156,6 @@ def test_practice_comes_first(world: World) -> None:
         order.append(assignment.task.id)
         answered(world.store, ann.id, assignment)
     assert order == [*practice[:2], task.id]
-    assert world.store.known.practice_done(ann.id) == 2
     bob = world.store.people.add("Bob")
     here = world.store.assignments.next_for(bob.id)
     assert here is not None
