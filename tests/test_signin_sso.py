@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import Server, launch_browser, make_workspace, serving, visit
+from browser import Server, Visit, make_workspace, press, serving
 from hostile_text import ALL, LARGE
 from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, providing, stranger
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from streamlit_client import Reply, Visitor
 
 from annotate.door.oidc import SECRETS_NAME, cookie_secret, provider_of
@@ -263,22 +263,22 @@ def test_the_documented_settings_are_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_a_browser_is_led_there_and_back(server: Server, provider: Provider) -> None:
+def test_a_browser_is_led_there_and_back(server: Server, provider: Provider,
+                                         window: Callable[..., Visit]) -> None:
     """Past the content security policy, which lets no form lead to another site."""
     server.store.people.add("Bea", config={"email": "bea@example.org"})
     provider.claims = {"email": "bea@example.org", "email_verified": True}
-    with sync_playwright() as playwright:
-        browser = launch_browser(playwright)
-        window = visit(browser)
-        window.page.goto(f"{server.url}/account")
-        window.page.get_by_role("link", name="Sign in with Example <b>Ltd</b>").click()
-        window.page.get_by_role("link", name="Sign in with Example <b>Ltd</b>").click()
-        expect(window.page.get_by_test_id("stTopNavLink").first).to_be_visible(timeout=20_000)
-        window.page.goto(f"{server.url}/account")
-        expect(window.page.get_by_text("Signed in as Bea")).to_be_visible(timeout=20_000)
-        window.page.get_by_role("button", name="Sign out").click()
-        expect(window.page.get_by_text("You are not signed in")).to_be_visible(timeout=20_000)
-        browser.close()
+    page = window().page
+    page.goto(f"{server.url}/account")
+    sign_on = page.get_by_role("link", name="Sign in with Example <b>Ltd</b>")
+    sign_on.click()
+    page.wait_for_url(f"{server.url}/signin")  # on which there is one of this name, too
+    sign_on.click()
+    expect(page.get_by_test_id("stTopNavLink").first).to_be_visible()
+    page.goto(f"{server.url}/account")
+    expect(page.get_by_text("Signed in as Bea")).to_be_visible()
+    press(page, page.get_by_role("button", name="Sign out"))
+    expect(page.get_by_text("You are not signed in")).to_be_visible()
 
 
 def test_who_lost_an_address_does_not_join_by_it(
