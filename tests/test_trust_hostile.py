@@ -14,7 +14,6 @@ import pytest
 from browser import (
     Server,
     Visit,
-    launch_browser,
     make_workspace,
     open_round,
     serving,
@@ -23,7 +22,7 @@ from browser import (
     visit,
 )
 from hostile_text import ALL, CHARACTERS, FORMULAS, HTML, LARGE, MARKDOWN
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from annotate.figures import as_label, table_html
 from annotate.rendering import to_html
@@ -127,15 +126,6 @@ def server(store: Store) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch_browser(playwright)
-        expect.set_options(timeout=15_000)
-        yield browser
-        browser.close()
-
-
 def harmless(window: Visit, where: str) -> None:
     """Nothing ran, nothing was fetched, nothing leads away and nothing covers the page."""
     window.page.wait_for_timeout(150)  # time for what would run by itself
@@ -168,10 +158,11 @@ def test_no_page_runs_loads_or_is_covered(server: Server, chromium: Browser, rol
             assert window.page.get_by_test_id("stException").count() == 0, address
             for fold in window.page.locator("details summary").all()[:3]:
                 fold.click()
+            settled(window.page)
             for choice in window.page.get_by_test_id("stButtonGroup").locator("button").all()[:6]:
                 if choice.is_visible() and choice.is_enabled():
                     choice.click()
-            settled(window.page)
+                    settled(window.page)  # what stands there next is drawn anew
             harmless(window, f"{address}, opened")
     finally:
         window.context.close()
