@@ -254,21 +254,6 @@ def test_whatever_is_wrong_anywhere_is_one_line(store: Store, tmp_path: Path, na
                     assert "\n" not in str(error) and str(error).startswith(str(path))
 
 
-def test_what_an_annotator_says_twice_counts_once(store: Store, tmp_path: Path) -> None:
-    """PandaLM's rows repeat a pair where two models wrote the same; nobody changed their mind."""
-    row = {**TWO, "annotator1": 1, "annotator2": 2}
-    turned = {**TWO, "response_1": TWO["response_2"], "response_2": TWO["response_1"],
-              "annotator1": 2, "annotator2": 2}
-    path = lines(tmp_path / "p.jsonl", row, turned)
-    later = "an answer that a later one of the same annotator replaces"
-    report = import_file(store, path)
-    assert (report.added, report.repeats, report.skipped) == (2, 1, {later: 1})
-    assert said(store) == [by("annotator/1"), by("annotator/2")]
-    pairs, skipped = read_pairs(path)
-    assert (len(pairs), skipped) == (
-        2, {"an answer that the file has more than once": 1, later: 1})
-
-
 def test_opposite_answers_of_nobody_both_count(store: Store, tmp_path: Path) -> None:
     rows = [{**TWO, "preference_strength": way} for way in (-1, 1, 0, 0)]
     report = import_file(store, lines(tmp_path / "p.jsonl", *rows))

@@ -12,6 +12,7 @@ from exchange_files import counts, lines, said, table, turn
 from published_sets import ARENA, ASKED, FIRST, TWO, by
 
 from data.errors import BadInput
+from data.exchange.file_pairs import read_pairs
 from data.exchange.foreign_fields import Fields
 from data.exchange.importing import import_file
 from data.exchange.judgements import MOST_RESPONSES
@@ -165,6 +166,21 @@ def test_a_row_with_too_many_responses_is_counted_once(store: Store, tmp_path: P
         **row, "summaries": ["The Nile.", "A river."]}
     report = import_file(store, lines(tmp_path / "p.jsonl", row, good), what="comparisons")
     assert (report.added, report.skipped) == (1, {"a prompt with more than 50 responses": 1})
+
+
+def test_what_an_annotator_says_twice_counts_once(store: Store, tmp_path: Path) -> None:
+    """PandaLM's rows repeat a pair where two models wrote the same; nobody changed their mind."""
+    row = {**TWO, "annotator1": 1, "annotator2": 2}
+    turned = {**TWO, "response_1": TWO["response_2"], "response_2": TWO["response_1"],
+              "annotator1": 2, "annotator2": 2}
+    path = lines(tmp_path / "p.jsonl", row, turned)
+    later = "an answer that a later one of the same annotator replaces"
+    report = import_file(store, path)
+    assert (report.added, report.repeats, report.skipped) == (2, 1, {later: 1})
+    assert said(store) == [by("annotator/1"), by("annotator/2")]
+    pairs, skipped = read_pairs(path)
+    assert (len(pairs), skipped) == (
+        2, {"an answer that the file has more than once": 1, later: 1})
 
 
 def test_a_turn_cuts_what_was_compared_and_not_the_prompt(store: Store, tmp_path: Path) -> None:
