@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Newcomer, Server, choose, open_page, settled, unfold
+from browser import Newcomer, Server, choose, open_page, press, settled, unfold
 from leads_world import CARELESS, CREW, LeadsWorld, section
 from playwright.sync_api import expect
 
@@ -47,6 +47,7 @@ def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer
     assert preview.locator("script, img").count() == 0
     page.get_by_role("button", name="Save guidelines").click()
     expect(page.get_by_text("Saved: version 1 of the guidelines")).to_be_visible()
+    settled(page)  # below the notice, another editor takes the place of the one before
     page.get_by_role("textbox", name="Guidelines").fill("Second thoughts")
     page.get_by_role("button", name="Save guidelines").click()
     expect(page.get_by_text("Saved: version 2 of the guidelines")).to_be_visible()
@@ -80,9 +81,9 @@ def test_a_lead_makes_gold_of_a_task_and_retires_it(server: Server, newcomer: Ne
     choose(page, page.get_by_role("combobox", name="Task"))
     expect(page.locator(".pf-pane")).to_have_count(2)
     left = page.locator(".pf-pane").first.inner_text()
-    page.get_by_role("radio", name="A better").click()
-    page.get_by_text("Practice, with feedback").click()
-    page.get_by_role("button", name="Add known answer").click()
+    press(page, page.get_by_role("radio", name="A better"))
+    press(page, page.get_by_text("Practice, with feedback"))
+    press(page, page.get_by_role("button", name="Add known answer"))
     expect(page.get_by_text("NOT added: explanation")).to_be_visible()
     explanation = page.get_by_role("textbox", name="Explanation")
     explanation.fill("It answers what was asked.")
@@ -134,6 +135,7 @@ def test_the_careless_one_of_eight_is_found_at_a_glance(newcomer: Newcomer) -> N
     expect(facts.filter(has_text="Known answers right")).to_contain_text("n = 80")
     quality = page.url
     alarm.get_by_role("link", name="Their answers").click()
+    page.wait_for_url("**/browse?*")
     settled(page)
     expect(page.get_by_text(re.compile(r"^51 answers$"))).to_be_visible()
     rows = page.locator(".st-key-rows-browse button")
@@ -142,10 +144,11 @@ def test_the_careless_one_of_eight_is_found_at_a_glance(newcomer: Newcomer) -> N
     for evidence in (r" · [01]\.\d s · repeat: (not the )?same again",
                      r" · [01]\.\d s · known answer: (right|wrong)", r" · [01]\.\d s\s+Question"):
         expect(rows.filter(has_text=re.compile(evidence))).not_to_have_count(0)
-    rows.filter(has_text="known answer: wrong").first.click()
+    press(page, rows.filter(has_text="known answer: wrong").first)
     expect(page.locator(".pf-fact").filter(has_text="Known answer")).to_contain_text("wrong")
     page.goto(quality)
     alarm.get_by_role("link", name="Set aside or disable, on People").click()
+    page.wait_for_url("**/people?*")
     settled(page)
     expect(page.get_by_role("combobox", name="Person")).to_have_value(CARELESS)
 
@@ -180,8 +183,8 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     colour = page.get_by_role("button", name="Record decision").evaluate(
         "(one) => getComputedStyle(one).color")
     assert colour != "rgb(255, 255, 255)"
-    page.get_by_role("radio", name="B better").click()
-    page.get_by_role("radio", name="Significantly").click()
+    press(page, page.get_by_role("radio", name="B better"))
+    press(page, page.get_by_role("radio", name="Significantly"))
     page.get_by_role("textbox", name="Note").fill("B is sound.")
     page.get_by_role("button", name="Record decision").click()
     expect(page.get_by_text(re.compile(r"^Decided\. Overrides"))).to_be_visible()
@@ -192,7 +195,7 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     assert stored.winner is not None and stored.answer.strength == 4
     assert store.responses.get([stored.winner])[0].text.replace("**", "") == texts[1]
     assert stored.first_shown_won is False  # it is recorded as it was shown
-    page.get_by_text("Show decided ones").click()
+    press(page, page.get_by_text("Show decided ones", exact=True))
     unfold(page, page.get_by_test_id("stExpander").filter(has_text="decided").locator("summary"))
     overridden = [store.people.get(store.comparisons.get(i).labeler_id).name
                   for i in decision.overrides]
@@ -212,6 +215,7 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     expect(page.locator(".st-key-notice")).to_contain_text(
         "NOT added: line 2: name: there is already")
     assert "Nora" not in {p.name for p in people.all()}  # all or none
+    settled(page)
     page.get_by_role("textbox", name="Names, one a line").fill("Nora\n\nOle")
     page.get_by_role("button", name="Add all").click()
     expect(page.get_by_text("The sign-in links of 2 people")).to_be_visible()
@@ -224,13 +228,11 @@ def test_several_people_are_added_and_a_role_is_changed(server: Server, newcomer
     choose(page, page.get_by_role("combobox", name="Person"), "Ole", typed="Ole")
     choose(page, page.get_by_test_id("stMain").get_by_role("combobox", name="Role").last,
            "engineer")
-    page.get_by_role("button", name="Change role").click()
+    press(page, page.get_by_role("button", name="Change role"))
     expect(page.locator(".st-key-notice")).to_contain_text("Ole is an engineer now.")
-    settled(page)
-    page.get_by_role("button", name="Disable", exact=True).click()
-    settled(page)
+    press(page, page.get_by_role("button", name="Disable", exact=True))
     assert not people.named("Ole").disabled  # it is asked first
-    page.get_by_role("button", name="Disable Ole").click()
+    press(page, page.get_by_role("button", name="Disable Ole"))
     expect(page.locator(".st-key-notice")).to_contain_text("Ole is disabled and signed out.")
     assert people.named("Ole").disabled
     expect(page.get_by_role("button", name="Enable", exact=True)).to_be_visible()
