@@ -11,10 +11,11 @@ class Model:
 
     def __init__(self, checkpoint: str, name: str, processed: bool) -> None:
         import torch
+        from peft import PeftModel  # before it is ready: it takes as long as some requests may
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(1)
-        self.torch = torch
+        self.torch, self.with_adapter = torch, PeftModel.from_pretrained
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self.base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
         self.base.eval()
@@ -29,11 +30,9 @@ class Model:
         return int(self.base.config.max_position_embeddings)
 
     def load(self, name: str, path: str) -> None:
-        from peft import PeftModel
-
         with self.lock:
             if self.peft is None:
-                self.peft = PeftModel.from_pretrained(self.base, path, adapter_name=name)
+                self.peft = self.with_adapter(self.base, path, adapter_name=name)
             else:
                 self.peft.load_adapter(path, adapter_name=name)
             self.peft.eval()

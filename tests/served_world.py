@@ -8,6 +8,7 @@ import pytest
 from completion_process import Running, running
 from models import tiny_backbone, tiny_checkpoint
 from policy_world import items, randomise, saved_adapter
+from processes import PATIENCE
 
 from backbone.model import Backbone
 from policy import endpoint as endpoint_module
@@ -17,8 +18,8 @@ from policy.samplers import Wanted
 from policy.sampling import Sample
 from policy.served import Published, ServedSampler, serving
 
-CONFIG = SampleConfig(max_new_tokens=12, temperature=0.7, batch_size=3, server_timeout=20,
-                      responses=2, prompts=8, evaluate_share=0.25)
+CONFIG = SampleConfig(max_new_tokens=12, temperature=0.7, batch_size=3, responses=2,
+                      server_timeout=PATIENCE, prompts=8, evaluate_share=0.25)
 BASE, TRAINED = 1, 2
 
 
