@@ -55,13 +55,16 @@ class Run:
     sent_again: int = 0
     reads: int = 0
     restart_seconds: list[float] = field(default_factory=list)
+    through: set[int] = field(default_factory=set)
+    """The tabs that were told of an answer of theirs that it is saved since the last kill."""
     over: bool = False
 
-    def note(self, person: int, answers: Sequence[Answered]) -> None:
-        """Keep what the server said of answers."""
+    def note(self, number: int, person: int, answers: Sequence[Answered]) -> None:
+        """Keep what the server said of a tab's answers."""
         for one in answers:
             if one.saved:
                 self.ledger.acknowledge(person, one.mark, one.side)
+                self.through.add(number)
             else:
                 self.refused.append(one.words)
 
@@ -75,36 +78,39 @@ async def work(world: World, server: AppServer, kills: int,
     tabs = [*people, await people[0].second_tab()]
     async with asyncio.TaskGroup() as group:
         for number, tab in enumerate(tabs):
-            group.create_task(_label(tab, run, random.Random(number)))
+            group.create_task(_label(number, tab, run))
         for number in range(1, kills + 1):
             await asyncio.sleep(rng.uniform(*life))
             server.kill()
+            run.through.clear()
             run.restart_seconds.append(await asyncio.to_thread(server.start))
             run.kills = number
             if number % 20 == 0:
                 say(f"killed {number} times, {len(run.ledger.entries):,} answers acknowledged ...")
+        while len(run.through) < len(tabs):  # on a slow machine nobody may have come so far before
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
         await asyncio.sleep(life[1])
         run.over = True
     return run
 
 
-async def _label(tab: Labeler, run: Run, rng: random.Random) -> None:
+async def _label(number: int, tab: Labeler, run: Run) -> None:
     """One tab: click, come back after a kill with what was not acknowledged, and click on."""
-    connected = True
+    connected, rng = True, random.Random(number)
     while not run.over or tab.outbox:
         try:
             if not connected:
                 tab = await tab.back()
                 connected = True
                 run.sent_again += len(tab.outbox)
-                run.note(tab.person, await tab.send())
+                run.note(number, tab.person, await tab.send())
             await asyncio.sleep(rng.uniform(*PAUSE_SECONDS))
             if tab.waiting:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 await tab.look_again()
             elif not run.over:
                 times = 2 if rng.random() < 1 / 3 else 1
-                run.note(tab.person, [await tab.answer(rng.choice(SIDES), times)])
+                run.note(number, tab.person, [await tab.answer(rng.choice(SIDES), times)])
         except GONE:
             connected = False
             with suppress(*GONE):

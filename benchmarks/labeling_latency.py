@@ -19,9 +19,10 @@ from typing import Any
 
 from browser import launch_browser
 from playwright.sync_api import Browser, Page, sync_playwright
+from processes import free_port
 
 from annotate.server import OPTIONS
-from benchmarks.app_server import HOST, AppServer, free_port, running
+from benchmarks.app_server import HOST, AppServer, running
 from benchmarks.harness import Figure, exact, flags, percentile, say, show
 from benchmarks.labeling_world import World, make
 

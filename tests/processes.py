@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 #: Seconds. What takes longer hangs: a busy machine loads torch in a minute.
-PATIENCE = 200.0
+PATIENCE = 300.0
 #: Below what the kernel gives to whoever asks for any port, or connects. No process of pytest-xdist
 #: is given another one's: between the asking and the listening it may import torch.
 _FIRST, _EACH = 20_000, 1_500
