@@ -98,6 +98,32 @@ def test_a_started_job_comes_into_view_and_stays_there(server: Server, arrive: A
         store.put_setting("job_kinds", [])
 
 
+def test_help_is_no_part_of_what_ticks_a_setting(server: Server, arrive: Arrive) -> None:
+    """A checkbox has it in its own label: whoever pressed it on a phone ticked the box."""
+    store = server.store
+    store.put_setting("job_kinds", [{"kind": "ppo", "title": "Improve", "help": "", "common": [],
+                                     "fields": [{"name": name, "type": "bool", "default": on,
+                                                 "choices": [], "help": "What it does."}
+                                                for name, on in (("one", False), ("two", True),
+                                                                 ("three", True))]}])
+
+    async def main() -> None:
+        _, visitor = arrive("engineer")
+        async with await visitor.tab("jobs") as tab:
+            tab.set(tab.labelled("Stage"), ["Improve"])
+            await tab.rerun()
+            assert not tab.all("checkbox") and not tab.all("exception")
+            tab.set(tab.labelled("One"), "Yes")
+            tab.set(tab.labelled("Two"), "No")
+            await tab.press(tab.labelled("Improve"))
+            assert store.jobs.get(store.jobs.listed()[0].id).config == {"one": True, "two": False}
+
+    try:
+        run(main())
+    finally:
+        store.put_setting("job_kinds", [])
+
+
 def test_no_job_is_out_of_reach(server: Server, arrive: Arrive) -> None:
     """However many were queued since; and a link leads to the one that it names."""
     jobs = server.store.jobs

@@ -104,7 +104,9 @@ def _widget(kind: str, field: Mapping[str, Any]) -> None:
     name, default, key = field["name"], field["default"], _key(kind, field)
     label, help_text = title_of(name), field.get("help") or None
     if field["type"] == "bool":
-        st.checkbox(label, bool(default), key=key, help=help_text)
+        # No checkbox: a finger that presses its help would tick it.
+        st.radio(label, (True, False), 0 if default else 1, key=key, help=help_text,
+                 format_func=lambda on: "Yes" if on else "No", horizontal=True)
     elif field["type"] == "choice":
         choices = list(field["choices"])
         st.selectbox(label, choices, choices.index(default), key=key, help=help_text)
