@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from browser import Newcomer, Server, Tasks
-from desk_page import PAUSE_MS, button, key, sides, status
+from desk_page import PAUSE_MS, button, key, rest, sides, status
 from playwright.sync_api import expect
 
 from data.questions import Question
@@ -145,3 +145,18 @@ def test_every_button_is_called_what_is_written_on_it(
         assert [(name, words) for name, words in named if words not in name] == []
     finally:
         server.store.questions.change(Question())
+
+
+def test_a_letter_of_the_ranking_leads_to_its_response(server: Server, newcomer: Newcomer,
+                                                       tasks: Tasks) -> None:
+    """On a phone they stand one below the other, each as long as it is."""
+    tasks(1, tuple(f"{number}. {LONG * 3}" for number in range(4)))
+    page = newcomer(width=390, height=844, has_touch=True, is_mobile=True)[1].page
+    letters = page.locator(".pf-response .pf-handle")
+    expect(letters).to_have_count(4)
+    rest(page)
+    for place, letter in ((3, "D"), (1, "B")):
+        expect(letters.nth(place)).not_to_be_in_viewport()
+        page.locator(".pf-chip").filter(has_text=letter).tap()
+        expect(letters.nth(place)).to_be_in_viewport(ratio=1)
+    expect(page.locator(".pf-tier")).to_have_count(0)  # nothing was ranked by it

@@ -164,7 +164,9 @@ export class Ranking {
     };
     const end = (up) => {
       this.letGo();
-      if (ghost && up.type === "pointerup") this.drop(position, targetAt(this.root, up));
+      if (up.type !== "pointerup") return;
+      if (ghost) this.drop(position, targetAt(this.root, up));
+      else if (this.root.contains(handle)) this.find(position);
     };
     this.letGo = () => {
       for (const name of ["pointermove", "pointerup", "pointercancel"]) {
@@ -177,6 +179,12 @@ export class Ranking {
     document.addEventListener("pointermove", moved, { passive: false });
     document.addEventListener("pointerup", end);
     document.addEventListener("pointercancel", end);
+  }
+
+  /** A letter that is pressed and not dragged brings its response into view: it may be far down. */
+  find(position) {
+    this.root.closest(".pf-desk").querySelectorAll(".pf-response")[position]
+      .scrollIntoView({ block: "start" });
   }
 
   ghost(position) {
