@@ -99,6 +99,7 @@ def test_the_checkpoint_is_chosen_by_rule() -> None:
     assert choose(points, 15.0) == points[1]  # 1.5 ± 0.9 is less to count on than 1.0 ± 0.2
     assert choose(points, 100.0) == points[3]
     assert choose(points, -1.0) is None
+    assert choose(points[2:], 9.0) == points[2] and choose(points[2:], 8.99) is None
     even = [Point(8, 5.0, 1.0), Point(2, 3.0, 1.0), Point(1, 3.0, 1.0)]
     assert choose(even, 10.0) == even[2]
     within = [Point(s, float(k), float(r), float(u)) for s, (k, r, u) in

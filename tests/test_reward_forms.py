@@ -47,12 +47,23 @@ def test_what_is_set_aside_is_whole_prompts_and_stays_aside() -> None:
 
 @pytest.mark.parametrize(("prompts", "changed", "why"), [
     (100, {"form": "lora"}, "asked for"), (100, {"members": 2}, "ensemble"),
-    (30, {}, "too few"), (100, {"selection_share": 0.95}, "too few")])
+    (30, {}, "too few"), (100, {"selection_share": 0.95}, "too few"),
+    (100, {"correct_side": True}, "habits")])
 def test_nothing_is_set_aside_where_nothing_is_to_be_chosen(
         prompts: int, changed: dict[str, Any], why: str) -> None:
     data, config = good_wins(prompts), replace(CONFIG, **changed)
     assert set_aside(data, config, 0) is data
     assert unchosen(config)["form"] == "lora" and why in unchosen(config)["why"]
+
+
+def test_as_soon_as_either_part_has_enough_prompts_to_choose_by_it_is_chosen() -> None:
+    whole = good_wins(120).train
+    for share in (0.2, 0.8):  # the part that is set aside is the smaller one, or the larger
+        config = replace(CONFIG, selection_share=share)
+        growing = (PreferenceData(whole[:count], ()) for count in range(120))
+        first = next(found for data in growing
+                     if (found := set_aside(data, config, 0)).selection)
+        assert min(len(first.train), len(first.selection)) == LEAST_PROMPTS
 
 
 def test_ties_alone_choose_nothing() -> None:
@@ -185,6 +196,16 @@ def test_parts_that_are_always_wrong_leave_the_lora_model() -> None:
     found = compare(votes(40), -np.abs(np.random.default_rng(0).normal(size=(40, 2))))
     assert found["form"] == "lora"
     assert found["forms"]["linear"]["weights"] == {"linear": 0.0, "lora": 0.0}
+
+
+def test_a_form_that_no_pair_speaks_for_is_not_taken_for_knowing_nothing() -> None:
+    """It would give every response the same reward; the other one is worse than that here."""
+    rng = np.random.default_rng(2)
+    found = compare(votes(40), np.stack([-np.abs(rng.normal(size=40)), rng.normal(size=40)], 1))
+    forms = found["forms"]
+    assert forms["linear"]["weights"] == {"linear": 0.0, "lora": 0.0}
+    assert forms["linear"]["cross_entropy"]["value"] == pytest.approx(np.log(2))
+    assert forms["lora"]["cross_entropy"]["value"] > np.log(2) + 0.02 and found["form"] == "lora"
 
 
 @pytest.fixture
