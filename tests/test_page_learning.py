@@ -95,7 +95,9 @@ def test_an_engineer_sees_the_curve_and_a_labeler_does_not(
     assert wide <= 0, "nothing to scroll sideways"
     other = window()
     sign_in(other, server, person())
-    assert other.page.get_by_test_id("stTopNavLink").filter(has_text="Learning").count() == 0
+    links = other.page.get_by_test_id("stTopNavLink")
+    expect(links.filter(has_text="Account")).to_be_visible()
+    assert links.filter(has_text="Learning").count() == 0
     other.page.goto(f"{server.url}/learning")
     settled(other.page)
     expect(other.page.get_by_text("a labeler may not do this")).to_be_visible()
