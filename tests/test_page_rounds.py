@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import Server, add_task, make_workspace, open_round
+from browser import Server, add_task, make_workspace, open_round, serving
 from forging import Arrive, run
+from streamlit_client import Visitor
 
 from data.records import Answer
 
@@ -69,5 +70,19 @@ def test_two_rounds_may_be_of_one_policy(server: Server, arrive: Arrive) -> None
             assert not tab.all("exception")
             assert tab.text().count("Labelers behind it") == 2
             assert "Policy versions" in tab.text()  # below the rounds
+
+    run(main())
+
+
+def test_a_new_workspace_says_how_to_begin_and_has_no_table_without_rows(tmp_path: Path) -> None:
+    lead = make_workspace(tmp_path).people.add("Lea", "lead")
+
+    async def main() -> None:
+        with serving(tmp_path) as server:
+            visitor = Visitor(server.url)
+            visitor.sign_in(server.store.people.create_code(lead.id))
+            async with await visitor.tab("rounds") as tab:
+                assert "Jobs, Open the next round, opens one." in tab.text()
+                assert "Policy versions" not in tab.text()
 
     run(main())

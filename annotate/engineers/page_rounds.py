@@ -49,10 +49,12 @@ def _rounds(labeler: Labeler) -> None:
     for turn in reversed(turns):
         with st.container(border=True):
             _round(turn)
-    st.markdown("#### Policy versions")
-    st.html(table_html(("Name", "Method", "From", "Reward model", "Made"), [
-        (_policy(v.id), v.method, _policy(v.parent_id), _reward(v.reward_model_id),
-         moment(v.created_at)) for v in reversed(store().versions.policies())]))
+    policies = store().versions.policies()
+    if policies:
+        st.markdown("#### Policy versions")
+        st.html(table_html(("Name", "Method", "From", "Reward model", "Made"), [
+            (_policy(v.id), v.method, _policy(v.parent_id), _reward(v.reward_model_id),
+             moment(v.created_at)) for v in reversed(policies)]))
     models = store().versions.reward_models()
     if models:
         st.markdown("#### Reward models")
