@@ -115,7 +115,7 @@ def test_the_ledger_refuses_a_database_that_contradicts_itself(world: World) -> 
 def test_labelers_over_websockets_are_timed_and_nothing_of_theirs_is_lost(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labeling_load, "EVERY_SECONDS", 0.6)
-    level = labeling_load.run(2, 2.0)
+    level = labeling_load.run(2, 6.0)  # also on a machine that takes a second for an answer
     assert level.errors == []
     assert level.ledger.lost == level.ledger.doubled == level.ledger.unacknowledged == 0
     assert len(level.answers) == len(level.ledger.entries) >= 4

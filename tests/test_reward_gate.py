@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from models import one_thread, tiny_checkpoint  # noqa: F401
+from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 from backbone.config import ModelConfig
@@ -128,7 +129,7 @@ def test_without_labels_nothing_is_loaded(workspace: Path,
     from loop import models
 
     models._loaded.clear()
-    assert cli.run(["train-reward", "--workspace", str(workspace)]) == 1
+    assert cli.run(["train-reward", "--workspace", str(workspace)]) == 2
     assert "there are no comparisons to learn from" in capsys.readouterr().err
     assert not models._loaded
 
@@ -256,14 +257,14 @@ def form(store: Store, tmp_path: Path) -> AppTest:
     store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields},
                                     {"kind": "eval-reward", "fields": fields[1:2]}])
     engineer = store.people.add("Eve", "engineer")
-    app = AppTest.from_function(_form, args=(str(tmp_path),))
+    app = AppTest.from_function(_form, args=(str(tmp_path),), default_timeout=PATIENCE)
     app.session_state["secret"] = store.people.redeem(store.people.create_code(engineer.id))
     return app
 
 
 def test_the_form_starts_nothing_that_no_reward_model_will_be_there_for(store: Store,
                                                                         form: AppTest) -> None:
-    app = form.run(timeout=60)
+    app = form.run()
     assert "There is no reward model yet" in app.warning[0].value
     for button in range(2):
         app.button[button].click().run()
@@ -283,7 +284,7 @@ def test_the_form_starts_nothing_that_no_reward_model_will_be_there_for(store: S
 def test_the_form_says_why_and_takes_a_word_for_it(store: Store, form: AppTest) -> None:
     add(store, "reward-1", metrics(70, 100))
     add(store, "reward-2", metrics(50, 100))
-    app = form.run(timeout=60)
+    app = form.run()
     assert not app.exception
     assert "does not beat its baselines" in app.warning[0].value.replace("\\", "")
     app.button[0].click().run()
