@@ -10,6 +10,7 @@ from reward.instant.choosing import (
     choose_committee,
     choose_features,
     grouped_folds,
+    held_out_odds,
     temperature,
 )
 from reward.instant.comparisons import Comparisons
@@ -119,6 +120,22 @@ def test_temperature_undoes_a_wrong_scale() -> None:
     decided = np.stack([won, ~won], 1).astype(float)
     for wrong in (0.4, 1.0, 3.0):
         assert temperature(true * wrong, decided) == pytest.approx(1 / wrong, rel=0.05)
+
+
+def test_candidates_are_judged_at_the_temperature_that_suits_them_best() -> None:
+    """Against a grid: a prior that makes the model unsure of itself is no fault of the features."""
+    features, _, comparisons = linear_world(pairs=300)
+    prepared = prepare({"true": features})
+    split = grouped_folds(comparisons.groups, 4)
+    decided = comparisons.outcomes[:, [0, 2]]
+    for found in choose_features(prepared, comparisons, spreads=(0.05, 2.0)):
+        odds = held_out_odds(prepared[0], comparisons, found.spread, "model", split)
+        grid = np.geomspace(0.1, 10, 2001)
+        losses = [(decided * np.logaddexp(0, scale * odds[:, None] * np.array([-1, 1]))).sum()
+                  for scale in grid]
+        assert found.cross_entropy == pytest.approx(min(losses) / decided.sum(), abs=1e-5)
+        assert found.temperature == pytest.approx(grid[int(np.argmin(losses))], rel=0.01)
+        assert (found.temperature > 2) == (found.spread < 1)
 
 
 def test_only_what_is_judged_counts() -> None:

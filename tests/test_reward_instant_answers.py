@@ -112,3 +112,34 @@ def test_on_other_features_all_that_was_learned_is_fitted_anew() -> None:
     assert model.learned == {} and model.learn(pairs) == 0
     other.learn(pairs)
     assert np.allclose(model.posterior.coefficients, other.posterior.coefficients, atol=1e-6)
+
+
+def test_of_leading_directions_each_has_the_prior_that_it_had_among_all(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    table = features(80)
+    whole = InstantModel(table)
+    monkeypatch.setattr(instant, "COMPONENTS", 5)
+    few = InstantModel(table)
+    assert (whole.table.shape[1], few.table.shape[1]) == (12, 5)
+    # [80, k] around the prompts' means: over all directions a reward varies by the spread
+    around = [model.table - model.table.reshape(40, 2, -1).mean(1).repeat(2, axis=0)
+              for model in (whole, few)]
+    of_all, of_few = (float((each**2 / model.precision).sum(1).mean())
+                      for each, model in zip(around, (whole, few), strict=True))
+    assert of_all == pytest.approx(whole.setup.spread**2)
+    share = (around[1]**2).sum() / (around[0]**2).sum()
+    assert of_few == pytest.approx(share * of_all) and 0.3 < share < 0.95
+
+
+def test_accuracy_is_a_share_of_pairs_and_its_interval_one_over_prompts() -> None:
+    table = features(122)
+    model, pairs = InstantModel(table), [replace(p, tie=False) for p in answers(table, 60)]
+    model.learn(pairs[:30])
+    asked = pairs[30:]
+    scores = model.table @ model.posterior.coefficients
+    once, thrice = model.accuracy(asked), model.accuracy([*asked, *asked, *asked])
+    assert once is not None and thrice is not None
+    assert once.value == thrice.value == pytest.approx(np.mean(
+        [scores[p.chosen_id] > scores[p.rejected_id] for p in asked]))
+    assert (thrice.n, thrice.low, thrice.high) == pytest.approx((90, once.low, once.high))
+    assert model.accuracy([]) is None
