@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from data.asking import Asking
@@ -65,7 +66,7 @@ class Store:
         path = workspace / DATABASE_NAME
         if not path.is_file():
             raise NotFound(f"{workspace} holds no workspace: make one with "
-                           f"`prefloop init --workspace {workspace}`")
+                           f"`prefloop init --workspace {quote(str(workspace))}`")
         return cls(path)
 
     def setting(self, key: str, default: Any = None) -> Any:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from data.errors import PrefloopError
@@ -56,12 +57,13 @@ def run_or_follow(store: Store, workspace: Path, job: Job, handlers: Handlers) -
 def _left_alone(store: Store, workspace: Path, job: Job) -> str:
     """What becomes of a job that is no longer followed."""
     if store.jobs.get(job.id).status == "queued" and not heard(store.setting("worker")):
-        return f"job {job.id} waits in the queue; go on with {_again(workspace, job)}"
+        return f"job {job.id} waits in the queue; go on with {again(workspace, job)}"
     return f"the worker goes on with job {job.id}; `prefloop status` shows how far it is"
 
 
-def _again(workspace: Path, job: Job) -> str:
-    return f"`prefloop {job.kind} --resume {job.id} --workspace {workspace}`"
+def again(workspace: Path, job: Job) -> str:
+    """The command that goes on with a job, as a shell takes it."""
+    return f"`prefloop {job.kind} --resume {job.id} --workspace {quote(str(workspace))}`"
 
 
 def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:
@@ -85,7 +87,7 @@ def make_way(store: Store, workspace: Path) -> None:
             if job.round_id is None or job.stop_requested:
                 store.jobs.stopped(job.id)
                 note(f"job {job.id} was to sample a round, and nobody was about to: it is stopped; "
-                     f"instead of a new one, go on with {_again(workspace, job)}")
+                     f"instead of a new one, go on with {again(workspace, job)}")
 
 
 def left(store: Store, workspace: Path, kind: str) -> list[Job]:
@@ -109,7 +111,7 @@ def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: 
     for orphan in recover_orphans(store):
         if orphan.id != job.id:
             note(f"job {orphan.id} ({orphan.kind}) was interrupted; go on with "
-                 f"{_again(workspace, orphan)}")
+                 f"{again(workspace, orphan)}")
     sweep_checkpoints(store, workspace)
     claimed = store.jobs.claim(job.id)
     if claimed is None:  # stopped meanwhile, from the browser
@@ -119,7 +121,7 @@ def _run_here(store: Store, workspace: Path, job: Job, handlers: Handlers, bar: 
     ended = store.jobs.get(job.id)
     if ended.status == "running":
         store.jobs.stopped(job.id)
-        raise Interrupted(f"stopped; go on with {_again(workspace, job)}")
+        raise Interrupted(f"stopped; go on with {again(workspace, job)}")
     return ended
 
 

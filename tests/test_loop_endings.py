@@ -251,6 +251,16 @@ def test_what_is_closed_before_it_starts_is_not_written_to(workspace: Path) -> N
     assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
+def test_a_command_that_is_named_can_be_given_to_a_shell_as_it_stands(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = workspace.rename(workspace.with_name("my runs"))
+    Store.of_workspace(folder).jobs.add("ppo")
+    assert cli.run(["stop", "1", "--workspace", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith(f"`prefloop ppo --resume 1 --workspace '{folder}'`\n")
+    assert cli.run(["status", "--workspace", "none there"]) == 2
+    assert "`prefloop init --workspace 'none there'`" in capsys.readouterr().err
+
+
 def test_a_number_that_no_flag_names_is_refused_in_plain_words(
         capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["stop", "seven"]) == 2

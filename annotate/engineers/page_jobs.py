@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import streamlit as st
@@ -56,9 +57,10 @@ def page(labeler: Labeler) -> None:
 @guarded("rounds")
 def _worker_state(labeler: Labeler) -> None:
     if not heard(store().setting("worker"), _WORKER_SILENCE):
+        workspace = quote(str(workspace_of_environment()))
         st.warning("No worker is running, so queued jobs wait. Start one with "
-                   f"`prefloop worker --workspace {workspace_of_environment()}`, or run "
-                   "`prefloop up`, which starts one.")
+                   f"`prefloop worker --workspace {workspace}`, or run `prefloop up`, which starts "
+                   "one.")
 
 
 @guarded("rounds")

@@ -20,7 +20,7 @@ class Stop(Common):
 
     def run(self) -> None:
         """Ask it to; whoever runs it looks at every step."""
-        from loop.runs import ENDED, put_down
+        from loop.runs import ENDED, again, put_down
 
         store = self.store()
         with store.database.write():
@@ -33,4 +33,4 @@ class Stop(Common):
         status = store.jobs.get(job.id).status
         said = "stopped" if status in ENDED else "to stop at its next step"
         self.show({"job": job.id, "status": status}, f"job {job.id} is {said}; go on with it by "
-                  f"`prefloop {job.kind} --resume {job.id}`")
+                  f"{again(self.workspace, job)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from annotate.simulated import PREFERENCES
@@ -61,7 +62,7 @@ def print_report(report: Mapping[str, Any], workspace: Path) -> None:
     for line in _forced(report):
         print(f"\n{line}")
     print(f"\nReport: {workspace / 'report.html'}\n"
-          f"Open the workspace: prefloop up --workspace {workspace}")
+          f"Open the workspace: prefloop up --workspace {quote(str(workspace))}")
 
 
 def write_html(report: Mapping[str, Any], store: Store, path: Path) -> None:
