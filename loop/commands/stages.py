@@ -125,9 +125,10 @@ class StageCommand(Common):
     def check(self, store: Store) -> None:
         """Refuse before anything is queued what the job would refuse when it starts."""
         from data.startable import require_work
+
+        require_work(store, self.kind)  # before torch, which the versions' module loads
         from loop.models import Versions
 
-        require_work(store, self.kind)
         named = vars(self.options) if hasattr(self, "options") else {}
         versions = Versions(store, self.workspace, read_settings(self.workspace).models)
         if "policy" in named:
