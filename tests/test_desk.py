@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -182,6 +183,24 @@ def test_progress_and_the_reason_for_nothing(world: World, me: Person) -> None:
     view = send(mine, entry(view["question"]))
     assert view["nothing"]["title"] == "Round 0 is complete"
     assert view["last"]["of"] == "answer"
+
+
+@pytest.mark.parametrize("other_reads", [False, True])
+def test_why_there_is_nothing_counts_no_hidden_question_either(world: World, me: Person,
+                                                               other_reads: bool) -> None:
+    """Beside the bar, which runs ahead by them, a count without them would tell how many."""
+    pairs(world, 1)
+    mine = me.desk()
+    view = send(mine, entry(mine.view()["question"]))
+    if other_reads:
+        world.task(("x", "y"), wanted=1)
+        assert Person(world.store, "the other").desk().view()["question"]
+        view = mine.view()
+    nothing = view["nothing"]
+    assert nothing["title"] == ("Others have the last pairs" if other_reads
+                                else "You have answered all of yours")
+    assert "round 0" in nothing["text"] and not re.search(r"\d", nothing["text"][len(
+        "The labels that round 0"):])
 
 
 def test_guidelines_and_their_version_are_part_of_an_answer(world: World, me: Person) -> None:

@@ -41,13 +41,13 @@ def _why(store: Store, labeler: Labeler) -> tuple[str, str, float | None]:
         return (f"Round {current.number} is complete",
                 f"All {wanted:,} labels are in. Thank you! This page goes on by itself "
                 "when the next round opens.", None)
+    # How many are in, the bar says, which runs ahead by one's hidden tasks: a count beside it would
+    # tell how many these were.
+    rest = f"The labels that round {current.number} still wants are"
     if store.assignments.open_for(labeler.id):
         return ("Others have the last pairs",
-                f"{given:,} of {wanted:,} labels of round {current.number} are in, and the rest "
-                "are with other labelers right now. If one comes free, it appears here.", None)
-    return ("You have answered all of yours",
-            f"{given:,} of {wanted:,} labels of round {current.number} are in; the rest are for "
-            "other labelers. Thank you!", None)
+                f"{rest} with other labelers right now. If one comes free, it appears here.", None)
+    return "You have answered all of yours", f"{rest} for other labelers. Thank you!", None
 
 
 def _samples_on_their_way(store: Store, job: Job, which: str) -> tuple[str, str, float | None]:
