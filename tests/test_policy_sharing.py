@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 import torch
 from models import one_thread  # noqa: F401
 from policy_world import Recorder, goodness, items, policy_weights, roles
+from processes import free_port
 from safetensors.torch import load_file
 
 from backbone import resume
@@ -85,9 +85,7 @@ def rounds_otherwise(of: Roles) -> None:
 
 def _two(folder: Path, cut_up: bool = False) -> list[str]:
     """What two processes that work together print."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code = PROCESS.format(tests=str(TESTS), folder=str(folder))
     started = [subprocess.Popen(
         [sys.executable, "-c", code], cwd=TESTS.parent, text=True, stdout=subprocess.PIPE,
