@@ -8,9 +8,9 @@ import pytest
 from reward_world import example
 
 from reward.report.figures import length_correlation, report
-from reward.report.groups import MOST_GROUPS, Facts, groups
-from reward.report.mistakes import worst_mistakes
-from reward.report.votes import Votes, ratio
+from reward.report.groups import AGREEMENT, MOST_GROUPS, Facts, agreement_of, groups
+from reward.report.mistakes import MOST_MISTAKES, worst_mistakes
+from reward.report.votes import Votes, Word, ratio
 
 
 def test_of_many_groups_those_with_the_most_pairs_are_shown() -> None:
@@ -68,3 +68,19 @@ def test_of_two_responses_nothing_is_said_and_equal_scores_are_no_mistake() -> N
     assert length_correlation(two, {100: 1.0, 101: 0.0}) == {"pearson": None, "spearman": None}
     assert worst_mistakes(two, {100: 0.5, 101: 0.5}) == []
     assert len(worst_mistakes(two, {100: 0.5, 101: 0.6})) == 1
+
+
+def test_mistakes_are_the_worst_of_each_prompt_and_of_all_prompts() -> None:
+    rng = np.random.default_rng(2)
+    made = [example(p, ["a", "b", "c", "d"], [(0, 1, 3), (2, 3, 3), (0, 3, 3)])
+            for p in range(1, 61)]
+    scores = {i: float(rng.normal()) for e in made for i in e.texts}
+    gaps = sorted(min(scores[p.chosen_id] - scores[p.rejected_id] for p in e.pairs) for e in made)
+    assert sum(gap < 0 for gap in gaps) > MOST_MISTAKES
+    found = worst_mistakes(made, scores)
+    assert [m["chosen_score"] - m["rejected_score"] for m in found] == gaps[:MOST_MISTAKES]
+
+
+def test_a_labeler_who_answered_twice_agrees_with_nobody() -> None:
+    once, twice = [Word(1, 100)], [Word(1, 100), Word(1, 101)]
+    assert agreement_of(once) == agreement_of(twice) == [AGREEMENT[2]]
