@@ -39,8 +39,19 @@ def require_work(store: Store, kind: str) -> None:
         raise BadInput(NO_PROMPTS)
     if kind == "simulate" and not store.tasks.labels_missing():
         raise BadInput(NO_OPEN_TASKS)
-    if kind == "train-reward":
-        require_learnable(compared(store))
+    if kind == "train-reward" and not _is_learnable(store):
+        require_learnable(compared(store))  # which takes a second on 200,000, and says why
+
+
+def _is_learnable(store: Store) -> bool:
+    """Whether decided pairs on two training prompts can be found, with the first that are."""
+    prompts: int = store.database.value("""
+        SELECT count(*) FROM (
+            SELECT DISTINCT f.prompt_id
+            FROM counted_preferences f JOIN prompts p ON p.id = f.prompt_id
+            JOIN responses a ON a.id = f.chosen_id JOIN responses b ON b.id = f.rejected_id
+            WHERE p.split = 'train' AND f.strength > 0 AND a.text <> b.text LIMIT 2)""")
+    return prompts == 2
 
 
 def compared(store: Store) -> Compared:
