@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from page_runs import follow, wait_for_runs
+from page_runs import follow, wait_for_code, wait_for_runs
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -175,6 +175,7 @@ def settled(page: Page) -> None:
     """Wait until Streamlit has connected, and has drawn all that was asked of it."""
     _idle(page)
     wait_for_runs(page, PATIENCE_MS / 1000)
+    wait_for_code(page, PATIENCE_MS / 1000)
     _idle(page)
     lettered(page)
 

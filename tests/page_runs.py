@@ -1,8 +1,10 @@
-"""Which runs a page in a real browser has asked for, and whether they are over.
+"""Which runs a page in a real browser has asked for, which code, and whether that has come.
 
 The page itself tells of a run only once its beginning has come back from the server: for as long as
 a press is on its way, which on a busy machine is long, it looks as if nothing had been pressed.
-What goes over its connection tells the truth.
+What goes over its connection tells the truth. And it fetches the code of each kind of widget when
+one is first drawn: where that comes in the middle of a press, what is pressed is drawn anew, and
+the press is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import time
 from weakref import WeakKeyDictionary
 
-from playwright.sync_api import Page, WebSocket
+from playwright.sync_api import Page, Request, WebSocket
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit_page import ends_a_run
@@ -56,6 +58,14 @@ class Runs:
 
 
 _RUNS: WeakKeyDictionary[Page, Runs] = WeakKeyDictionary()
+#: Scripts and style sheets that are on their way.
+_CODE: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
+#: What has come is drawn two frames later, and has asked for what it needs; where no frame is drawn,
+#: a moment later.
+_DRAWN = """new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => done(null)));
+  setTimeout(() => done(null), 250);
+})"""
 
 
 def follow(page: Page) -> None:
@@ -66,7 +76,19 @@ def follow(page: Page) -> None:
             socket.on("framesent", runs.sent)
             socket.on("framereceived", runs.received)
 
+    def asked(request: Request) -> None:
+        if request.resource_type in ("script", "stylesheet"):
+            _CODE[page].add(request)
+
+    def came(request: Request) -> None:
+        _CODE[page].discard(request)
+
+    _CODE[page] = set()
     page.on("websocket", connected)
+    page.on("request", asked)
+    page.on("requestfinished", came)
+    page.on("requestfailed", came)
+    page.on("domcontentloaded", lambda: _CODE[page].clear())  # what a page before still wanted
 
 
 def wait_for_runs(page: Page, seconds: float) -> None:
@@ -76,6 +98,17 @@ def wait_for_runs(page: Page, seconds: float) -> None:
     while not (runs := _RUNS.get(page) or Runs()).over:
         assert time.monotonic() < deadline, f"asked for {runs.asked}, under way: {runs.under_way}"
         page.wait_for_timeout(20)
+
+
+def wait_for_code(page: Page, seconds: float) -> None:
+    """Until what is drawn has all of its code, and is drawn by it."""
+    deadline = time.monotonic() + seconds
+    page.evaluate(_DRAWN)
+    while code := _CODE.get(page):
+        assert time.monotonic() < deadline, f"on their way: {[each.url for each in code]}"
+        page.wait_for_timeout(20)
+        if not _CODE[page]:
+            page.evaluate(_DRAWN)  # it may want more
 
 
 def _bytes(frame: str | bytes) -> bytes:
