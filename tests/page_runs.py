@@ -60,8 +60,8 @@ class Runs:
 _RUNS: WeakKeyDictionary[Page, Runs] = WeakKeyDictionary()
 #: Scripts and style sheets that are on their way.
 _CODE: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
-#: What has come is drawn two frames later, and has asked for what it needs; where no frame is drawn,
-#: a moment later.
+#: Two frames later what has come is drawn, and has asked for what it needs; where none is drawn, a
+#: moment later.
 _DRAWN = """new Promise((done) => {
   requestAnimationFrame(() => requestAnimationFrame(() => done(null)));
   setTimeout(() => done(null), 250);
