@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from page_runs import Runs
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from page_runs import Runs, follow, wait_for_code
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -75,3 +79,43 @@ def test_a_part_that_the_page_has_no_more_is_not_waited_for() -> None:
             draws(runs, "clock")
         ends(runs)
         assert runs.over is not stands
+
+
+class Fetched:
+    """Something that a page fetches."""
+
+    def __init__(self, resource_type: str) -> None:
+        self.resource_type, self.url = resource_type, f"a {resource_type}"
+
+
+class Window:
+    """As much of a page as is followed; `then` happens while it waits."""
+
+    def __init__(self, *then: tuple[str, Fetched]) -> None:
+        self.heard: dict[str, Callable[[Any], None]] = {}
+        self.drawn, self.then = 0, list(then)
+
+    def on(self, name: str, handler: Callable[[Any], None]) -> None:
+        self.heard[name] = handler
+
+    def evaluate(self, _: str) -> None:
+        self.drawn += 1
+
+    def wait_for_timeout(self, _: float) -> None:
+        if self.then:
+            name, what = self.then.pop(0)
+            self.heard[name](what)
+
+
+def test_code_on_its_way_is_no_rest_and_an_image_is() -> None:
+    script, style, image = (Fetched(kind) for kind in ("script", "stylesheet", "image"))
+    window = Window(("requestfinished", script), ("requestfailed", style))
+    page: Any = window
+    follow(page)
+    for one in (script, style, image):
+        window.heard["request"](one)
+    wait_for_code(page, 60)
+    assert window.then == [] and window.drawn == 2, "before, and once all of it was there"
+    window.heard["request"](script)
+    with pytest.raises(AssertionError, match="a script"):
+        wait_for_code(page, 0)
