@@ -83,12 +83,15 @@ def follow(page: Page) -> None:
     def came(request: Request) -> None:
         _CODE[page].discard(request)
 
+    def loaded(page: Page) -> None:
+        _CODE[page].clear()  # what a document before still wanted
+
     _CODE[page] = set()
     page.on("websocket", connected)
     page.on("request", asked)
     page.on("requestfinished", came)
     page.on("requestfailed", came)
-    page.on("domcontentloaded", lambda: _CODE[page].clear())  # what a page before still wanted
+    page.on("domcontentloaded", loaded)
 
 
 def wait_for_runs(page: Page, seconds: float) -> None:
