@@ -5,7 +5,7 @@ from __future__ import annotations
 from data.database import Database
 
 #: Whether a comparison `c` is a lead's decision, given with the labelers' answers in view, and so
-#: none of these. The views `blind_*` and `placed_*` of `data.schema` say it for themselves.
+#: none of these. The views `blind_*` and `placed_*` say it for themselves.
 IS_DECISION = "EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"
 
 

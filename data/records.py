@@ -1,7 +1,7 @@
 """One frozen record per noun of the loop, as the store hands them out.
 
 Rows are values: to change one, ask the store, then read it again. Times are ISO 8601 in UTC.
-Nothing here knows SQL; `data.schema` holds the tables.
+Nothing here knows SQL; `data.schema` lists what makes the tables.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def as_before(store: Store, path: Path, known: int) -> None:
     """Write what a store holds into a new database that only the first so many migrations made."""
     older = Migrations("prefloop")
     for migration in migrations._migrations[:known]:
-        older()(migration.fn)
+        older(name=migration.name)(migration.fn)
     with closing(sqlite3.connect(path)) as db:
         older.apply(Database(db))
         db.execute("ATTACH ? AS new", [str(store.database.path)])

@@ -11,6 +11,7 @@ import pytest
 from data_world import World
 from desk_world import Person, entry, pairs, send, undo
 
+from data import migrations
 from data.database import Database, plain_errors
 from data.errors import PrefloopError
 from data.records import Answer
@@ -21,6 +22,12 @@ _FULL, _NORMAL = 2, 1
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     return Database(tmp_path / "prefloop.db")
+
+
+def test_every_migration_is_applied_in_the_order_of_their_numbers(database: Database) -> None:
+    files = Path(next(iter(migrations.__path__))).glob("m*.py")
+    assert sorted(path.stem for path in files) == [row["name"] for row in database.rows(
+        "SELECT name FROM _sqlite_migrations ORDER BY id")]
 
 
 def test_what_need_not_survive_a_power_cut_is_the_exception(database: Database) -> None:
