@@ -25,3 +25,8 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+def kind_of(value: Any) -> str:
+    """What an error calls the value that it found: `dict` whatever class of ours holds an object."""
+    return "dict" if isinstance(value, dict) else type(value).__name__

@@ -8,6 +8,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.messages import conversation, is_answered
 from data.exchange.prompt_fields import PROMPTS, first_prompt, prompt_from, prompt_of, unpacked
+from data.plain_json import kind_of
 from data.records import Message
 
 RESPONSES = ("response", "completion", "answer", "output", "generation")
@@ -39,7 +40,7 @@ def answer_from(values: Mapping[str, Any], *, cells: bool = False) -> tuple[list
             return prompt_of({**values, name: None}, name, before), last["content"]
         response = last["content"]
     if not isinstance(response, str):
-        raise BadInput(f"{name}: wanted text or messages, found {type(response).__name__}")
+        raise BadInput(f"{name}: wanted text or messages, found {kind_of(response)}")
     return prompt_from(values, cells=cells), response
 
 

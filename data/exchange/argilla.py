@@ -31,6 +31,7 @@ from data.exchange.judgements import Judgement, LeftOut, Origin, Ranking, rankin
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 from data.exchange.prompt_fields import from_cell
+from data.plain_json import kind_of
 
 NAME = "argilla"
 _NO_FIELDS = {"id", "external_id", "_server_id", "metadata", "vectors", "suggestions", "responses",
@@ -86,7 +87,7 @@ def _nested(responses: Any) -> dict[str, _Answers]:
         for question, entries in responses.items():
             if not isinstance(entries, list | dict | None):
                 raise BadInput(f"responses.{question}: wanted a list of answers, "
-                               f"found {type(entries).__name__}")
+                               f"found {kind_of(entries)}")
             for number, entry in enumerate(entries_of(entries), 1):
                 _add(found, question, entry.get("user_id"), entry.get("value"),
                      entry.get("status"), f"responses.{question}[{number}]")
@@ -95,7 +96,7 @@ def _nested(responses: Any) -> dict[str, _Answers]:
             where = f"responses[{number}]"
             values = response.get("values") if isinstance(response, dict) else None
             if not isinstance(values, dict):
-                raise BadInput(f"{where}.values: wanted an object, found {type(values).__name__}")
+                raise BadInput(f"{where}.values: wanted an object, found {kind_of(values)}")
             # A discarded answer may hold no values, and is counted all the same.
             _add(found, "", response.get("user_id"), None, response.get("status"), where)
             for question, answer in values.items():
@@ -103,7 +104,7 @@ def _nested(responses: Any) -> dict[str, _Answers]:
                 _add(found, question, response.get("user_id"), value, response.get("status"),
                      f"{where}.values.{question}")
     elif responses is not None:
-        raise BadInput(f"responses: wanted an object or a list, found {type(responses).__name__}")
+        raise BadInput(f"responses: wanted an object or a list, found {kind_of(responses)}")
     return found
 
 
@@ -116,7 +117,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, _Answers]:
             given, users, statuses = (column or [] for column in columns)
             if not (isinstance(given, list) and isinstance(users, list)
                     and isinstance(statuses, list)):
-                raise BadInput(f"{name}: wanted a list, found {type(given).__name__}")
+                raise BadInput(f"{name}: wanted a list, found {kind_of(given)}")
             if len(users) != len(given) or len(statuses) not in (0, len(given)):
                 raise BadInput(f"{name}: {len(given)} answers, but {name}.users has {len(users)} "
                                f"and {name}.status {len(statuses)}")
@@ -133,7 +134,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, _Answers]:
 def _add(found: dict[str, _Answers], question: str, user: Any, value: Any, status: Any,
          where: str) -> None:
     if status is not None and not isinstance(status, str):
-        raise BadInput(f"{where}.status: wanted text, found {type(status).__name__}")
+        raise BadInput(f"{where}.status: wanted text, found {kind_of(status)}")
     answers = found.setdefault(str(user) if user else "unknown", _Answers())
     if status and status != "submitted":
         answers.status = status

@@ -20,6 +20,7 @@ from data.exchange.messages import (
     transcript,
 )
 from data.exchange.prompt_fields import PROMPTS, named, prompt_from, unpacked, with_system
+from data.plain_json import kind_of
 from data.prompts import checked_text, fingerprint, without_nul
 from data.records import Message
 
@@ -86,7 +87,7 @@ def pair_from(values: Mapping[str, Any], *, cells: bool = False) -> Pair:
         pair = Pair(prompt_from(values, cells=cells), chosen, rejected)
     else:
         raise BadInput(f"{', '.join(names)}: wanted two texts or two lists of messages, found "
-                       f"{type(chosen).__name__} and {type(rejected).__name__}")
+                       f"{kind_of(chosen)} and {kind_of(rejected)}")
     return replace(_usable(pair, names), strength=strength_from(values))
 
 

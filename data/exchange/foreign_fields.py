@@ -27,6 +27,7 @@ from data.exchange.prompt_fields import (
     with_system,
 )
 from data.exchange.unread import Watched
+from data.plain_json import kind_of
 from data.records import Message
 
 _RESPONSES = ("response", "answer", "completion", "output", "generation", "reply", "candidate",
@@ -87,7 +88,7 @@ def asked(data: Mapping[str, Any], fields: Fields, *, cells: bool = False) -> As
                 raise Unusable(DIFFER)
             value, shared = last["content"], before or shared
         if not isinstance(value, str):
-            raise BadInput(f"{name}: wanted text or messages, found {type(value).__name__}")
+            raise BadInput(f"{name}: wanted text or messages, found {kind_of(value)}")
         texts[name] = value
     read = set(names)
     beside = Watched({k: v for k, v in values.items() if k not in names}, read.add)
@@ -179,7 +180,7 @@ def _of_list(field: str, value: Any) -> dict[str, Any]:
     """Responses in one list: texts, messages, or items that have an id and a body."""
     value = from_cell(value)
     if not isinstance(value, list):
-        raise BadInput(f"{field}: wanted a list of responses, found {type(value).__name__}")
+        raise BadInput(f"{field}: wanted a list of responses, found {kind_of(value)}")
     found: dict[str, Any] = {}
     for number, item in enumerate(value, 1):
         name, body = f"{field}[{number}]", item

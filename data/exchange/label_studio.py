@@ -34,6 +34,7 @@ from data.exchange.judgements import (
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 from data.exchange.prompt_fields import from_cell
+from data.plain_json import kind_of
 
 NAME = "label-studio"
 #: What JSON-MIN adds to the data of a task.
@@ -69,12 +70,12 @@ def judgements(values: Mapping[str, Any], fields: Fields) -> Iterator[Judgement 
 def _of_task(task: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | LeftOut]:
     data = task.get("data")
     if not isinstance(data, dict):
-        raise BadInput(f"data: wanted an object, found {type(data).__name__}")
+        raise BadInput(f"data: wanted an object, found {kind_of(data)}")
     annotations = task.get("annotations", task.get("completions"))
     if annotations is None:
         annotations = []
     if not isinstance(annotations, list):
-        raise BadInput(f"annotations: wanted a list, found {type(annotations).__name__}")
+        raise BadInput(f"annotations: wanted a list, found {kind_of(annotations)}")
     drafts = task.get("drafts")
     yield from [LeftOut("a draft")] * (len(drafts) if isinstance(drafts, list) else 0)
     if not annotations:
@@ -84,7 +85,7 @@ def _of_task(task: Mapping[str, Any], fields: Fields) -> Iterator[Judgement | Le
     for number, annotation in enumerate(annotations, 1):
         if not isinstance(annotation, dict):
             raise BadInput(f"annotations[{number}]: wanted an object, "
-                           f"found {type(annotation).__name__}")
+                           f"found {kind_of(annotation)}")
     # The last answer of an annotator is the one that stands.
     for number, annotation in sorted(enumerate(annotations, 1), key=lambda one: str(
             one[1].get("updated_at") or one[1].get("created_at") or "")):
@@ -141,13 +142,13 @@ def _results(results: Any, where: str) -> list[dict[str, Any]]:
     if results is None:
         results = []  # an annotation that was saved without an answer
     if not isinstance(results, list):
-        raise BadInput(f"{where}: wanted a list, found {type(results).__name__}")
+        raise BadInput(f"{where}: wanted a list, found {kind_of(results)}")
     for number, result in enumerate(results, 1):
         if not isinstance(result, dict):
-            raise BadInput(f"{where}[{number}]: wanted an object, found {type(result).__name__}")
+            raise BadInput(f"{where}[{number}]: wanted an object, found {kind_of(result)}")
         if str(result.get("type")) in _CONTROLS and not isinstance(result.get("value"), dict):
             raise BadInput(f"{where}[{number}].value: wanted an object, "
-                           f"found {type(result.get('value')).__name__}")
+                           f"found {kind_of(result.get('value'))}")
     return results
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.errors import BadInput
+from data.plain_json import kind_of
 from data.records import Message
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
@@ -117,7 +118,7 @@ def _message(entry: Any, where: str) -> Message:
         entry = {"role": entry[0], "content": entry[1]}
     if not isinstance(entry, dict):
         raise BadInput(f"{where}: wanted an object with role and content, "
-                       f"found {type(entry).__name__}")
+                       f"found {kind_of(entry)}")
     role = _role(entry)
     content = next((entry[key] for key in _CONTENT_KEYS if entry.get(key) is not None), None)
     if str(role).lower() in _TOOL_ROLES or _says(entry.get("tool_calls")) or _says(
@@ -129,13 +130,13 @@ def _message(entry: Any, where: str) -> Message:
         content = "\n".join(_part(part, f"{where}.content[{number}]")
                             for number, part in enumerate(content, 1))
     if not isinstance(content, str):
-        raise BadInput(f"{where}.content: wanted text, found {type(content).__name__}")
+        raise BadInput(f"{where}.content: wanted text, found {kind_of(content)}")
     return Message(role=ROLES[role.lower()], content=content)
 
 
 def _part(part: Any, where: str) -> str:
     """One part of a content: `{"type": "text", "text": ...}` or a bare text."""
-    kind = type(part).__name__
+    kind = kind_of(part)
     if isinstance(part, dict):
         kind = part.get("type") or "text"
         part = part.get("text") if kind in _TEXTS else None

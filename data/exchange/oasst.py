@@ -23,6 +23,7 @@ from data.exchange.judgements import Judgement, LeftOut, Origin, ranking_by
 from data.exchange.own_comparisons import NAME as OWN
 from data.exchange.own_comparisons import signed_by
 from data.exchange.reading import Row
+from data.plain_json import kind_of
 from data.prompts import checked_text
 from data.records import Message
 
@@ -99,7 +100,7 @@ def _of_tree(root: dict[str, Any], ours: str) -> Iterator[Found]:
             continue
         replies = values.get("replies") or []
         if not isinstance(replies, list):
-            raise BadInput(f"{where}.replies: wanted a list, found {type(replies).__name__}")
+            raise BadInput(f"{where}.replies: wanted a list, found {kind_of(replies)}")
         below = [(reply, f"{where}.replies[{number}]") for number, reply in enumerate(replies, 1)]
         path = [*before, node.message]
         if node.role == "user":
@@ -110,10 +111,10 @@ def _of_tree(root: dict[str, Any], ours: str) -> Iterator[Found]:
 def _node(values: Any, where: str = "") -> _Node:
     at = f"{where}." if where else ""
     if not isinstance(values, dict):
-        raise BadInput(f"{where}: wanted a message, found {type(values).__name__}")
+        raise BadInput(f"{where}: wanted a message, found {kind_of(values)}")
     text, role, rank = (values.get(name) for name in ("text", "role", "rank"))
     if not isinstance(text, str):
-        raise BadInput(f"{at}text: wanted text, found {type(text).__name__}")
+        raise BadInput(f"{at}text: wanted text, found {kind_of(text)}")
     if not isinstance(role, str) or role not in _ROLES:
         raise BadInput(f"{at}role: {role!r} is none of {', '.join(_ROLES)}")
     if rank is not None and as_number(rank) is None:

@@ -21,6 +21,7 @@ from data.exchange.messages import (
     refuse_more_than_texts,
     transcript,
 )
+from data.plain_json import kind_of
 from data.prompts import check_messages, checked_text
 from data.records import Message
 
@@ -87,7 +88,7 @@ def prompt_of(values: Mapping[str, Any], name: str, prompt: Any,
     elif prompt is None:
         raise BadInput(f"{name}: is null")
     elif not isinstance(prompt, str):
-        raise BadInput(f"{name}: wanted text or messages, found {type(prompt).__name__}")
+        raise BadInput(f"{name}: wanted text or messages, found {kind_of(prompt)}")
     elif name in _NO_TEXTS and not is_transcript(prompt):
         raise BadInput(f"{name}: wanted a list of messages, found a text that is none in JSON")
     elif is_transcript(prompt):
@@ -198,7 +199,7 @@ def _with_context(values: Mapping[str, Any], name: str, prompt: str,
         return prompt
     other, context = found
     if not isinstance(context, str):
-        raise BadInput(f"{other}: wanted text beside {name}, found {type(context).__name__}; "
+        raise BadInput(f"{other}: wanted text beside {name}, found {kind_of(context)}; "
                        f"write it into {name}, or take it out")
     return f"{prompt}\n\n{context}" if context.strip() else prompt
 

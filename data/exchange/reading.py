@@ -22,6 +22,7 @@ from typing import Any
 from data.errors import BadInput
 from data.exchange.json_stream import LONGEST_ROW, JsonStream, parsed
 from data.exchange.text_stream import MOST_BYTES, text_stream, where_undecodable
+from data.plain_json import kind_of
 
 FORMATS = ("jsonl", "json", "csv", "txt", "parquet")
 _LONGEST_CELL = 10_000_000  # beyond any text we take, so that the text's own limit is what speaks
@@ -187,7 +188,7 @@ def _refuse_twice(columns: list[str], where: object) -> None:
 def _object(path: Path, line: int, value: Any) -> Row:
     if not isinstance(value, dict):
         raise BadInput(f"{path}, line {line}: wanted an object {{...}}, "
-                       f"found {type(value).__name__}")
+                       f"found {kind_of(value)}")
     return Row(path, line, value)
 
 

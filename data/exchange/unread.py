@@ -69,6 +69,3 @@ class Watched(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         self._ask(name)
         return super().__getitem__(name)
-
-
-Watched.__name__ = "dict"  # which is what an error finds where it wanted a text
