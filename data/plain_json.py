@@ -28,5 +28,5 @@ def finite(value: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """What an error calls the value that it found: `dict` whatever class of ours holds an object."""
+    """What an error calls a value that it found: `dict` whatever class holds an object."""
     return "dict" if isinstance(value, dict) else type(value).__name__
