@@ -9,6 +9,13 @@ from data.database import Database
 IS_DECISION = "EXISTS (SELECT 1 FROM decisions d WHERE d.comparison_id = c.id)"
 
 
+def has_decided(row: str) -> str:
+    """Whether the labeler of a row (of comparisons or assignments) has ever decided its task, also
+    where that was taken back: they have the others' answers in view, and are asked it no more."""
+    return (f"EXISTS (SELECT 1 FROM decisions d JOIN comparisons own ON own.id = d.comparison_id "
+            f"WHERE d.task_id = {row}.task_id AND own.labeler_id = {row}.labeler_id)")
+
+
 class AnswerCounts:
     """The counting half of `data.comparisons.Comparisons`."""
 

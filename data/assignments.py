@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from data.answer_counts import IS_DECISION
+from data.answer_counts import has_decided
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import SKIP_REASONS, Assignment, Task
@@ -160,14 +160,14 @@ class Assignments:
     def last_done(self, labeler_id: int) -> tuple[int, bool] | None:
         """The task that a labeler answered or skipped last, and whether it was a skip.
 
-        By the time it was handed out, so that a later revision of an old answer changes nothing. A
-        decision is none: undone, its task would come back to be answered as if blind.
+        By the time it was handed out, so that a later revision of an old answer changes nothing.
+        None that they have ever decided: it would come back to be answered as if blind.
         """
         row = self._database.row(f"""
             SELECT a.task_id, a.skipped_at IS NOT NULL AS skipped FROM assignments a
-            WHERE a.labeler_id = :me AND (a.skipped_at IS NOT NULL OR EXISTS (
-                SELECT 1 FROM current_comparisons c
-                WHERE c.task_id = a.task_id AND c.labeler_id = :me AND NOT {IS_DECISION}))
+            WHERE a.labeler_id = :me AND NOT {has_decided("a")}
+            AND (a.skipped_at IS NOT NULL OR EXISTS (SELECT 1 FROM current_comparisons c
+                WHERE c.task_id = a.task_id AND c.labeler_id = :me))
             ORDER BY a.leased_at DESC LIMIT 1""", {"me": labeler_id})
         return None if row is None else (row["task_id"], bool(row["skipped"]))
 
@@ -261,7 +261,7 @@ class Assignments:
             JOIN rounds r ON r.id = t.round_id
             WHERE c.labeler_id = :me AND r.closed_at IS NULL
             AND t.purpose IN ('train', 'evaluate') AND c.shown <> '[]'
-            AND NOT {IS_DECISION} AND NOT EXISTS (SELECT 1 FROM tasks again
+            AND NOT {has_decided("c")} AND NOT EXISTS (SELECT 1 FROM tasks again
                 WHERE again.repeat_of = t.id AND again.only_for = :me)
             ORDER BY c.id DESC LIMIT :among OFFSET :after""",
             {**values, "after": REPEAT_AFTER, "among": REPEAT_AMONG})]

@@ -8,7 +8,7 @@ import sqlite3
 from itertools import combinations
 from typing import Any
 
-from data.answer_counts import IS_DECISION, AnswerCounts
+from data.answer_counts import IS_DECISION, AnswerCounts, has_decided
 from data.database import now
 from data.errors import AlreadyAnswered, BadInput, Conflict, NotAllowed, NotFound
 from data.questions import SCORES
@@ -113,8 +113,8 @@ class Comparisons(AnswerCounts):
                replaces: int | None = None, *, decision: bool = False) -> Comparison:
         """Store an answer, or (with `replaces`, the revision it changes) a revision of one.
 
-        Only `Decisions.decide` says `decision`: a revision of a decision that is none would count
-        as an answer given blind.
+        Only `Decisions` says `decision`: another answer of who has ever decided the task would
+        count as given blind.
 
         Sending the same `submission_key` again (a double click, a retry after a lost connection)
         returns what was stored the first time; a revision that changes nothing is none, and returns
@@ -126,7 +126,7 @@ class Comparisons(AnswerCounts):
             NotAllowed: the labeler is disabled.
             NotFound: the task was never shown to this labeler.
             AlreadyAnswered: there is a current answer and `replaces` is not given.
-            Conflict: `replaces` is not the current revision, or is a decision.
+            Conflict: `replaces` is not the current revision, or they have decided the task.
         """
         check_answer(answer, task)
         with self._database.write() as db:
@@ -147,7 +147,7 @@ class Comparisons(AnswerCounts):
             if replaces is None and last is not None and last.answer.verdict != "withdrawn":
                 raise AlreadyAnswered("you have answered this task already; change that answer "
                                       "in My answers")
-            if not decision and last is not None and self._is_decision(last):
+            if not decision and last is not None and self.has_decided(task.id, labeler_id):
                 raise Conflict("you have decided this task: decide it anew under Disputes")
             # Before the conflict: whoever pressed twice asks for what stands by now.
             if replaces is not None and last is not None and not decision \
@@ -192,7 +192,7 @@ class Comparisons(AnswerCounts):
 
         Raises:
             NotFound: there is none.
-            Conflict: it is a decision, or was changed meanwhile.
+            Conflict: they have decided the task, or it was changed meanwhile.
         """
         last = self._latest(task.id, labeler_id)
         if last is None or last.answer.verdict == "withdrawn":
@@ -251,6 +251,12 @@ class Comparisons(AnswerCounts):
             "SELECT * FROM comparisons WHERE task_id = ? AND labeler_id = ? ORDER BY revision",
             [task_id, labeler_id])]
 
+    def has_decided(self, task_id: int, labeler_id: int) -> bool:
+        """Whether somebody has ever decided a task, also where they took that back."""
+        return bool(self._database.value(
+            f"SELECT {has_decided('me')} FROM (SELECT ? AS task_id, ? AS labeler_id) me",
+            [task_id, labeler_id]))
+
     def preferences(self, split: str | None = None, round_id: int | None = None, *,
                     blind: bool = False) -> list[Preference]:
         """The training pairs of the answers that count (on prompts of a split, of a round).
@@ -267,10 +273,6 @@ class Comparisons(AnswerCounts):
             JOIN tasks t ON t.id = f.task_id LEFT JOIN rounds r ON r.id = t.round_id
             WHERE (:split IS NULL OR p.split = :split)
             AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]
-
-    def _is_decision(self, comparison: Comparison) -> bool:
-        return self._database.value("SELECT 1 FROM decisions WHERE comparison_id = ?",
-                                    [comparison.id]) is not None
 
     def _latest(self, task_id: int, labeler_id: int) -> Comparison | None:
         row = self._database.row(

@@ -1,7 +1,7 @@
 """A lead's last word on tasks that labelers disagree on, recorded with whose answers it overrides.
 
 A decision is a comparison of the lead's own, so it has revisions and a display order like any
-other; `current_preferences` lets it stand for its task alone.
+other; `current_preferences` lets it stand for its task alone, until it is taken back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import replace
 from data.assignments import Assignments
 from data.comparisons import Comparisons, pairs_of
 from data.database import Database, now
-from data.records import Answer, Decision
+from data.errors import Conflict
+from data.records import Answer, Comparison, Decision
 from data.tasks import Tasks
 
 
@@ -79,6 +80,39 @@ class Decisions:
         found = self.get(stored.id)
         assert found is not None  # it was written just above
         return found
+
+    def take_back(self, labeler_id: int, task_id: int, began: int,
+                  submission_key: str) -> Comparison | None:
+        """Let a task be undecided by this lead, by a revision; None where they have no decision on
+        it that stands.
+
+        What stood before stands again: the labelers' answers, or another lead's decision; and as
+        it was, an answer that this lead had given blind. Without one the task is left to others.
+        `began` is the decision that one looked at, by its comparison.
+
+        Raises:
+            Conflict: they have decided anew since.
+        """
+        task = self._tasks.get(task_id)
+        with self._database.write() as db:
+            history = self._comparisons.history(task_id, labeler_id)
+            if not history or self.get(history[-1].id) is None:
+                return None
+            last = history[-1]
+            if last.id != began:
+                raise Conflict("you have decided anew meanwhile (in another tab?): look again")
+            blind = next((c for c in reversed(history) if self.get(c.id) is None), None)
+            if blind is not None and blind.answer.verdict != "withdrawn":
+                before = replace(blind.answer, rewrite=self._comparisons.rewrite_of(blind.id))
+                return self._comparisons.submit(labeler_id, task, before, submission_key,
+                                                last.revision, decision=True)
+            withdrawn = Answer(last.answer.ranking, last.answer.strength, "withdrawn")
+            stored = self._comparisons.submit(labeler_id, task, withdrawn, submission_key,
+                                              last.revision, decision=True)
+            db.conn.execute(
+                "UPDATE assignments SET skipped_at = ?, skip_reason = 'decided' "
+                "WHERE task_id = ? AND labeler_id = ?", [now(), task_id, labeler_id])
+            return stored
 
     def get(self, comparison_id: int) -> Decision | None:
         """The decision that a comparison is, if it is one."""

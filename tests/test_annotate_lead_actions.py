@@ -16,7 +16,7 @@ from annotate.permissions import PERMISSIONS
 from data.assignments import AssignmentRules
 from data.errors import BadInput, Conflict, NotAllowed, NotFound, PrefloopError
 from data.questions import Question
-from data.records import ROLES, Answer, NewResponse
+from data.records import ROLES, Answer, Labeler, NewResponse
 from data.sessions import SessionRules
 from data.store import DATABASE_NAME, Store
 
@@ -33,6 +33,8 @@ ACTIONS: dict[str, tuple[str, Act]] = {
         s, t, 1, best_first((1, 2)), False, "")),
     "retire_known_answer": ("settings", lambda s, t: lead_actions.retire_known_answer(s, t, 2)),
     "decide": ("settings", lambda s, t: lead_actions.decide(s, t, 1, best_first((1, 2)), "key")),
+    "take_back_decision": ("settings", lambda s, t: lead_actions.take_back_decision(
+        s, t, 1, s.database.value("SELECT max(comparison_id) FROM decisions"))),
     "add_labelers": ("people", lambda s, t: lead_actions.add_labelers(s, t, ["Eve"], "lead")),
     "change_role": ("people", lambda s, t: lead_actions.change_role(s, t, 1, "engineer")),
     "set_aside": ("people", lambda s, t: lead_actions.set_aside(s, t, 1, True)),
@@ -50,6 +52,13 @@ def store(tmp_path: Path) -> Store:
     ids = store.responses.add([NewResponse(prompt, text) for text in ("yes", "no")])
     store.known.add(prompt, ids, best_first(tuple(ids)))
     return store
+
+
+def arrived(store: Store, role: str) -> tuple[Labeler, str]:
+    """Somebody who once had a task's last word."""
+    me, token = signed_in(store, "me", role)
+    store.decisions.decide(me.id, 1, best_first((2, 1)), "their decision")
+    return me, token
 
 
 def everything(store: Store) -> list[tuple[str, int]]:
@@ -71,7 +80,7 @@ def test_every_public_action_is_covered() -> None:
 @pytest.mark.parametrize("name", ACTIONS)
 def test_only_who_may_can_and_a_trace_is_left(store: Store, name: str, role: str) -> None:
     permission, act = ACTIONS[name]
-    me, token = signed_in(store, "me", role)
+    me, token = arrived(store, role)
     before = everything(store)
     if permission in PERMISSIONS[role]:
         act(store, token)
@@ -96,7 +105,7 @@ def test_nobody_acts_without_a_session(store: Store, name: str, token: str | Non
 @pytest.mark.parametrize("name", sorted(set(ACTIONS) - {"note_download"}))
 def test_what_cannot_be_logged_is_not_done(store: Store, name: str,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    _, token = signed_in(store, "me", "lead")
+    _, token = arrived(store, "lead")
     before = everything(store)
 
     def full(*_: Any, **__: Any) -> None:
@@ -188,6 +197,23 @@ def test_a_decision_names_whom_it_overrides(store: Store) -> None:
     assert stored.shown == told
     assert (stored.answer.question_version, stored.answer.guidelines_version) == asked
     assert {p.comparison_id for p in store.comparisons.preferences()} == {decision.comparison_id}
+
+
+def test_only_the_decision_that_one_has_in_view_is_taken_back(store: Store) -> None:
+    _, token = signed_in(store, "me", "lead")
+    _, theirs = signed_in(store, "other", "lead")
+    decide, take_back = lead_actions.decide, lead_actions.take_back_decision
+    old = decide(store, token, 1, best_first((1, 2)), "old").comparison_id
+    take_back(store, theirs, 1, old)  # it is not theirs, and they have none
+    new = decide(store, token, 1, best_first((2, 1)), "new").comparison_id
+    with pytest.raises(Conflict, match="decided anew meanwhile"):
+        take_back(store, token, 1, old)
+    for _ in range(2):  # pressed twice
+        take_back(store, token, 1, new)
+    assert store.decisions.of_task(1) is None
+    entries = [entry for entry in store.audit.entries() if entry.action != "decide"]
+    assert [(entry.action, entry.subject, entry.details) for entry in entries] == [
+        ("take back decision", "task 1", {"comparison": new})]
 
 
 def test_several_people_come_all_or_none(store: Store) -> None:

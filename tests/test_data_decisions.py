@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from data_world import World, as_before
 
+from data.errors import Conflict
 from data.lineage import card
 from data.records import Answer, Labeler, Rewrite, Task
 from data.store import Store
@@ -104,6 +105,85 @@ def test_who_has_only_decided_takes_no_place(world: World, taken_back: bool) -> 
         assert world.store.tasks.get(task.id).priority == 0
     assert is_asked(world, world.people(1)[0], task)
     assert not is_asked(world, lead, task)
+
+
+def take_back(world: World, lead: Labeler, task: Task) -> None:
+    decisions = world.store.decisions
+    stands = decisions.of_task(task.id)
+    assert stands is not None
+    assert decisions.take_back(lead.id, task.id, stands.comparison_id, f"back {stands}")
+
+
+def test_a_decision_taken_back_leaves_all_as_if_there_had_been_none(world: World) -> None:
+    task, (*_, cas) = disputed(world, wanted=3)
+    lead, counts = world.store.people.named("Lead"), world.store.comparisons
+    before = [p.comparison_id for p in counts.preferences(blind=True)]
+    for number in range(2):
+        take_back(world, lead, task)
+        assert world.store.decisions.take_back(lead.id, task.id, 0, "once more") is None
+        assert world.store.decisions.of_task(task.id) is None
+        assert [p.comparison_id for p in counts.preferences()] == before
+        assert (counts.count(lead.id, decisions=True), counts.count(lead.id)) == (0, 0)
+        assert labels_of(world.store, task) == "2 of 3"
+        # They have seen everybody's answers, and hold nobody up.
+        assert not is_asked(world, lead, task)
+        assert world.store.assignments.last_done(lead.id) is None
+        decide(world, lead, task, f"anew {number}")
+        assert labels_of(world.store, task) == "2 of 3, decided"
+    assert is_asked(world, cas, task)
+
+
+def test_nobody_waits_for_a_lead_who_took_a_decision_back(world: World) -> None:
+    """As for whoever has a task at hand."""
+    lead, task = world.store.people.add("Lead", "lead"), world.task()
+    decide(world, lead, task)
+    take_back(world, lead, task)
+    assert is_asked(world, world.people(1)[0], task)
+
+
+def test_another_leads_decision_stands_again_where_the_later_one_is_taken_back(
+        world: World) -> None:
+    task, _ = disputed(world, wanted=3)
+    first, second = world.store.people.named("Lead"), world.store.people.add("Other", "lead")
+    theirs = world.store.decisions.of_task(task.id)
+    decide(world, second, task, "overruled")
+    take_back(world, second, task)
+    assert world.store.decisions.of_task(task.id) == theirs
+    take_back(world, first, task)
+    assert world.store.decisions.of_task(task.id) is None
+
+
+def test_what_a_lead_had_answered_blind_stands_again_as_it_was(world: World) -> None:
+    lead, task = world.store.people.add("Lead", "lead"), world.task(wanted=2)
+    one, other = task.response_ids
+    given = world.answer(lead, task, Answer(
+        ((one,), (other,)), 4, flags={other: ("unsafe",)}, rationale="It is kind.",
+        rewrite=Rewrite(one, "Better.")))
+    for number in range(2):
+        decide(world, lead, task, f"decided {number}")
+        take_back(world, lead, task)
+        stands, = world.store.comparisons.current()
+        assert stands.answer == given.answer
+        assert world.store.comparisons.count(lead.id) == 1
+        assert labels_of(world.store, task) == "1 of 2"
+        rewrites = world.store.database.rows("SELECT text FROM current_demonstrations")
+        assert [row["text"] for row in rewrites] == ["Better."]
+
+
+def test_an_answer_from_before_a_decision_is_changed_by_deciding_alone(world: World) -> None:
+    """Its lead has seen the others' by now, so that no other could be called blind."""
+    lead, task = world.store.people.add("Lead", "lead"), world.task(wanted=2)
+    world.choose(lead, task, 0)
+    decide(world, lead, task)
+    take_back(world, lead, task)
+    stands, = world.store.comparisons.current()
+    with pytest.raises(Conflict, match="decide it anew"):
+        world.store.comparisons.undo_last(lead.id, task, "undo")
+    with pytest.raises(Conflict, match="decide it anew"):
+        world.store.comparisons.submit(lead.id, task, Answer((task.response_ids,), 0), "edit",
+                                       stands.revision)
+    assert world.store.assignments.last_done(lead.id) is None
+    assert world.store.comparisons.current() == [stands]
 
 
 def test_a_workspace_from_before_counts_no_decision_as_a_label(world: World,

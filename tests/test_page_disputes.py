@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import permutations
 
+import pytest
 from browser import Server, Tasks
 from forging import Arrive, run
 
@@ -110,6 +111,48 @@ def test_what_another_lead_decides_meanwhile_stays_in_view_and_is_not_overruled_
             assert mine is not None and mine.labeler_id == me.id
             assert theirs.comparison_id in mine.overrides
             assert "All disputes are decided." in tab.text()  # off the list, with its fold
+            assert not tab.all("exception")
+
+    run(main())
+
+
+def test_ones_own_decision_is_taken_back_and_anothers_only_decided_anew(
+        server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
+    store, task = server.store, server.store.tasks.get(tasks(1, wanted=2)[0])
+    one, other = task.response_ids
+    for better, worse in ((one, other), (other, one)):
+        who = person()
+        store.assignments.assign(task.id, who.id)
+        store.comparisons.submit(who.id, task, Answer(((better,), (worse,))), f"{who.id}")
+
+    async def main() -> None:
+        (me, visitor), colleague = arrive("lead"), person("lead")
+        theirs = store.decisions.decide(colleague.id, task.id, Answer(((one,), (other,))), "theirs")
+        async with await visitor.tab("disputes") as tab:
+            async def unfold() -> None:
+                fold = next(one for one in tab.placed.values() if one.block is not None
+                            and one.block.expandable.label)
+                tab.set(fold.block.expandable.id, True)
+                await tab.rerun()
+
+            tab.set(tab.labelled("Show decided ones"), True)
+            await tab.rerun()
+            await unfold()
+            with pytest.raises(LookupError):
+                tab.labelled("Take back")
+            store.decisions.decide(me.id, task.id, Answer(((other,), (one,))), "mine")
+            await tab.rerun()
+            for stands in (theirs, None):
+                await tab.press(tab.labelled("Take back"))
+                assert store.decisions.of_task(task.id) == stands
+                words = tab.text().replace("\\", "")
+                if stands is not None:
+                    assert f"The decision of {colleague.name} stands again." in words
+                    assert "0 open, 1 decided" in words
+                    store.decisions.take_back(colleague.id, task.id, theirs.comparison_id, "back")
+                    store.decisions.decide(me.id, task.id, Answer(((other,), (one,))), "anew")
+                    await unfold()
+            assert "Everybody's answers stand again." in words and "1 open, 0 decided" in words
             assert not tab.all("exception")
 
     run(main())

@@ -70,8 +70,11 @@ def _entry(comparison: Comparison) -> None:
 
 def _details(comparison: Comparison, prompt: Prompt) -> None:
     show_task(prompt, comparison.shown)
-    if store().decisions.get(comparison.id) is not None:
-        st.caption("Your decision: decide anew under Disputes.")
+    if store().comparisons.has_decided(comparison.task_id, comparison.labeler_id):
+        st.caption("Your decision: decide anew, or take it back, under Disputes."
+                   if store().decisions.get(comparison.id) is not None else
+                   "Your answer of before you decided: since you have seen the others', it is "
+                   "changed by deciding, under Disputes.")
         return
     with st.form(f"revise-{comparison.id}", border=False):
         _form(comparison)

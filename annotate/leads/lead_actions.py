@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
+from uuid import uuid4
 
 from annotate.actions import require, require_unchanged
 from data.assignments import AssignmentRules
@@ -131,6 +132,14 @@ def decide(store: Store, token: str | None, task_id: int, answer: Answer, submis
                                comparison=decision.comparison_id,
                                overrides=list(decision.overrides))
         return decision
+
+
+def take_back_decision(store: Store, token: str | None, task_id: int, began: int) -> None:
+    """Take one's own decision on a task back; see `Decisions.take_back`."""
+    me = require(store, token, "settings")
+    with store.database.write():
+        if store.decisions.take_back(me.id, task_id, began, uuid4().hex) is not None:
+            store.audit.record(me.id, "take back decision", f"task {task_id}", comparison=began)
 
 
 def add_labelers(store: Store, token: str | None, names: Sequence[str],

@@ -123,6 +123,8 @@ def _entry(dispute: Dispute, labeler: Labeler) -> None:
             if decision is not None:
                 _decided(decision, shown)
             if permits(labeler, "settings"):
+                if decision is not None and decision.labeler_id == labeler.id:
+                    _take_back_button(decision)
                 _decide(task, shown, decision)
             st.html(f'<div class="pf-link"><a href="/browse?task={task.id}" target="_self">Where '
                     "this task comes from</a></div>")
@@ -167,14 +169,25 @@ def _answers(answers: list[Comparison], shown: tuple[int, ...]) -> None:
 
 
 def _decided(decision: Decision, shown: tuple[int, ...]) -> None:
-    comparison = store().comparisons.get(decision.comparison_id)
-    over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
-            for i in decision.overrides]
+    comparison, over = store().comparisons.get(decision.comparison_id), _overridden(decision)
     st.html('<div class="pf-calm"><strong>'
             f"{escape(name_of(store().people.get(decision.labeler_id)))} decided: "
             f"{escape(in_letters(comparison.answer, shown))}.</strong> Overrides "
             f"{escape(', '.join(over)) or 'nobody'}. {moment(decision.created_at)}"
             + (turns_html("Note", decision.note) if decision.note else "") + "</div>")
+
+
+def _overridden(decision: Decision) -> list[str]:
+    """Whose answers a decision overrides."""
+    return [name_of(store().people.get(store().comparisons.get(i).labeler_id))
+            for i in decision.overrides]
+
+
+def _take_back_button(decision: Decision) -> None:
+    st.button("Take back", key=f"decide-back-{decision.task_id}", on_click=_take_back,
+              args=(decision,),
+              help="What stood before stands again: everybody's answers, or another lead's "
+                   "decision, and an answer that you had given yourself before you decided.")
 
 
 def _decide(task: Task, shown: tuple[int, ...], stands: Decision | None) -> None:
@@ -202,10 +215,21 @@ def _save(task_id: int, shown: tuple[int, ...], began: int | None) -> None:
             raise BadInput("choose an answer first")
         decision = lead_actions.decide(store(), token(), task_id, answer, uuid4().hex, note, began)
         _disputes.clear()
-        over = [name_of(store().people.get(store().comparisons.get(i).labeler_id))
-                for i in decision.overrides]
+        over = _overridden(decision)
         words = f"Decided. Overrides {', '.join(over) or 'nobody'}."
         if not st.session_state.get("disputes-decided"):
             st.session_state[_fold_key(task_id)] = False  # off the list: see `_in_view`
             words += " To change it, tick Show decided ones."
         say(words)
+
+
+def _take_back(decision: Decision) -> None:
+    task_id = decision.task_id
+    with failing_as("taken back"):
+        lead_actions.take_back_decision(store(), token(), task_id, decision.comparison_id)
+        _disputes.clear()
+        st.session_state[_fold_key(task_id)] = False  # its title says that it is decided
+        stands = store().decisions.of_task(task_id)
+        say("Taken back. Everybody's answers stand again." if stands is None else
+            f"Taken back. The decision of {name_of(store().people.get(stands.labeler_id))} stands "
+            "again.")
