@@ -11,6 +11,8 @@ from data.errors import BadInput
 from data.store import Store
 
 NO_PROMPTS = "the workspace has no prompts: `prefloop import FILE` brings some in"
+HELD_OUT_ALONE = ("all prompts of the workspace are held out, which are never trained on: "
+                  "`prefloop import FILE` brings others in")
 NO_OPEN_TASKS = "there are no open tasks to answer: `prefloop sample` opens a round"
 
 
@@ -35,8 +37,11 @@ def require_work(store: Store, kind: str) -> None:
     Raises:
         BadInput: there is nothing; it says what to do first.
     """
-    if kind == "sample" and not store.prompts.count():
+    improves = kind in ("ppo", "best-of-n")
+    if (kind == "sample" or improves) and not store.prompts.count():
         raise BadInput(NO_PROMPTS)
+    if improves and not store.prompts.count("train"):
+        raise BadInput(HELD_OUT_ALONE)
     if kind == "simulate" and not store.tasks.labels_missing():
         raise BadInput(NO_OPEN_TASKS)
     if kind == "train-reward" and not _is_learnable(store):

@@ -166,7 +166,7 @@ class PPOConfig:
 
     update_kl_stop: float = 0.1
     """Skip a rollout's remaining updates when the policy has moved this far from the one that
-    sampled it (approximate KL a token)."""
+    sampled it (approximate KL a token); 0: never."""
 
     missing_eos_penalty: float = 0.0
     """Subtracted from the reward of a response that was cut off before it ended."""
@@ -247,6 +247,9 @@ class PPOConfig:
         if self.kl_target and not self.kl_coefficient:
             raise BadInput("--kl-target: it is steered to by multiplying --kl-coefficient, which "
                            "has to start above 0")
+        if 0 < self.kl_stop <= self.kl_target:
+            raise BadInput(f"--kl-stop: {self.kl_stop} would end training before the KL is at "
+                           f"--kl-target {self.kl_target}; set it higher, or one of the two to 0")
 
 
 @dataclass(frozen=True)

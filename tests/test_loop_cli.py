@@ -75,6 +75,7 @@ def test_every_flag_of_a_command_is_explained(name: str) -> None:
     (["score", "x.jsonl", "--seed", "-1"], "--seed: must be 0 to 9223372036854775807, not -1"),
     (["sample", "--stop", ""], "--stop: an empty text"),
     (["ppo", "--kl-target", "6", "--kl-coefficient", "0"], "--kl-coefficient"),
+    (["ppo", "--kl-target", "6", "--kl-stop", "6"], "--kl-stop"),
     (["ppo", "--resume", "3", "--steps", "4"], "--resume: the job goes on with the config that it "
      "was started with: leave --steps out"),
     (["eval-reward", "--html=x.html", "--resume=3", "--data=x", "--seed=1"],

@@ -13,7 +13,7 @@ from forging import Arrive, run
 from data.errors import BadInput
 from data.prompts import split_of
 from data.records import Message
-from data.startable import NO_OPEN_TASKS, NO_PROMPTS, compared, require_work
+from data.startable import HELD_OUT_ALONE, NO_OPEN_TASKS, NO_PROMPTS, compared, require_work
 from data.store import Store
 from loop import cli
 from loop.kinds import catalogue
@@ -81,7 +81,7 @@ def test_whose_answers_are_set_aside_is_not_learned_from(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("kind", "said"), [
     ("train-reward", "there are no comparisons to learn from"), ("simulate", NO_OPEN_TASKS),
-    ("sample", NO_PROMPTS)])
+    ("sample", NO_PROMPTS), ("ppo", NO_PROMPTS), ("best-of-n", NO_PROMPTS)])
 def test_a_command_with_nothing_to_do_is_wrong_usage_and_leaves_no_job(
         kind: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(tmp_path / "w")]
@@ -93,6 +93,17 @@ def test_a_command_with_nothing_to_do_is_wrong_usage_and_leaves_no_job(
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(f"prefloop: {said}")
     assert not store.jobs.all()
+
+
+def test_nothing_is_improved_on_prompts_that_are_held_out(tmp_path: Path) -> None:
+    world = World.make(tmp_path / "prefloop.db")
+    world.task(("one", "two"), prompt=prompt_of("held_out"))
+    for kind in ("ppo", "best-of-n"):
+        with pytest.raises(BadInput, match=HELD_OUT_ALONE):
+            require_work(world.store, kind)
+    world.task(("one", "two"), prompt=prompt_of("train"))
+    for kind in ("ppo", "best-of-n"):
+        require_work(world.store, kind)
 
 
 @pytest.fixture(scope="module")
