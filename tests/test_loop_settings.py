@@ -14,6 +14,7 @@ from data.errors import BadInput, PrefloopError
 from data.limits import too_low
 from data.records import Job
 from data.store import DATABASE_NAME, Store
+from loop.checking import refusal
 from loop.commands.stages import Ppo
 from loop.fields import fields_of
 from loop.kinds import KINDS, ImproveOptions, catalogue, resolve, resolve_job
@@ -109,6 +110,15 @@ def test_default_then_file_then_job(tmp_path: Path) -> None:
 def test_a_jobs_config_is_checked(overrides: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         resolve("ppo", overrides, Settings())
+
+
+def test_a_job_is_refused_before_it_is_queued_as_it_would_be_after(tmp_path: Path) -> None:
+    """Beside what the file says; what only a worker of another prefloop knows is left to it."""
+    said = refusal(written(tmp_path, "[ppo]\nbatch_size = 64\n"), "ppo", {"minibatch_size": 48})
+    assert said == "--minibatch-size: 48 does not divide --batch-size 64"
+    assert refusal(tmp_path, "ppo", {"batch_size": 96, "policy": "base", "dreams": 7}) is None
+    assert refusal(tmp_path, "dream", {"steps": 0}) is None
+    assert "stpes" in (refusal(written(tmp_path, "[ppo]\nstpes = 3\n"), "ppo", {}) or "")
 
 
 def test_a_kind_from_a_newer_prefloop_is_refused() -> None:

@@ -130,9 +130,9 @@ def test_ones_own_decision_is_taken_back_and_anothers_only_decided_anew(
         theirs = store.decisions.decide(colleague.id, task.id, Answer(((one,), (other,))), "theirs")
         async with await visitor.tab("disputes") as tab:
             async def unfold() -> None:
-                fold = next(one for one in tab.placed.values() if one.block is not None
-                            and one.block.expandable.label)
-                tab.set(fold.block.expandable.id, True)
+                fold, = {one.block.expandable.id for one in tab.placed.values()
+                         if one.block is not None and one.block.expandable.label}
+                tab.set(fold, True)
                 await tab.rerun()
 
             tab.set(tab.labelled("Show decided ones"), True)

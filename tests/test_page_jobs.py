@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 from browser import Server, make_workspace
+from data_world import user
 from forging import Arrive, run
+
+from loop.kinds import catalogue
+from loop.settings import Settings
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("jobs") / "workspace"
-    make_workspace(folder)
+    make_workspace(folder).prompts.add(user("Why?"), "test", split="train")  # to be improved on
     return folder
 
 
@@ -203,3 +207,35 @@ def test_a_job_whose_config_was_refused_says_so_as_its_form_does(
 
     run(main())
     store.put_setting("job_kinds", [])
+
+
+def test_settings_that_do_not_go_together_are_refused_before_a_job_is_queued(
+        server: Server, arrive: Arrive) -> None:
+    """By what the worker would refuse it for; the form's own fields are named."""
+    store = server.store
+    store.put_setting("job_kinds", catalogue(Settings()))
+    store.jobs.add("train-reward")  # whose reward model the job will go by
+    queued = len(store.jobs.listed())
+
+    async def main() -> None:
+        _, visitor = arrive("engineer")
+        async with await visitor.tab("jobs") as tab:
+            tab.set(tab.labelled("Stage"), ["Improve the policy (PPO)"])
+            await tab.rerun()
+            for field, value, refused in (
+                    ("Batch size", "20", "Minibatch size: 32 does not divide Batch size 20"),
+                    ("Responses", "5", "Responses: 5 to a prompt do not divide Minibatch size 32"),
+                    ("Gamma", "1.5", "Gamma: must be 0 to 1, not 1.5")):
+                before = tab.labelled(field).proto.default
+                tab.set(tab.labelled(field), value)
+                await tab.press(tab.labelled("Improve the policy (PPO)"))
+                assert f"NOT started: {refused}" in tab.text()
+                tab.set(tab.labelled(field), before)
+            assert len(store.jobs.listed()) == queued
+            await tab.press(tab.labelled("Improve the policy (PPO)"))
+            assert len(store.jobs.listed()) == queued + 1
+
+    try:
+        run(main())
+    finally:
+        store.put_setting("job_kinds", [])

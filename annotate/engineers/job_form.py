@@ -9,7 +9,9 @@ from typing import Any
 import streamlit as st
 
 from annotate import actions
+from annotate.engineers.refusals import in_titles, refusal
 from annotate.figures import as_prose, title_of
+from annotate.launch import workspace_of_environment
 from annotate.session import store, token
 from data.errors import BadInput, PrefloopError
 from data.limits import is_finite, too_low
@@ -127,7 +129,11 @@ def _start(entry: Mapping[str, Any]) -> None:
             value = parse(field, st.session_state.get(_key(entry["kind"], field)))
             if value != field["default"]:
                 config[field["name"]] = value
-        job = actions.start_job(store(), token(), entry["kind"], {**config, **insisted})
+        config |= insisted
+        actions.require(store(), token(), "rounds")  # nobody else has anything looked at
+        if refused := refusal(workspace_of_environment(), entry["kind"], config):
+            raise BadInput(in_titles(refused, {field["name"] for field in entry["fields"]}))
+        job = actions.start_job(store(), token(), entry["kind"], config)
         st.session_state["jobs-notice"] = f"Job {job.id} is queued."
         st.session_state[CHOSEN] = job.id
     except PrefloopError as error:

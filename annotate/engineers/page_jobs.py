@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
@@ -14,7 +13,8 @@ import streamlit as st
 from annotate import actions
 from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
-from annotate.figures import duration, moment, text_html, title_of
+from annotate.engineers.refusals import flagged, in_titles
+from annotate.figures import duration, moment, text_html
 from annotate.launch import workspace_of_environment
 from annotate.picking import pick, pick_from_address
 from annotate.rendering import to_html
@@ -28,8 +28,6 @@ REFRESH_SECONDS = 2
 #: for the lock too; a worker that waits for a locked database or for a job to end says nothing
 #: meanwhile.
 _WORKER_SILENCE = 60.0
-#: A setting, as errors name it; they begin with the one that they speak of.
-_FLAG = re.compile(r"--([a-z0-9]+(?:-[a-z0-9]+)*)")
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
             "stopped": "orange"}
 
@@ -123,29 +121,16 @@ def _job(job: Job, titles: Mapping[str, str], running: int | None) -> None:
         _particulars(job)
 
 
-def _flagged(error: str | None) -> str | None:
-    """The field whose flag an error begins with."""
-    flag = _FLAG.match(error or "")
-    return _field(flag) if flag and (error or "")[flag.end():flag.end() + 1] == ":" else None
-
-
-def _field(flag: re.Match[str]) -> str:
-    return flag[1].replace("-", "_")
-
-
 def _config_refused(job: Job) -> bool:
     """Whether a job never began, for what it itself asks: it could only be refused again."""
-    return job.status == "failed" and job.resolved is None and _flagged(job.error) in job.config
+    return job.status == "failed" and job.resolved is None and flagged(job.error) in job.config
 
 
 def _in_titles(job: Job) -> str:
-    """A job's error; where it begins with the flag of a field of the form, fields have their names
-    in it."""
-    error = job.error or ""
-    fields = {field["name"] for entry in store().setting("job_kinds", [])
-              if entry["kind"] == job.kind for field in entry["fields"]}
-    return error if _flagged(error) not in fields else _FLAG.sub(
-        lambda flag: title_of(_field(flag)) if _field(flag) in fields else flag[0], error)
+    """A job's error in the words of its form."""
+    return in_titles(job.error or "", {
+        field["name"] for entry in store().setting("job_kinds", [])
+        if entry["kind"] == job.kind for field in entry["fields"]})
 
 
 def _samples(metrics: Sequence[Mapping[str, Any]]) -> None:
