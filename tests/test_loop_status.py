@@ -46,6 +46,23 @@ def test_status_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixt
     assert "0 of 1" in shown and "queued" in shown and "Next:" in shown
 
 
+def test_the_next_step_can_be_given_to_a_shell(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its workspace, a command would be done to another one."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(*at: str) -> str:
+        assert cli.run(["init", *at]) == cli.run(["status", *at]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert said() == "Next: sample the first round: `prefloop sample`"
+    assert said("--workspace", "my runs").endswith(": `prefloop sample --workspace 'my runs'`")
+    Store.of_workspace(Path("my runs")).jobs.add("ppo")
+    assert said("--workspace", "my runs").endswith(
+        "`prefloop up --workspace 'my runs'` or `prefloop worker --workspace 'my runs'`")
+
+
 def test_status_speaks_of_imported_answers_before_there_is_a_round(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "in.jsonl"
