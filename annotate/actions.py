@@ -129,9 +129,9 @@ def set_disabled(store: Store, token: str | None, labeler_id: int, disabled: boo
     if disabled and labeler_id == me.id:
         raise BadInput("you cannot disable yourself: ask another lead")
     with store.database.write():
-        store.people.set_disabled(labeler_id, disabled)
-        store.audit.record(me.id, "disable person" if disabled else "enable person",
-                           store.people.get(labeler_id).name)
+        if store.people.set_disabled(labeler_id, disabled):
+            store.audit.record(me.id, "disable person" if disabled else "enable person",
+                               store.people.get(labeler_id).name)
 
 
 def require_unchanged(store: Store, action: str, began: object, in_force: object) -> None:

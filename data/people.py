@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 from unicodedata import normalize
 
@@ -100,10 +101,13 @@ class People:
         return _labeler(row)
 
     def named(self, name: str) -> Labeler:
-        """The labeler of that name. Raises NotFound."""
+        """The labeler of that name. Raises NotFound, with the nearest name that there is."""
         found = self._by_name(name)
         if found is None:
-            raise NotFound(f"there is no labeler called {name!r}")
+            names = {labeler.name.casefold(): labeler.name for labeler in self.all()}
+            near = get_close_matches(name.casefold(), names, 1, cutoff=0.8)
+            raise NotFound(f"there is no labeler called {name!r}"
+                           + (f"; did you mean {names[near[0]]!r}?" if near else ""))
         return found
 
     def all(self, kind: str | None = None) -> list[Labeler]:
@@ -111,14 +115,16 @@ class People:
         return [_labeler(row) for row in self._database.rows(
             "SELECT * FROM labelers WHERE ? IS NULL OR kind = ? ORDER BY id", [kind, kind])]
 
-    def set_disabled(self, labeler_id: int, disabled: bool) -> None:
-        """Disable (and sign out everywhere) or enable a labeler; their answers stay."""
+    def set_disabled(self, labeler_id: int, disabled: bool) -> bool:
+        """Disable (and sign out everywhere) or enable a labeler; their answers stay. Returns
+        whether that is a change."""
         self.get(labeler_id)
         with self._database.write() as db:
-            db.conn.execute("UPDATE labelers SET disabled = ? WHERE id = ?",
-                            [int(disabled), labeler_id])
             if disabled:
                 self.sessions.end_all(labeler_id)
+            return db.conn.execute(
+                "UPDATE labelers SET disabled = ? WHERE id = ? AND disabled <> ?",
+                [int(disabled), labeler_id, int(disabled)]).rowcount > 0
 
     def set_aside(self, labeler_id: int, aside: bool) -> bool:
         """Let a labeler's answers, also those to come, count no longer, or all of them count again.

@@ -185,16 +185,19 @@ def test_people_are_added_listed_linked_and_disabled(
     assert store.people.redeem(str(linked["link"]).partition("code=")[2]) is None
     assert "enable" in str(run("link", "Ann Lee", code=2)["error"])
     assert run("enable", "Ann Lee")["disabled"] is False
+    assert run("enable", "Ann Lee")["disabled"] is False
     assert run("set-aside", "Ann Lee")["set_aside"] is True
     assert run("set-aside", "Ann Lee")["set_aside"] is True
-    assert [(e.action, e.labeler_id) for e in store.audit.entries(limit=2)] == [
-        ("set answers aside", None), ("enable person", None)]
+    assert [(e.action, e.labeler_id) for e in store.audit.entries(limit=3)] == [
+        ("set answers aside", None), ("enable person", None), ("disable person", None)]
     assert cli.run(["labeler", "list", "--workspace", str(workspace)]) == 0
     assert "set aside" in capsys.readouterr().out
     assert run("count-again", "Ann Lee")["set_aside"] is False
     assert run("list")["labelers"][0]["name"] == "Ann Lee"  # type: ignore[index]
     assert "already a labeler" in str(run("add", "Ann Lee", code=2)["error"])
-    assert "no labeler called" in str(run("link", "Bob", code=2)["error"])
+    assert "no labeler called 'Bob'\n" in str(run("link", "Bob", code=2)["error"])
+    assert "called 'ann lee'; did you mean 'Ann Lee'?" in str(
+        run("link", "ann lee", code=2)["error"])
 
 
 def test_a_backup_is_whole_private_and_never_replaces_a_file_unasked(

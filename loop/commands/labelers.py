@@ -138,8 +138,9 @@ def _set_disabled(command: Common, name: str, disabled: bool) -> None:
     store = command.store()
     labeler = store.people.named(name)
     with store.database.write():
-        store.people.set_disabled(labeler.id, disabled)
-        store.audit.record(None, "disable person" if disabled else "enable person", labeler.name)
+        if store.people.set_disabled(labeler.id, disabled):
+            store.audit.record(None, "disable person" if disabled else "enable person",
+                               labeler.name)
     command.show(_entry(store, store.people.get(labeler.id)),
                  f"{labeler.name} is {'disabled' if disabled else 'enabled'}")
 
