@@ -1,6 +1,7 @@
-"""What the last press on a page did, shown above it on the next run.
+"""What the last press on a page did, shown over it on the next run.
 
-Streamlit runs callbacks before the page is drawn anew, so what they have to say waits here.
+Streamlit runs callbacks before the page is drawn anew, so what they have to say waits here. It lies
+over the page, in view wherever that is scrolled to, and its coming and going move nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import streamlit as st
 from annotate.figures import as_label
 from data.errors import PrefloopError
 
-_KEY = "notice"
+_KEY, _TURN = "notice", "notice-turn"
 
 
 def say(text: str) -> None:
@@ -21,17 +22,24 @@ def say(text: str) -> None:
     st.session_state[_KEY] = text
 
 
-def show(*, wherever: bool = False) -> None:
-    """Show the notice that was left, once; `wherever` a long page is scrolled to.
+def show() -> None:
+    """Show the notice that was left, once."""
+    lay(st.session_state.pop(_KEY, None))
 
-    What failed is said in the box alone, which the leads' pages keep in view.
+
+def lay(text: str | None) -> None:
+    """A notice over the page: one that tells of success fades after a while (see `annotate.style`).
+
+    On every run, with something to say or without: for Streamlit, whatever follows something new is
+    new itself, and what is typed there would be lost.
     """
-    if text := st.session_state.pop(_KEY, None):
-        failed = text.startswith("NOT")
-        if wherever and not failed:
-            st.toast(as_label(text))
-        with st.container(key="notice"):
-            (st.error if failed else st.success)(as_label(text))
+    with st.container(key="notice"):
+        if text:
+            failed = text.startswith("NOT")
+            # Two in turn: a second one in the very place of a first would have faded already.
+            st.session_state[_TURN] = turn = 1 - st.session_state.get(_TURN, 0)
+            with st.container(key="notice-failed" if failed else f"notice-{turn}"):
+                (st.error if failed else st.success)(as_label(text))
 
 
 @contextmanager

@@ -42,6 +42,16 @@ STYLE = """<style>
   color: light-dark(#5c3b00, #ffe2b0); background: light-dark(#ffe9c4, #4a3510);
   animation: pf-away .2s 2s backwards }
 @keyframes pf-away { from { opacity: 0 } }
+/* A notice (`annotate.notices`) lies over the page. */
+:has(> .st-key-notice) { position: fixed; top: 4.1rem; left: 50%; transform: translateX(-50%);
+  width: min(44rem, 100vw - 1.6rem); z-index: 99; pointer-events: none }
+.st-key-notice [data-testid=stAlert] { border-radius: .5rem; max-height: 60dvh; overflow-y: auto;
+  background: light-dark(#fbfaf8, #15181b); box-shadow: 0 .4rem 1.4rem #0005 }
+.st-key-notice-failed { pointer-events: auto }
+.st-key-notice-0 { animation: pf-told-0 .4s 12s forwards }
+.st-key-notice-1 { animation: pf-told-1 .4s 12s forwards }
+@keyframes pf-told-0 { to { opacity: 0; visibility: hidden } }
+@keyframes pf-told-1 { to { opacity: 0; visibility: hidden } }
 .pf-address, .pf-empty { opacity: .78; font-size: .9em }
 .pf-pane { max-height: 24rem; overflow-y: auto; padding-right: .4rem; scrollbar-width: thin }
 .pf-pane:focus-visible { outline: 2px solid currentColor; outline-offset: 4px }

@@ -82,7 +82,7 @@ def test_a_new_workspace_says_how_to_begin_and_has_no_table_without_rows(tmp_pat
             visitor = Visitor(server.url)
             visitor.sign_in(server.store.people.create_code(lead.id))
             async with await visitor.tab("rounds") as tab:
-                assert "Jobs, Open the next round, opens one." in tab.text()
+                assert "*Open the next round*, on Jobs, does it." in tab.text()
                 assert "Policy versions" not in tab.text()
 
     run(main())

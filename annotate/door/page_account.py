@@ -7,7 +7,7 @@ import html
 import streamlit as st
 
 from annotate import actions, notices
-from annotate.figures import moment, table_html
+from annotate.figures import moment, table_html, text_html
 from annotate.keys import keys_of
 from annotate.notices import failing_as
 from annotate.session import guarded, store, token
@@ -33,9 +33,10 @@ def _sessions(labeler: Labeler) -> None:
     rules = store().people.sessions.rules()
     places = len(open_sessions)
     here = next((session.ends_at for session in open_sessions if session.is_this), None)
-    st.html(f"<p>You are signed in {'here only' if places < 2 else f'in {places} browsers'}. "
-            f"Here this ends on {moment(here)}, or after {_hours(rules.idle_hours)} without "
-            "use.</p>")
+    where = "here only" if places < 2 else f"in {places} browsers"
+    words = (f"You are signed in {where}. Here this ends on {moment(here)}, or after "
+             f"{_hours(rules.idle_hours)} without use.")
+    st.html(f"<p>{text_html(words)}</p>")
     if places > 1:
         st.html(table_html(("Signed in", "Last used", ""), [
             (moment(session.created_at), moment(session.seen_at),

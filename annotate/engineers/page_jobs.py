@@ -10,11 +10,11 @@ from typing import Any
 
 import streamlit as st
 
-from annotate import actions
+from annotate import actions, notices
 from annotate.engineers import charts, job_form
 from annotate.engineers.frontier_chart import frontier
 from annotate.engineers.refusals import flagged, in_titles
-from annotate.figures import duration, moment, text_html
+from annotate.figures import as_label, duration, moment, text_html
 from annotate.launch import workspace_of_environment
 from annotate.picking import pick, pick_from_address
 from annotate.rendering import to_html
@@ -28,6 +28,9 @@ REFRESH_SECONDS = 2
 #: for the lock too; a worker that waits for a locked database or for a job to end says nothing
 #: meanwhile.
 _WORKER_SILENCE = 60.0
+#: Under which the session keeps what became of the last press on a job, where that was nothing: the
+#: jobs are drawn again by themselves, and no notice of theirs would last.
+_REFUSED = "job-refused"
 _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red",
             "stopped": "orange"}
 
@@ -36,10 +39,8 @@ _COLOURS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red
 def page(labeler: Labeler) -> None:
     """The stages as tabs, then the jobs."""
     st.subheader("Jobs")
-    if error := st.session_state.pop("jobs-error", None):
-        st.error(error)
-    if notice := st.session_state.pop("jobs-notice", None):
-        st.success(notice)
+    error, told = (st.session_state.pop(f"jobs-{kind}", None) for kind in ("error", "notice"))
+    notices.lay(error or told)
     kinds = store().setting("job_kinds", [])
     st.fragment(_worker_state, run_every=10)()
     if kinds:
@@ -103,6 +104,9 @@ def _job(job: Job, titles: Mapping[str, str], running: int | None) -> None:
                             help="From its last checkpoint, with the configuration it was started "
                                  "with.", width="stretch")
             st.text(f"{job.status.capitalize()} at {job.progress:.0%}")
+        of, refused = st.session_state.get(_REFUSED, (0, ""))
+        if of == job.id:
+            st.error(as_label(refused))
         if job.error:
             st.html(f'<div class="pf-status pf-bad">{html.escape(_in_titles(job))}</div>')
         if job.result:
@@ -178,12 +182,14 @@ def _particulars(job: Job) -> None:
 def _stop(job_id: int) -> None:
     try:
         actions.stop_job(store(), token(), job_id)
+        st.session_state.pop(_REFUSED, None)
     except PrefloopError as error:
-        st.session_state["jobs-error"] = f"NOT stopped: {error}"
+        st.session_state[_REFUSED] = job_id, f"NOT stopped: {error}"
 
 
 def _resume(job_id: int) -> None:
     try:
         actions.resume_job(store(), token(), job_id)
+        st.session_state.pop(_REFUSED, None)
     except PrefloopError as error:
-        st.session_state["jobs-error"] = f"NOT queued again: {error}"
+        st.session_state[_REFUSED] = job_id, f"NOT queued again: {error}"

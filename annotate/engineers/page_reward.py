@@ -8,16 +8,16 @@ from typing import Any
 
 import streamlit as st
 
-from annotate import actions
+from annotate import actions, notices
 from annotate.engineers import reward_figures as figures
 from annotate.engineers.reward_caveats import epoch_words
 from annotate.engineers.reward_plots import baseline_dots, group_dots, reliability
 from annotate.figures import as_prose, facts_html, moment, short, table_html
+from annotate.notices import failing_as, say
 from annotate.plots import Dot, dots, show
 from annotate.rendering import conversation_html, response_html
 from annotate.session import guarded, store, token
 from data.blindness import hidden_from
-from data.errors import PrefloopError
 from data.records import Labeler, RewardModel
 from data.reward_reports import FEW, Report, Verdict, judge, latest_report
 
@@ -28,12 +28,10 @@ def page(labeler: Labeler) -> None:
     models = {model.name: model for model in reversed(store().versions.reward_models())}
     head, which, again = st.columns([3, 2, 1.4], vertical_alignment="bottom")
     head.subheader("Reward model")
-    if error := st.session_state.pop("reward-error", None):
-        st.error(error)
-    if notice := st.session_state.pop("reward-notice", None):
-        st.success(notice)
+    notices.show()
     if not models:
-        st.write("No reward model has been trained yet. Jobs, Train the reward model, trains one.")
+        st.write("No reward model has been trained yet: *Train the reward model*, on Jobs, does "
+                 "it.")
         return
     name = which.selectbox("Version", list(models), key="reward-version")
     model = models.get(name or "", next(iter(models.values())))
@@ -101,12 +99,9 @@ def _what_it_is(metrics: Mapping[str, Any]) -> None:
 
 
 def _evaluate(name: str) -> None:
-    try:
+    with failing_as("started"):
         job = actions.start_job(store(), token(), "eval-reward", {"reward_model": name})
-        st.session_state["reward-notice"] = (f"Job {job.id} is queued; this page shows its report "
-                                             "when it is done.")
-    except PrefloopError as error:
-        st.session_state["reward-error"] = f"NOT started: {error}"
+        say(f"Job {job.id} is queued; this page shows its report when it is done.")
 
 
 def _baselines_and_calibration(metrics: Mapping[str, Any]) -> None:

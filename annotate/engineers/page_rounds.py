@@ -45,7 +45,7 @@ def _rounds(labeler: Labeler) -> None:
     st.subheader("Rounds")
     turns = store().rounds.all()
     if not turns:
-        st.write("No round has been opened yet. Jobs, Open the next round, opens one.")
+        st.write("No round has been opened yet: *Open the next round*, on Jobs, does it.")
     for turn in reversed(turns):
         with st.container(border=True):
             _round(turn)

@@ -12,8 +12,6 @@ STYLE = """<style>
   padding: .5rem .9rem; border-radius: .4rem;
   background: color-mix(in srgb, currentColor 5%, transparent) }
 .pf-alarm a { color: inherit; text-decoration: underline }
-:has(> .st-key-notice [data-testid=stAlertContentError]) { position: sticky; top: 4rem; z-index: 99;
-  border-radius: .5rem; background: light-dark(#fbfaf8, #15181b) }
 .pf-mark { display: inline-block; margin-left: .35rem; padding: 0 .4rem; border-radius: .8rem;
   font-size: .75rem; color: #fff; background: #b93632; white-space: nowrap }
 .pf-compact { font-size: .9rem }

@@ -219,7 +219,7 @@ def _save(task_id: int, shown: tuple[int, ...], began: int | None) -> None:
         words = f"Decided. Overrides {', '.join(over) or 'nobody'}."
         if not st.session_state.get("disputes-decided"):
             st.session_state[_fold_key(task_id)] = False  # off the list: see `_in_view`
-            words += " To change it, tick Show decided ones."
+            words += " To change it or take it back, tick Show decided ones."
         say(words)
 
 

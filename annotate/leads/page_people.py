@@ -39,7 +39,7 @@ def page(labeler: Labeler) -> None:
     """Everybody, and what can be done about them."""
     st.html(STYLE)
     st.subheader("People")
-    notices.show(wherever=True)
+    notices.show()
     _links()
     with st.form("add-person"):
         name, role, button = st.columns([3, 3, 1], vertical_alignment="bottom")
@@ -47,7 +47,6 @@ def page(labeler: Labeler) -> None:
         name.text_input("Name", key="person-name")
         role.selectbox("Role", ROLES, key="person-role", format_func=_ROLE_HELP.__getitem__)
         button.form_submit_button("Add", on_click=_add, width="stretch", type="primary")
-    # With a key of its own it stays open when a notice appears above it.
     with st.expander("Add several at once", key="add-several", on_change="rerun") as fold:
         if fold.open:
             _several()

@@ -193,7 +193,7 @@ def _by_strength(report: Report) -> None:
     else:
         st.write("No pair has two answers yet, so there is no agreement to measure.")
     published = "; ".join(f"{where}: {figure}" for where, figure in REFERENCE_FIGURES)
-    st.caption(f"Published agreement, to compare with: {published}.")
+    st.caption(as_prose(f"Published agreement, to compare with: {published}."))
 
 
 def _by_labeler(report: Report, people: Mapping[int, Labeler]) -> None:
