@@ -16,7 +16,16 @@ import streamlit as st
 from annotate import notices
 from annotate.answer_form import answer_given, answer_input, in_letters, show_task, turns_html
 from annotate.choices import letter
-from annotate.figures import Linked, as_label, duration, moment, name_of, short, table_html
+from annotate.figures import (
+    Linked,
+    as_label,
+    duration,
+    moment,
+    name_of,
+    short,
+    table_html,
+    text_html,
+)
 from annotate.leads import lead_actions
 from annotate.leads.leads_style import STYLE
 from annotate.leads.quality_report import LARGE
@@ -173,7 +182,7 @@ def _decided(decision: Decision, shown: tuple[int, ...]) -> None:
     st.html('<div class="pf-calm"><strong>'
             f"{escape(name_of(store().people.get(decision.labeler_id)))} decided: "
             f"{escape(in_letters(comparison.answer, shown))}.</strong> Overrides "
-            f"{escape(', '.join(over)) or 'nobody'}. {moment(decision.created_at)}"
+            f"{escape(', '.join(over)) or 'nobody'}. {text_html(moment(decision.created_at))}"
             + (turns_html("Note", decision.note) if decision.note else "") + "</div>")
 
 
