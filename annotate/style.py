@@ -26,6 +26,10 @@ STYLE = """<style>
 .pf-text pre { padding: .6rem .8rem; overflow-x: auto; white-space: pre-wrap }
 .pf-text pre code { background: none; font-size: inherit; color: inherit; white-space: inherit }
 .pf-text :not(pre) > code { padding: .1em .3em; color: inherit }
+/* Code runs left to right in any language; each paragraph as it itself begins. */
+.pf-text :is(p, h1, h2, h3, h4, h5, h6) { unicode-bidi: plaintext; text-align: start }
+.pf-text pre { direction: ltr; text-align: left }
+.pf-text :is(pre, code) { unicode-bidi: isolate }
 .pf-text table { border-collapse: collapse; display: block; overflow-x: auto; margin-bottom: .7em }
 .pf-text th, .pf-text td { padding: .25rem .6rem; text-align: start;
   border: 1px solid color-mix(in srgb, currentColor 20%, transparent) }

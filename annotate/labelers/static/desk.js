@@ -7,7 +7,7 @@ import { Clock } from "./clock.js";
 import { Echoes } from "./echoes.js";
 import { KeyList } from "./key_list.js";
 import { pressKey } from "./keys.js";
-import { drawFeedback, drawHint, drawProgress, skeleton } from "./layout.js";
+import { drawFeedback, drawHint, drawProgress, onPhone, skeleton } from "./layout.js";
 import { Leaving, lookAfterNextPage } from "./leaving.js";
 import { Mode } from "./modes.js";
 import { drawNothing, whyNothing } from "./nothing.js";
@@ -348,7 +348,7 @@ class Desk {
   answer(what) {
     if (!this.item || this.waiting || this.feedback || this.early()) return;
     if (!this.responses.scored) {
-      this.say("Give each response a score first (P, then a number).");
+      this.say(`Give each response a score first${onPhone() ? "" : " (P, then a number)"}.`);
       return;
     }
     const { item, draft, ask } = this;

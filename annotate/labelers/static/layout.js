@@ -15,9 +15,11 @@ export function button(label, key, act, attributes = {}) {
   return element;
 }
 
+/** Whether there are no keys to speak of. */
+export const onPhone = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
+
 /** The page's skeleton; `on` names what each tool does. */
 export function skeleton(on) {
-  const onPhone = matchMedia("(hover: none) and (pointer: coarse)").matches;
   const parts = {
     round: make("span", { class: "pf-round" }),
     track: make("div", { class: "pf-track" }, make("div", {})),
@@ -25,7 +27,8 @@ export function skeleton(on) {
     practice: make("span", { class: "pf-tag", hidden: true }, "Practice"),
     guide: button("Guidelines", "G", on.guidelines,
       { "aria-expanded": "false", "aria-controls": "pf-guidelines" }),
-    differ: button("Differences", "D", on.differences, { "aria-pressed": "false" }),
+    differ: button("Differences", "D", on.differences,
+      { "aria-pressed": "false", class: "pf-button pf-differ" }),
     // Whoever speaks to the page says what is written on a button: a name begins with that.
     smaller: button("A", "−", on.smaller, { "aria-label": "A: smaller text", class: "pf-button pf-sm" }),
     larger: button("A", "+", on.larger, { "aria-label": "A: larger text", class: "pf-button pf-lg" }),
@@ -44,7 +47,7 @@ export function skeleton(on) {
     answers: make("div", { class: "pf-answers", role: "group", "aria-label": "Answer" }),
     reason: make("textarea", { class: "pf-reason", rows: "1", "aria-label": "Reason",
       "aria-describedby": "pf-typing", "aria-keyshortcuts": "R",
-      placeholder: `Reason (optional)${onPhone ? "" : " – press R to write"}` }),
+      placeholder: `Reason (optional)${onPhone() ? "" : " – press R to write"}` }),
     openReason: button("Reason", "R", on.reason, { class: "pf-button pf-narrow" }),
     flag: button("Flags", "F", on.flags, { class: "pf-button pf-by-keys" }),
     score: button("Scores", "P", on.scores, { class: "pf-button pf-by-keys" }),

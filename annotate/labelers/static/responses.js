@@ -69,19 +69,32 @@ export class Responses {
     return group;
   }
 
+  /** One stop of the Tab key, within which the arrow keys choose, as in any group of radio buttons. */
   scores(position, letter) {
     const group = make("div", { class: "pf-scores", role: "radiogroup",
       "aria-label": `Score of ${letter}, ${this.ask.scores.at(-1)} is best` });
-    this.ask.scores.forEach((score) => {
-      group.append(button(`${score}`, "", () => {
-        this.draft.scores[position] = score;
-        for (const each of group.children) {
-          each.setAttribute("aria-checked", each.textContent === `${score}`);
-        }
-        this.on.changed();
-      }, { class: "pf-score", role: "radio",
-        "aria-checked": this.draft.scores[position] === score }));
+    const radios = this.ask.scores.map((score) => button(`${score}`, "", () => {
+      this.draft.scores[position] = score;
+      draw();
+      this.on.changed();
+    }, { class: "pf-score", role: "radio" }));
+    const draw = () => radios.forEach((radio, index) => {
+      const chosen = this.draft.scores[position];
+      radio.setAttribute("aria-checked", chosen === this.ask.scores[index]);
+      radio.tabIndex = chosen === this.ask.scores[index] || (!chosen && index === 0) ? 0 : -1;
     });
+    group.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      const at = radios.indexOf(event.target);
+      if (!step || at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      event.stopPropagation(); // on the desk they scroll
+      const next = radios[(at + step + radios.length) % radios.length];
+      next.focus();
+      next.click();
+    });
+    draw();
+    group.append(...radios);
     this.groups.scores[position] = group;
     return group;
   }
