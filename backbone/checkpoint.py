@@ -38,6 +38,8 @@ EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 _CONTEXT = ("max_position_embeddings", "seq_length", "max_seq_len")
 #: Rotary positions that depend on the longest text of a pass.
 _ROPE_BY_LENGTH = ("longrope", "dynamic")
+#: Weights of so many bytes are read in a moment.
+QUICKLY_READ = 1_000_000_000
 #: Left unsaid, transformers would ask at the terminal whether to run a checkpoint's own code.
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 
@@ -129,6 +131,19 @@ def check_unread(checkpoint: str, for_rewards: bool = False) -> None:
         model = AutoModelForCausalLM.from_config(config, **_NO_CODE)
     with _named(checkpoint):
         look_over(model, not for_rewards)
+
+
+def check_early(checkpoint: str, for_rewards: bool = False) -> None:
+    """Refuse a checkpoint in a folder before anything is begun with it: unread, and where its
+    weights are quickly read, for all that it would be refused for when it is loaded.
+
+    Raises:
+        BadInput: as it would be refused then.
+    """
+    check_unread(checkpoint, for_rewards)
+    weights = Path(resolve(checkpoint)).glob("*.safetensors")
+    if sum(file.stat().st_size for file in weights) <= QUICKLY_READ:
+        load_model(checkpoint, torch.device("cpu"), torch.float32)
 
 
 def _config_of_decoder(checkpoint: str) -> Any:
@@ -247,7 +262,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 _LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError,
-                   RuntimeError, SafetensorError, StrictDataclassError)
+                   RuntimeError, AssertionError, SafetensorError, StrictDataclassError)
 
 
 class _plain_errors:

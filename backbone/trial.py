@@ -28,7 +28,8 @@ TOKENS = 16
 LOOKING_AHEAD, GOING_ON = 0.01, 0.1
 _LOOKS_AHEAD = ("its tokens see what comes after them, as in an encoder; take a causal "
                 "(decoder-only) language model")
-_TROUBLE = (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
+_TROUBLE = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, TypeError,
+            ValueError)
 
 
 def look_over(model: Any, has_head: bool = True) -> None:

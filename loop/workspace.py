@@ -122,7 +122,7 @@ def checked(models: ModelConfig) -> ModelConfig:
 
     Raises:
         BadInput: a folder is not there, or holds no checkpoint or adapter, or one that would be
-            refused when it is loaded, as far as a look tells.
+            refused when it is loaded, as far as a look tells, or a trial that takes but a moment.
     """
     checkpoint = _checkpoint("--checkpoint", models.checkpoint)
     return dataclasses.replace(
@@ -138,10 +138,10 @@ def _checkpoint(flag: str, name: str) -> str:
     if name in ("", EMBEDDED) or not looks_like_folder:
         return name
     folder = _folder(flag, name, "config.json")
-    from backbone.checkpoint import check_unread
+    from backbone.checkpoint import check_early
 
     try:
-        check_unread(folder, for_rewards=flag != "--checkpoint")
+        check_early(folder, for_rewards=flag != "--checkpoint")
     except BadInput as error:
         raise BadInput(str(error).replace("--checkpoint", flag, 1)) from None
     return folder

@@ -15,7 +15,7 @@ from policy_world import randomise
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from backbone.checkpoint import check_unread
+from backbone.checkpoint import check_early, check_unread
 from backbone.decoding import decode
 from backbone.layouts import lay_out, upper_blocks
 from backbone.model import Backbone
@@ -162,12 +162,21 @@ def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, name: str,
 @pytest.mark.parametrize(("name", "shape", "reason"), [
     ("OPT", {**SHAPE, "ffn_dim": 16, "word_embed_proj_dim": 8}, "answers with 8 numbers a token"),
     ("Mamba", {**SHAPE, "state_size": 4}, "cannot be sampled from"),
+    ("BigBird", {**SHAPE, "attention_type": "original_full"}, "its tokens see what comes after"),
+    ("XLM", {"vocab_size": 64, "emb_dim": 16, "n_layers": 2, "n_heads": 2, "causal": True,
+             "max_position_embeddings": 128}, "its own code cannot be run"),
 ])
-def test_what_only_its_weights_tell_is_refused_too(tmp_path: Path, name: str,
-                                                   shape: dict[str, Any], reason: str) -> None:
+def test_what_only_its_weights_tell_is_refused_too(
+        tmp_path: Path, name: str, shape: dict[str, Any], reason: str,
+        monkeypatch: pytest.MonkeyPatch) -> None:
     folder = checkpoint_of(tmp_path, getattr(transformers, f"{name}Config")(**shape))
-    with pytest.raises(BadInput, match=f"--checkpoint .*{reason}"):
+    with pytest.raises(BadInput, match=f"--checkpoint .*{reason}") as loaded:
         Backbone(str(folder), CPU, torch.float32)
+    with pytest.raises(BadInput) as early:
+        check_early(str(folder))
+    assert str(early.value) == str(loaded.value)
+    monkeypatch.setattr("backbone.checkpoint.QUICKLY_READ", 1)
+    check_early(str(folder))
 
 
 @pytest.mark.parametrize("config", [transformers.BartConfig(), transformers.ModernBertConfig()])
