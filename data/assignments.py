@@ -23,6 +23,7 @@ from data.answer_counts import has_decided
 from data.database import Database, now
 from data.errors import BadInput, NotFound
 from data.records import SKIP_REASONS, Assignment, Task
+from data.settings import put_setting, setting
 from data.tasks import ENDED, Tasks
 
 #: So many answers of one's own lie between a task and its repeat.
@@ -76,15 +77,11 @@ class Assignments:
 
     def rules(self) -> AssignmentRules:
         """The rules in force."""
-        value = self._database.value("SELECT value FROM settings WHERE key = ?", [_SETTING])
-        return AssignmentRules() if value is None else AssignmentRules(**json.loads(value))
+        return AssignmentRules(**setting(self._database, _SETTING, {}))
 
     def set_rules(self, rules: AssignmentRules) -> None:
         """Put rules in force, for every task handed out from now on."""
-        with self._database.write() as db:
-            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
-                            "DO UPDATE SET value = excluded.value",
-                            [_SETTING, json.dumps(asdict(rules))])
+        put_setting(self._database, _SETTING, asdict(rules))
 
     def next_for(self, labeler_id: int, skip_task: int | None = None) -> Assignment | None:
         """Lease the next task to a labeler; what they left open comes back first, in its order.

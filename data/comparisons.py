@@ -155,30 +155,8 @@ class Comparisons(AnswerCounts):
                 return last
             if replaces is not None and (last is None or last.revision != replaces):
                 raise Conflict("this answer was changed meanwhile (in another tab?); reload")
-            comparison_id = self._database.insert("comparisons", {
-                "task_id": task.id, "labeler_id": labeler_id,
-                "revision": 1 if last is None else last.revision + 1,
-                "verdict": answer.verdict, "ranking": answer.ranking,
-                "strength": answer.strength,
-                "flags": {str(k): v for k, v in answer.flags.items() if v},
-                "rationale": answer.rationale,
-                "seconds": _clipped(answer.seconds),
-                "active_seconds": _clipped(answer.active_seconds),
-                "scores": {str(k): v for k, v in answer.scores.items()},
-                "question_version": answer.question_version,
-                "guidelines_version": answer.guidelines_version,
-                "shown": json.loads(shown), "submission_key": submission_key,
-                "created_at": now()})
-            for chosen, rejected, strength in pairs_of(answer):
-                self._database.insert("preferences", {
-                    "comparison_id": comparison_id, "task_id": task.id,
-                    "prompt_id": task.prompt_id, "labeler_id": labeler_id, "chosen_id": chosen,
-                    "rejected_id": rejected, "strength": strength})
-            if answer.rewrite is not None:
-                self._database.insert("demonstrations", {
-                    "comparison_id": comparison_id, "prompt_id": task.prompt_id,
-                    "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
-                    "text": answer.rewrite.text.strip(), "created_at": now()})
+            comparison_id = self._insert(labeler_id, task, answer, submission_key, shown,
+                                         1 if last is None else last.revision + 1)
             db.conn.execute(
                 "UPDATE assignments SET skipped_at = NULL, skip_reason = NULL "
                 "WHERE task_id = ? AND labeler_id = ?", [task.id, labeler_id])
@@ -279,3 +257,31 @@ class Comparisons(AnswerCounts):
             "SELECT * FROM comparisons WHERE task_id = ? AND labeler_id = ? "
             "ORDER BY revision DESC LIMIT 1", [task_id, labeler_id])
         return None if row is None else comparison_of(row)
+
+    def _insert(self, labeler_id: int, task: Task, answer: Answer, submission_key: str, shown: str,
+                revision: int) -> int:
+        """Add a comparison, with the preferences and the demonstration that follow from it."""
+        comparison_id = self._database.insert("comparisons", {
+            "task_id": task.id, "labeler_id": labeler_id, "revision": revision,
+            "verdict": answer.verdict, "ranking": answer.ranking,
+            "strength": answer.strength,
+            "flags": {str(k): v for k, v in answer.flags.items() if v},
+            "rationale": answer.rationale,
+            "seconds": _clipped(answer.seconds),
+            "active_seconds": _clipped(answer.active_seconds),
+            "scores": {str(k): v for k, v in answer.scores.items()},
+            "question_version": answer.question_version,
+            "guidelines_version": answer.guidelines_version,
+            "shown": json.loads(shown), "submission_key": submission_key,
+            "created_at": now()})
+        for chosen, rejected, strength in pairs_of(answer):
+            self._database.insert("preferences", {
+                "comparison_id": comparison_id, "task_id": task.id,
+                "prompt_id": task.prompt_id, "labeler_id": labeler_id, "chosen_id": chosen,
+                "rejected_id": rejected, "strength": strength})
+        if answer.rewrite is not None:
+            self._database.insert("demonstrations", {
+                "comparison_id": comparison_id, "prompt_id": task.prompt_id,
+                "response_id": answer.rewrite.response_id, "labeler_id": labeler_id,
+                "text": answer.rewrite.text.strip(), "created_at": now()})
+        return comparison_id

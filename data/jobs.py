@@ -86,9 +86,9 @@ class Jobs:
         with self._database.write() as db:
             row = db.conn.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, "
-                "started_at = coalesce(started_at, ?) WHERE id = (SELECT id FROM jobs "
+                "started_at = coalesce(started_at, :now) WHERE id = (SELECT id FROM jobs "
                 "WHERE status = 'queued' AND (:job IS NULL OR id = :job) ORDER BY id LIMIT 1) "
-                "RETURNING *".replace("?", ":now"), {"job": job_id, "now": now()}).fetchone()
+                "RETURNING *", {"job": job_id, "now": now()}).fetchone()
             return None if row is None else _job(row)
 
     def set_resolved(self, job_id: int, resolved: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def card(store: Store, kind: str, thing: int, viewer: int) -> Card:
                 tuple(g for g in led_to if g.links))
 
 
-_OF_TASK = ("SELECT t.{} FROM comparisons c JOIN tasks t ON t.id = c.task_id WHERE c.id = :id")
+_OF_TASK = "SELECT t.{} FROM comparisons c JOIN tasks t ON t.id = c.task_id WHERE c.id = :id"
 _Parts = tuple[str, Sequence[tuple[str, str]], Sequence[Group], Sequence[Group]]
 
 

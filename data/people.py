@@ -14,8 +14,10 @@ from unicodedata import normalize
 
 from data.database import Database, now
 from data.errors import BadInput, NotFound
+from data.plain_json import to_json
 from data.records import KINDS_OF_LABELER, ROLES, Labeler
 from data.sessions import Sessions, hashed
+from data.settings import put_setting, setting
 
 CODE_LIFETIME = timedelta(days=7)
 LONGEST_NAME = 80
@@ -165,7 +167,7 @@ class People:
             config = {**person.config, "email": address,
                       "taken_back": sorted(taken_back - {address, ""})}
             db.conn.execute("UPDATE labelers SET config = ? WHERE id = ?",
-                            [json.dumps(config, ensure_ascii=False), labeler_id])
+                            [to_json(config), labeler_id])
 
     def of_email(self, email: str) -> Labeler | None:
         """Whom an address signs in: who was given it, or else who is called by it and was given
@@ -188,8 +190,7 @@ class People:
 
     def domains(self) -> tuple[str, ...]:
         """Whoever has an address there may join as a labeler by signing in; none by default."""
-        value = self._database.value("SELECT value FROM settings WHERE key = ?", [_DOMAINS])
-        return () if value is None else tuple(json.loads(value))
+        return tuple(setting(self._database, _DOMAINS, ()))
 
     def set_domains(self, domains: Sequence[str]) -> None:
         """Allow these domains, and no others.
@@ -202,9 +203,7 @@ class People:
         for domain in found:
             if not _DOMAIN.fullmatch(domain):
                 raise BadInput(f"domains: {domain!r} is no domain name such as example.org")
-        with self._database.write() as db:
-            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
-                            "DO UPDATE SET value = excluded.value", [_DOMAINS, json.dumps(found)])
+        put_setting(self._database, _DOMAINS, found)
 
     def create_code(self, labeler_id: int, lifetime: timedelta = CODE_LIFETIME) -> str:
         """A new one-time sign-in code for a human; older unused ones stop working."""

@@ -7,7 +7,6 @@ without use. A page that refreshes by itself is no use: the caller says what is.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sqlite3
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 
 from data.database import Database, now
 from data.errors import BadInput
+from data.settings import put_setting, setting
 
 #: Use is written down at most this often: it is asked at every click, by many people at once.
 SEEN_EVERY = timedelta(minutes=1)
@@ -83,14 +83,11 @@ class Sessions:
 
     def rules(self) -> SessionRules:
         """The rules in force."""
-        return _rules(self._database.value("SELECT value FROM settings WHERE key = ?", [_SETTING]))
+        return SessionRules(**setting(self._database, _SETTING, {}))
 
     def set_rules(self, rules: SessionRules) -> None:
         """Put rules in force; see `SessionRules` for the sessions that are open."""
-        with self._database.write() as db:
-            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
-                            "DO UPDATE SET value = excluded.value",
-                            [_SETTING, json.dumps(asdict(rules))])
+        put_setting(self._database, _SETTING, asdict(rules))
 
     def start(self, labeler_id: int, lifetime: timedelta | None = None) -> str:
         """A new session's token; `lifetime` can only make it shorter than the rules do."""
@@ -105,12 +102,11 @@ class Sessions:
     def person_of(self, token: str) -> sqlite3.Row | None:
         """The labeler's row, if the session lives and the person is not disabled."""
         row = self._database.row(
-            "SELECT l.*, s.created_at AS started_at, s.seen_at, s.expires_at, "
-            "(SELECT value FROM settings WHERE key = ?) AS rules "
+            "SELECT l.*, s.created_at AS started_at, s.seen_at, s.expires_at "
             "FROM sessions s JOIN labelers l ON l.id = s.labeler_id "
             "WHERE s.token_hash = ? AND s.ended_at IS NULL AND NOT l.disabled",
-            [_SETTING, hashed(token)])
-        return row if row is not None and _lives(row, _rules(row["rules"])) else None
+            [hashed(token)])
+        return row if row is not None and _lives(row, self.rules()) else None
 
     def used(self, token: str) -> None:
         """Note that somebody acts in this session; written at most every `SEEN_EVERY`."""
@@ -144,10 +140,6 @@ class Sessions:
         return [Session(row["started_at"], row["seen_at"], _end(row, rules).isoformat(),
                         bool(row["is_this"]))
                 for row in rows if _lives(row, rules)]
-
-
-def _rules(value: str | None) -> SessionRules:
-    return SessionRules() if value is None else SessionRules(**json.loads(value))
 
 
 def _end(row: sqlite3.Row, rules: SessionRules) -> datetime:

@@ -6,7 +6,6 @@ nouns. A method that writes does so in one immediate transaction.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,11 +20,11 @@ from data.errors import NotFound
 from data.jobs import Jobs
 from data.known import KnownAnswers
 from data.people import People
-from data.plain_json import to_json
 from data.prompts import Prompts
 from data.questions import Questions
 from data.responses import Responses
 from data.rounds import Rounds
+from data.settings import put_setting, setting
 from data.tasks import Tasks
 from data.versions import Versions
 
@@ -71,11 +70,8 @@ class Store:
 
     def setting(self, key: str, default: Any = None) -> Any:
         """A workspace-wide value by key (JSON), or the default."""
-        text = self.database.value("SELECT value FROM settings WHERE key = ?", [key])
-        return default if text is None else json.loads(text)
+        return setting(self.database, key, default)
 
     def put_setting(self, key: str, value: Any) -> None:
         """Store a workspace-wide value (anything JSON can hold)."""
-        with self.database.write() as db:
-            db.conn.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) "
-                            "DO UPDATE SET value = excluded.value", [key, to_json(value)])
+        put_setting(self.database, key, value)
