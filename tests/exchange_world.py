@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from data_world import World
 
 from data.records import Answer, Message, NewResponse
@@ -31,6 +32,12 @@ def answered(path: Path) -> World:
         ((3, 4),), 0, verdict="both_bad"))
     world.choose(ann, world.task(("gold", "lead"), purpose="gold"), 0)
     return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A store with answers of every sort."""
+    return answered(tmp_path / "prefloop.db")
 
 
 def with_ranking(world: World) -> World:

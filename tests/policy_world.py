@@ -14,7 +14,7 @@ from backbone.model import Backbone
 from backbone.storage import save_adapter
 from backbone.text import prompt_ids
 from data.records import Message
-from data.store import Store
+from data.store import DATABASE_NAME, Store
 from policy.roles import POLICY, Roles, load_policy, load_value
 from policy.rollout import PromptItem
 
@@ -69,6 +69,15 @@ def randomise(backbone: Backbone, adapter: str, scale: float = 0.3, seed: int = 
         parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
+@pytest.fixture
+def backbone(tmp_path: Path) -> Backbone:
+    """A tiny model with a policy that has moved away from the reference."""
+    made = tiny_backbone(tmp_path)
+    made.add_adapter(POLICY, made.new_lora_config(4, 8))
+    randomise(made, POLICY)
+    return made
+
+
 def saved_adapter(folder: Path, backbone: Backbone, seed: int = 1) -> Path:
     """An adapter on disk, such as an SFT one."""
     backbone.add_adapter("made", backbone.new_lora_config(4, 8))
@@ -119,3 +128,9 @@ def filled(path: Path, prompts: int) -> Store:
     base = found.versions.add_policy(name="base", base="tiny", method="base")
     found.versions.add_policy(name="ppo-1", base="tiny", method="ppo", parent_id=base.id)
     return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Of 24 prompts."""
+    return filled(tmp_path / DATABASE_NAME, 24)

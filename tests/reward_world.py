@@ -1,14 +1,18 @@
-"""Small preference data with a known answer, for the reward tests."""
+"""Small preference data with a known answer, and workspaces to learn it in."""
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from models import tiny_checkpoint
 
+from backbone.config import ModelConfig
 from data.progress import Stopped
 from loop import cli
+from loop.workspace import Plan, make_workspace
 from reward.examples import Example, Pair, PreferenceData
 
 WORDS = [
@@ -64,6 +68,30 @@ class Recorder:
 
     def metrics(self, step: int, values: Any) -> None:
         self.steps[step] = dict(values)
+
+
+def tiny_workspace(folder: Path, **models: Any) -> Path:
+    """A workspace on a tiny model, without prompts, inside a folder."""
+    made = folder / "ws"
+    make_workspace(made, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(folder)), **models),
+                              starter_prompts=False))
+    return made
+
+
+def yes_over_no(count: int, end: str = "") -> list[dict[str, str]]:
+    """Preferences, as a file has them, on so many prompts, a multiple of four."""
+    return [{"prompt": f"tell me about the {word} number {n}", "chosen": f"yes {word} {n}{end}",
+             "rejected": f"no no never {word} {n}"}
+            for n in range(count // 4) for word in ("cat", "dog", "house", "sea")]
+
+
+def import_pairs(workspace: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Bring preferences into a workspace; returns the file that they came by, beside it."""
+    file = workspace.with_name("pairs.jsonl")
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert cli.run(["import", str(file), "--what", "preferences",
+                    "--workspace", str(workspace)]) == 0
+    return file
 
 
 def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from data_world import user
 
 from data.store import Store
 from loop import cli
@@ -36,8 +37,10 @@ main()
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
+    """With one training prompt and a reward model, without which PPO is refused."""
     make_workspace(tmp_path / "w", Plan(starter_prompts=False))
     store = Store.of_workspace(tmp_path / "w")
+    store.prompts.add(user("Why?"), "test", split="train")
     store.versions.add_reward_model(name="reward-1", base=store.versions.policies()[0].base,
                                     path="nowhere", comparisons={})
     return tmp_path / "w"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from data_world import World
-from exchange_world import FORMATS, answered, answers, read, with_ranking
+from exchange_world import FORMATS, answers, read, with_ranking, world
 
 from data.exchange.exporting import export
 from data.exchange.import_report import ImportReport
@@ -15,10 +15,7 @@ from data.exchange.importing import import_file
 from data.records import Answer
 from data.store import Store
 
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return answered(tmp_path / "prefloop.db")
+assert world  # a fixture
 
 
 @pytest.mark.parametrize("ranking", [False, True])

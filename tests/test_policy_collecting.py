@@ -7,13 +7,13 @@ from typing import cast
 
 import pytest
 from models import one_thread, tiny_backbone  # noqa: F401
-from policy_world import filled, randomise
+from policy_world import backbone, store
 
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.progress import Silent, Stopped
 from data.records import Message, NewResponse, Response, Round
-from data.store import DATABASE_NAME, Store
+from data.store import Store
 from loop.context import JobContext
 from loop.stages.improving import _training_prompts
 from policy.collecting import Collected, collect, keep_plan, kept_plan, plan_round
@@ -26,17 +26,7 @@ CONFIG = SampleConfig(responses=3, prompts=12, evaluate_share=0.25, wanted=2, ma
                       batch_size=8)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return filled(tmp_path / DATABASE_NAME, 24)
-
-
-@pytest.fixture
-def backbone(tmp_path: Path) -> Backbone:
-    made = tiny_backbone(tmp_path)
-    made.add_adapter(POLICY, made.new_lora_config(4, 8))
-    randomise(made, POLICY)
-    return made
+assert backbone and store  # fixtures
 
 
 def run(store: Store, backbone: Backbone, round_: Round, config: SampleConfig = CONFIG,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from models import one_thread, tiny_backbone  # noqa: F401
-from policy_world import filled, randomise
+from policy_world import filled, randomise, store
 
 from backbone.model import Backbone
 from backbone.text import prompt_ids
 from data.progress import Silent
 from data.records import Round
-from data.store import DATABASE_NAME, Store
+from data.store import Store
 from policy.collecting import Collected, collect, plan_round
 from policy.config import SampleConfig
 from policy.logprobs import response_logprobs
@@ -46,9 +46,7 @@ class Echo:
                for place in range(len(wanted))]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return filled(tmp_path / DATABASE_NAME, 24)
+assert store  # a fixture
 
 
 @pytest.fixture

@@ -6,22 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+from gate_world import label, metrics, workspace
 from models import one_thread  # noqa: F401
-from test_reward_gate import import_pairs, metrics, workspace  # noqa: F401
 
 from data.reward_reports import judge
 from data.store import Store
 from loop import cli
 
+assert workspace  # a fixture
+
 
 def test_a_report_on_a_file_calls_nothing_held_out_and_counts_training_prompts(
-        workspace: Path,  # noqa: F811
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace)]
-    import_pairs(workspace, tmp_path, 24)
+    pairs = label(workspace)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     page, file = tmp_path / "file.html", tmp_path / "other.jsonl"
-    rows = (tmp_path / "pairs.jsonl").read_text().splitlines()
+    rows = pairs.read_text().splitlines()
     file.write_text("\n".join([*rows, json.dumps(
         {"prompt": "of nobody's", "chosen": "yes", "rejected": "no"})]))
     trained = len(Store.of_workspace(workspace).prompts.all(split="train"))
@@ -46,10 +47,9 @@ def test_a_report_on_a_file_calls_nothing_held_out_and_counts_training_prompts(
 
 
 def test_an_epoch_that_held_out_pairs_chose_is_said_wherever_they_are_reported_on(
-        workspace: Path,  # noqa: F811
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace)]
-    import_pairs(workspace, tmp_path, 24)
+    pairs = label(workspace)
     page, said = tmp_path / "report.html", "was kept because it was the best on held-out pairs"
     assert cli.run(["train-reward", *at, "--epochs", "2", "--patience", "2"]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
@@ -59,6 +59,6 @@ def test_an_epoch_that_held_out_pairs_chose_is_said_wherever_they_are_reported_o
     shown = capsys.readouterr().out
     assert said in page.read_text() and said in " ".join(shown.split())
     assert shown.endswith(f"\nreport written to {page}\n") and "--html" not in shown
-    assert cli.run(["eval-reward", *at, "--data", str(tmp_path / "pairs.jsonl"), "--html",
+    assert cli.run(["eval-reward", *at, "--data", str(pairs), "--html",
                     str(page), "--overwrite"]) == 0
     assert said not in page.read_text(), "these pairs chose nothing"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from reward_world import ask, good_wins
+from reward_world import ask, good_wins, import_pairs, tiny_workspace, yes_over_no
 
 from backbone.config import ModelConfig
 from data.progress import Stopped
@@ -18,7 +18,6 @@ from data.records import RewardModel as Version
 from data.store import Store
 from loop import cli
 from loop.stages.judges import Obeyed
-from loop.workspace import Plan, make_workspace
 from policy.config import BestOfNConfig, PPOConfig
 from reward.config import RewardConfig
 from reward.ensemble import RULES, Ensemble, combined
@@ -30,15 +29,8 @@ from reward.train import train
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A workspace on a tiny model, with imported preferences for yes over no."""
-    folder = tmp_path / "ws"
-    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path)),
-                                            precision="fp32"), starter_prompts=False))
-    rows = [{"prompt": f"tell me about the {word} number {n}", "chosen": f"yes {word} {n}",
-             "rejected": f"no no never {word} {n}"}
-            for n in range(8) for word in ("cat", "dog", "house", "sea")]
-    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
-                    "--workspace", str(folder)]) == 0
+    folder = tiny_workspace(tmp_path, precision="fp32")
+    import_pairs(folder, yes_over_no(32))
     return folder
 
 

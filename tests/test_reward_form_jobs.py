@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
+from reward_world import ask, import_pairs
 from safetensors.numpy import load_file
 
 from backbone.config import ModelConfig
@@ -48,9 +48,7 @@ def make(tmp_path: Path) -> Make:
             if held_out and turned:
                 texts.reverse()
             rows.append({"prompt": prompt, "chosen": texts[0], "rejected": texts[1]})
-        (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
-                        "--workspace", str(folder)]) == 0
+        import_pairs(folder, rows)
         return folder
 
     return made
@@ -58,13 +56,6 @@ def make(tmp_path: Path) -> Make:
 
 def _checkpoint(folder: Path) -> Path:
     return folder / "tiny" if (folder / "tiny").exists() else tiny_checkpoint(folder)
-
-
-def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert cli.run([*words, "--json"]) == 0, capsys.readouterr().err
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def test_held_out_prompts_have_no_say(make: Make, capsys: pytest.CaptureFixture[str]) -> None:

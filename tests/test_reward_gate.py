@@ -7,23 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_world import user
+from gate_world import metrics
 from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 from data.errors import BadInput
-from data.measures.statistics import clustered_mean
 from data.records import Job
 from data.reward_reports import judge, latest_report
 from data.store import Store
 from loop.stages import gate
-
-
-def metrics(right: int, n: int, longer: float = 0.5) -> dict[str, Any]:
-    """A report on n pairs, each of its own prompt."""
-    found = clustered_mean([1.0] * right + [0.0] * (n - right), list(range(n)))
-    assert found
-    return {"held_out_accuracy": found.as_dict(),
-            "baselines": {"chance": 0.5, "longer": {**found.as_dict(), "value": longer}}}
 
 
 @pytest.mark.parametrize(("report", "standing"), [
@@ -43,11 +36,6 @@ def test_the_rule(report: dict[str, Any], standing: str) -> None:
     assert "\n" not in found.reason
     if standing == "too few":
         assert "too few held-out pairs to tell" in found.reason
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "prefloop.db")
 
 
 def add(store: Store, name: str, report: dict[str, Any]) -> Any:
@@ -121,6 +109,7 @@ def _form(folder: str) -> None:
 @pytest.fixture
 def form(store: Store, tmp_path: Path) -> AppTest:
     """The forms of PPO and of an evaluation before an engineer, not run yet."""
+    store.prompts.add(user("Why?"), "test", split="train")  # without one PPO is refused
     fields = [{"name": n} for n in ("steps", "reward_model", "force")]
     store.put_setting("job_kinds", [{"kind": "ppo", "fields": fields},
                                     {"kind": "eval-reward", "fields": fields[1:2]}])

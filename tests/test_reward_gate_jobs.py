@@ -7,32 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from models import one_thread, tiny_checkpoint  # noqa: F401
+from gate_world import label, workspace
+from models import one_thread  # noqa: F401
 
-from backbone.config import ModelConfig
 from data.reward_reports import latest_report
 from data.store import Store
 from loop import cli
 from loop.reports.reward import print_report
-from loop.workspace import Plan, make_workspace
 
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A workspace on a tiny model, with imported preferences for good over bad."""
-    folder = tmp_path / "ws"
-    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path))),
-                                starter_prompts=False))
-    return folder
-
-
-def import_pairs(workspace: Path, tmp_path: Path, count: int) -> None:
-    rows = [{"prompt": f"tell me about the {word} number {n}", "chosen": f"yes {word} {n} <b>",
-             "rejected": f"no no never {word} {n}"}
-            for n in range(count // 4) for word in ("cat", "dog", "house", "sea")]
-    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert cli.run(["import", str(tmp_path / "pairs.jsonl"), "--what", "preferences",
-                    "--workspace", str(workspace)]) == 0
+assert workspace  # a fixture
 
 
 def test_without_labels_nothing_is_loaded(workspace: Path,
@@ -48,7 +31,7 @@ def test_without_labels_nothing_is_loaded(workspace: Path,
 def test_from_training_to_a_refusal_a_report_and_force(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace)]
-    import_pairs(workspace, tmp_path, 24)
+    label(workspace)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     shown = capsys.readouterr().out
     assert "By strength: No group has 10 decided pairs" in shown
@@ -92,7 +75,7 @@ def test_from_training_to_a_refusal_a_report_and_force(
 def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace)]
-    import_pairs(workspace, tmp_path, 24)
+    label(workspace)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     hostile = "<script>alert(1)</script> <img src=http://evil.test/x onerror=alert(1)>"
     rows = [{"prompt": f"{hostile} {n}", "chosen": f"{hostile} yes {n}", "rejected": f"no {n}",
@@ -133,7 +116,7 @@ def test_a_report_on_a_file_brings_its_texts_which_are_escaped(
 def test_a_version_whose_files_are_gone_is_named_not_fatal(
         workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace)]
-    import_pairs(workspace, tmp_path, 24)
+    label(workspace)
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0
     shutil.rmtree(workspace / "adapters" / "reward-1")
     assert cli.run(["train-reward", *at, "--epochs", "1"]) == 0

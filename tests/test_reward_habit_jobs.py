@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 from data_world import World
 from models import one_thread, tiny_checkpoint  # noqa: F401
-from reward_world import ask
+from reward_world import ask, tiny_workspace
 from safetensors.numpy import load_file
 
 from annotate.engineers.reward_figures import habits_words
-from backbone.config import ModelConfig
 from data.progress import Stopped
 from data.records import Answer
 from data.store import Store
 from loop import cli
 from loop.jobs import JobProgress
-from loop.workspace import Plan, make_workspace
 
 TERMS = ["--correct-side", "--correct-reliability", "--correct-length", "--round-weight", "0.5"]
 
@@ -28,9 +26,7 @@ TERMS = ["--correct-side", "--correct-reliability", "--correct-length", "--round
 def workspace(tmp_path: Path) -> Path:
     """Three labelers who take the first side two times in three, in two rounds; the third of them
     likes what the others do not."""
-    folder = tmp_path / "ws"
-    make_workspace(folder, Plan(ModelConfig(checkpoint=str(tiny_checkpoint(tmp_path)),
-                                            precision="fp32"), starter_prompts=False))
+    folder = tiny_workspace(tmp_path, precision="fp32")
     store, draw = Store.of_workspace(folder), random.Random(0)
     reference = store.versions.policies()[0].id
     for number in range(2):
