@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 from torch import Tensor
+
+from backbone.flat import common_beginning
 
 #: Texts share a row where at least this part of the shorter one is common.
 SHARED_PART = 0.3
@@ -76,7 +77,7 @@ class _Row:
 
 def _row(texts: Sequence[Sequence[int]]) -> _Row:
     # Each text keeps a token of its own, to be read at.
-    shared = min(_common(texts[0], text) for text in texts) if len(texts) > 1 else 0
+    shared = min(common_beginning(texts[0], text) for text in texts) if len(texts) > 1 else 0
     shared = min(shared, *(len(text) - 1 for text in texts))
     row = _Row(list(texts[0][:shared]), list(range(shared)), [SHARED] * shared, [])
     for number, text in enumerate(texts, 1):
@@ -93,14 +94,9 @@ def _groups(texts: Sequence[Sequence[int]]) -> list[list[int]]:
     for index in sorted(range(len(texts)), key=lambda i: list(texts[i])):
         if groups:
             first = texts[groups[-1][0]]
-            common = _common(first, texts[index])
+            common = common_beginning(first, texts[index])
             if common >= SHARED_PART * min(len(first), len(texts[index])):
                 groups[-1].append(index)
                 continue
         groups.append([index])
     return groups
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1],
-                                    zip(left, right, strict=False)))
