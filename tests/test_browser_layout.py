@@ -87,3 +87,17 @@ def test_an_empty_desk_offers_no_differences(server: Server, newcomer: Newcomer)
     expect(page.locator(".pf-desk.pf-empty-desk")).to_be_visible()
     expect(button(page, "Undo")).to_be_visible()
     expect(button(page, "Differences")).to_be_hidden()
+
+
+def test_what_is_not_ranked_stands_beside_its_name(server: Server, newcomer: Newcomer,
+                                                   tasks: Tasks) -> None:
+    tasks(1, ("one", "two", "three", "four"))
+    page = newcomer(width=390, height=844)[1].page
+    sides(page)
+    for name in ("2", "1", "="):
+        key(page, name)
+    key(page, "4")  # the strip has no room for more in one row
+    name, pool = (page.locator(what).bounding_box() for what in (
+        ".pf-ranking >> text='Not ranked'", ".pf-pool"))
+    assert name is not None and pool is not None
+    assert pool["y"] < name["y"] + name["height"] / 2 < pool["y"] + pool["height"]

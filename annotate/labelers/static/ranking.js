@@ -124,7 +124,7 @@ export class Ranking {
       ...(open.length ? open.map((position) => this.chip(position))
         : [make("span", { class: "pf-quiet" }, "all ranked")]));
     this.root.replaceChildren(make("span", { class: "pf-quiet" }, "Best first"), list,
-      make("span", { class: "pf-quiet" }, "Not ranked"), pool);
+      make("div", { class: "pf-unranked" }, make("span", { class: "pf-quiet" }, "Not ranked"), pool));
   }
 
   gap(index) {
