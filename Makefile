@@ -31,13 +31,13 @@ up: install ## install, then run the app and the worker over runs/default
 
 install: $(VENV)/installed ## make the environment in .venv
 
-# Browser tests watch a clock, so they have the machine to themselves.
+# A file's tests share servers and browsers. In alphabetical order: by number of tests, as is the
+# default, the files with few and long ones would come last and leave a core idle.
 test: $(VENV)/installed-test ## install what tests need, then run all tests
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
-	@$(BIN)/python -m pytest -m browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 endif
 
 lint: $(VENV)/installed-test ## ruff, mypy and import-linter
