@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from backbone.flat import common_beginning
 from data.errors import BadInput
 from data.records import Message
 
@@ -115,9 +115,7 @@ def turn_ids(tokenizer: Any, text: str, pad_id: int | None) -> tuple[int, ...]:
     answered = [Message(role="user", content="Hello"), Message(role="assistant", content="Hello")]
     before, _ = conversation_ids(tokenizer, answered, UNCUT, pad_id)
     whole = prompt_ids(tokenizer, [*answered, Message(role="user", content=text)])
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1],
-                                    zip(before, whole, strict=False)))
-    return tuple(whole[same:])
+    return tuple(whole[common_beginning(before, whole):])
 
 
 def _template(tokenizer: Any, messages: Sequence[Message],
