@@ -94,8 +94,8 @@ def test_what_is_not_ranked_stands_beside_its_name(server: Server, newcomer: New
     tasks(1, ("one", "two", "three", "four"))
     page = newcomer(width=390, height=844)[1].page
     sides(page)
-    for name in ("2", "1", "="):
-        key(page, name)
+    for pressed in ("2", "1", "="):
+        key(page, pressed)
     key(page, "4")  # the strip has no room for more in one row
     name, pool = (page.locator(what).bounding_box() for what in (
         ".pf-ranking >> text='Not ranked'", ".pf-pool"))
