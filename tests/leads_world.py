@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from browser import add_task, open_round, press
 from playwright.sync_api import Page
 
@@ -90,6 +91,12 @@ class LeadsWorld:
                     self.answer(name, store.tasks.add(
                         task.prompt_id, task.response_ids, round_id=task.round_id,
                         purpose="repeat", repeat_of=task.id, only_for=who.id), rng)
+
+
+@pytest.fixture(scope="module")
+def workspace(leads: LeadsWorld) -> Path:
+    """What the server of a file serves, where its pages are the leads'."""
+    return leads.folder
 
 
 def _text(rng: random.Random, topic: str, better: bool) -> str:

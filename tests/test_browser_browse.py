@@ -10,18 +10,15 @@ from pathlib import Path
 
 import pytest
 from browser import Newcomer, Server, choose, open_page, press, settled
-from leads_world import LeadsWorld
+from leads_world import LeadsWorld, workspace
 from playwright.sync_api import Page, expect
 
 from data.records import Message, NewResponse
 
+assert workspace  # a fixture
+
 pytestmark = pytest.mark.browser
 HOSTILE = '=HYPERLINK("http://evil.test","x") <img src=x onerror=alert(1)> ![i](http://evil.test/i)'
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 def seek(page: Page, words: str) -> None:

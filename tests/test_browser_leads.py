@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from browser import Newcomer, Server, choose, open_page, press, settled, unfold
-from leads_world import CARELESS, CREW, LeadsWorld, section
+from leads_world import CARELESS, CREW, section, workspace
 from playwright.sync_api import expect
 
 from data.disputes import disputes
 
+assert workspace  # a fixture
+
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 def test_a_lead_sets_the_question_and_writes_guidelines(server: Server, newcomer: Newcomer) -> None:

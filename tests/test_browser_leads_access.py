@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from accessibility import violations
 from browser import Newcomer, Server, settled, unfold
-from leads_world import LeadsWorld, section
+from leads_world import section, workspace
 from playwright.sync_api import expect
 
 from data.records import Message
 
+assert workspace  # a fixture
+
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from browser import Newcomer, Server, Visit, choose, settled, unfold
-from leads_world import CARELESS, LeadsWorld
+from leads_world import CARELESS, LeadsWorld, workspace
 from playwright.sync_api import Page, expect
+
+assert workspace  # a fixture
 
 pytestmark = pytest.mark.browser
 LONG = "W" * 80
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 def add(page: Page, name: str) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from browser import Newcomer, Server, open_page, press, settled
-from leads_world import LeadsWorld, section
+from leads_world import section, workspace
 from playwright.sync_api import Page, expect
 
+assert workspace  # a fixture
+
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 def agree(page: Page, text: str) -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_world import bare_workspace as workspace
 from processes import PATIENCE, free_port, gone, heeds_its_terminal, wait_for
 
 from annotate.launch import PUBLIC_URL_VARIABLE
@@ -28,11 +29,7 @@ from loop.workspace import Plan, make_workspace
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    # Without prompts nothing is sampled, so no model is loaded.
-    make_workspace(tmp_path / "a workspace", Plan(starter_prompts=False))
-    return tmp_path / "a workspace"
+assert workspace  # a fixture
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_world import bare_workspace as workspace
 from processes import PATIENCE, gone, starter, wait_for
 
 from data.records import Job, Message, NewResponse
 from data.store import Store
 from loop.kinds import KINDS
 from loop.lock import InUse, WorkerLock, is_locked
-from loop.workspace import Plan, make_workspace
 
 CHILD = str(Path(__file__).with_name("worker_child.py").resolve())
 WORKER = f"""
@@ -31,10 +31,7 @@ worker.run(once=len(sys.argv) > 2)
 """
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    make_workspace(tmp_path / "a workspace", Plan(starter_prompts=False))
-    return tmp_path / "a workspace"
+assert workspace  # a fixture
 
 
 @pytest.fixture

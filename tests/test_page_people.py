@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from browser import Server
 from forging import Arrive, everything, run
-from leads_world import CARELESS, LeadsWorld
+from leads_world import CARELESS, LeadsWorld, workspace
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit_client import Tab, Visitor, press_of
 
 from data.disputes import disputes
 
+assert workspace  # a fixture
+
 _ADDRESS = "E-mail address (for the organisation's single sign-on)"
 SET_ASIDE, AGAIN = f"Set aside the answers of {CARELESS}", "Count answers again"
-
-
-@pytest.fixture(scope="module")
-def workspace(leads: LeadsWorld) -> Path:
-    return leads.folder
 
 
 def shown(tab: Tab) -> str:
