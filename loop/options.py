@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -16,6 +18,9 @@ from loop.output import print_json
 
 if TYPE_CHECKING:
     from data.store import Store
+
+#: A command in a text, which says of no workspace.
+_COMMAND = re.compile("`(prefloop [a-z](?:(?! --workspace)[^`])*)`")
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off unless given."""
@@ -66,6 +71,14 @@ class Common:
         from data.store import Store
 
         return Store.of_workspace(self.workspace)
+
+    def here(self, said: str) -> str:
+        """A text whose commands a shell takes as they stand: with the workspace, without which they
+        would be done to the default one."""
+        if self.workspace == Common.workspace:
+            return said
+        return _COMMAND.sub(
+            lambda found: f"`{found[1]} --workspace {quote(str(self.workspace))}`", said)
 
     def show(self, document: Any, text: str | Callable[[], None]) -> None:
         """The command's result: the document with --json, else the text for people."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Collection
-from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from data.heartbeat import heard
 from loop.lock import is_locked
-from loop.options import Common
 from loop.output import counted, duration, print_table
 
 if TYPE_CHECKING:
@@ -21,8 +17,8 @@ if TYPE_CHECKING:
 _JOBS_SHOWN = 10
 
 
-def status_of(store: Store, workspace: Path = Common.workspace) -> dict[str, Any]:
-    """Everything that `prefloop status` shows, of a workspace that is named so, as one document."""
+def status_of(store: Store) -> dict[str, Any]:
+    """Everything that `prefloop status` shows, as one document."""
     jobs = store.jobs.all()
     return {
         "prompts": {split: store.prompts.count(split) for split in ("train", "held_out")},
@@ -36,17 +32,8 @@ def status_of(store: Store, workspace: Path = Common.workspace) -> dict[str, Any
         "worker": worker_pid(store),
         "asking": store.setting("asking"),
         "learning_curve": store.setting("learning_curve"),
-        "next": _in(workspace, next_step(store, jobs)),
+        "next": next_step(store, jobs),
     }
-
-
-def _in(workspace: Path, said: str) -> str:
-    """Commands that are named, as a shell takes them: with the workspace, unless they would take
-    it by themselves."""
-    if workspace == Common.workspace:
-        return said
-    return re.sub("`(prefloop [^`]+)`",
-                  lambda found: f"`{found[1]} --workspace {quote(str(workspace))}`", said)
 
 
 def worker_pid(store: Store) -> int | None:

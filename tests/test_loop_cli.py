@@ -93,6 +93,22 @@ def test_wrong_usage_is_2(arguments: list[str], said: str,
     assert shown.out == "" and said in shown.err and "Traceback" not in shown.err
 
 
+def test_what_has_to_be_done_first_can_be_given_to_a_shell(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its workspace, a command would be done to another one."""
+    at = ["--workspace", str(tmp_path / "my runs")]
+    assert cli.run(["init", "--no-starter-prompts", *at]) == 0
+    job = Store.of_workspace(tmp_path / "my runs").jobs.add("ppo")
+    for arguments, said in (
+            (["sample"], "`prefloop import FILE --workspace '{}'`"),
+            (["simulate"], "`prefloop sample --workspace '{}'` opens a round"),
+            (["sample", "--resume", str(job.id)],
+             f"use `prefloop ppo --resume {job.id} --workspace '{{}}'`")):
+        capsys.readouterr()
+        assert cli.run([*arguments, *at]) == 2
+        assert said.format(at[1]) in capsys.readouterr().err
+
+
 def test_a_number_that_is_none_is_refused_before_a_job_is_queued(
         workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for flags in (["ppo", "--kl-stop", "inf"], ["sample", "--temperature", "inf"],

@@ -17,6 +17,7 @@ from data.startable import HELD_OUT_ALONE, NO_OPEN_TASKS, NO_PROMPTS, compared, 
 from data.store import Store
 from loop import cli
 from loop.kinds import catalogue
+from loop.options import Common
 from loop.settings import Settings
 from reward.examples import from_store, require_learnable
 
@@ -91,7 +92,8 @@ def test_a_command_with_nothing_to_do_is_wrong_usage_and_leaves_no_job(
     capsys.readouterr()
     assert cli.run([kind, *at]) == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith(f"prefloop: {said}")
+    assert shown.out == ""
+    assert shown.err.startswith(Common(workspace=tmp_path / "w").here(f"prefloop: {said}"))
     assert not store.jobs.all()
 
 

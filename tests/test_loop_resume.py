@@ -134,8 +134,8 @@ def test_a_round_whose_sampling_was_killed_goes_on_where_the_same_is_asked_for(
         db.conn.execute("UPDATE jobs SET status = 'running'")
     capsys.readouterr()
     assert cli.run([*same, "--wanted", "2"]) == 2
-    assert "`prefloop sample --resume 1`, or stop it first, by `prefloop stop 1`" \
-        in capsys.readouterr().err
+    assert (f"`prefloop sample --resume 1 --workspace {workspace}`, or stop it first, by "
+            f"`prefloop stop 1 --workspace {workspace}`") in capsys.readouterr().err
     with WorkerLock(workspace):  # somebody is at it
         assert cli.run([*same, "--batch-size", "1"]) == 2
     assert cli.run([*same, "--batch-size", "1"]) == 0

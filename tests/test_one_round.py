@@ -95,7 +95,7 @@ def test_a_round_that_was_begun_is_sampled_to_its_end_or_stopped(
     assert job is not None
     store.jobs.set_round(job.id, store.rounds.open(1, 1).id)
     assert cli.run(["sample", "--workspace", str(workspace)]) == 2
-    assert f"go on with job {job.id}, by `prefloop sample --resume {job.id}`" \
+    assert f"go on with job {job.id}, by `prefloop sample --resume {job.id} --workspace " \
         in capsys.readouterr().err
     assert [each.status for each in store.jobs.all()] == ["running"]
     store.jobs.request_stop(job.id)  # on the Jobs page, where its process is gone

@@ -46,7 +46,8 @@ class Status(Common):
         """Read the store; nothing is changed."""
         from loop.status import print_status, status_of
 
-        document = status_of(self.store(), self.workspace)
+        document = status_of(self.store())
+        document["next"] = self.here(document["next"])
         self.show(document, lambda: print_status(document))
 
 
