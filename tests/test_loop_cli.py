@@ -93,6 +93,11 @@ def test_wrong_usage_is_2(arguments: list[str], said: str,
     assert shown.out == "" and said in shown.err and "Traceback" not in shown.err
 
 
+def test_the_overview_says_of_each_command_a_whole_sentence() -> None:
+    listed = [line for line in cli.overview().splitlines() if line.startswith("  ")]
+    assert len(listed) == len(cli.COMMANDS) and all(line.endswith(".") for line in listed)
+
+
 def test_what_has_to_be_done_first_can_be_given_to_a_shell(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without its workspace, a command would be done to another one."""

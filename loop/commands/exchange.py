@@ -153,8 +153,10 @@ class Backup(Common):
 
 @dataclass(frozen=True)
 class Restore(Common):
-    """Put a backup in the place of the database, which is kept beside it, as are the adapters that
-    the backup does not name; end `prefloop up` first. Everybody has to sign in anew."""
+    """Put a backup in the place of the database, which is kept beside it.
+
+    So are the adapters that the backup does not name. End `prefloop up` first. Everybody has to
+    sign in anew."""
 
     file: File
     """What `prefloop backup` wrote."""
