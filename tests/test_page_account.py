@@ -12,7 +12,7 @@ from forging import Arrive, run
 
 from annotate import actions
 from annotate.door import page_account
-from annotate.figures import moment
+from annotate.figures import moment, text_html
 from data.database import now
 from data.errors import PrefloopError
 from data.sessions import SessionRules
@@ -49,6 +49,7 @@ def test_the_end_that_is_named_is_that_of_this_session(server: Server, arrive: A
                             [ends, me.id])
         server.store.people.sessions.set_rules(SessionRules(lifetime_days=300))
         async with await visitor.tab("account") as tab:
-            assert f"Here this ends on {moment(ends)}, or after 5 days without use" in tab.text()
+            assert (text_html(f"Here this ends on {moment(ends)}, or after 5 days without use")
+                    in tab.text())
         server.store.people.sessions.set_rules(SessionRules())
     run(main())
