@@ -84,6 +84,22 @@ def test_a_response_with_nul_characters_comes_back_like_any_other(tmp_path: Path
         assert import_file(world.store, pairs).duplicates == 1
 
 
+@pytest.mark.parametrize(("name", "tool"), FORMATS)
+def test_the_title_of_a_response_without_text_is_not_its_text(
+        tmp_path: Path, name: str, tool: str | None) -> None:
+    """Nothing is compared with it elsewhere, and at home it is what it was."""
+    world = World.make(tmp_path / "prefloop.db")
+    task = world.task(("one", "", "three"))
+    first, second, third = task.response_ids
+    world.answer(world.people(1)[0], task, Answer(((first,), (third,), (second,)), 2))
+    export(world.store, tmp_path / name, "comparisons", tool)
+    report = import_file(world.store, tmp_path / name)
+    assert (report.added, report.duplicates, report.skipped) == (0, 1, {})
+    other = Store(tmp_path / "other.db")
+    assert import_file(other, tmp_path / name).added == 1
+    assert sorted(response.text for response in other.responses.all()) == ["one", "three"]
+
+
 def decided(world: World) -> None:
     """A task of which two people say different things, and a lead the third decides it."""
     ann, bob, lead = (*world.people(2), world.store.people.add("Lea", "lead"))

@@ -34,6 +34,8 @@ _RESPONSES = ("response", "answer", "completion", "output", "generation", "reply
               "option", "summary", "text", "assistant", "conversation", "ref")
 _LISTS = ("responses", "answers", "completions", "outputs", "generations", "replies", "candidates",
           "options", "items", "results", "documents", "summaries")
+#: What holds an item's text.
+_BODIES = ("body", "text", "content", "response", "answer", "html")
 NO_RESPONSES = "a row without responses to compare"
 #: "response-0", "answer1", "response_a", "generations-1", "left".
 _NUMBERED = re.compile(r"^(?:(?P<stem>.*?[^\W\d_])[ _.-]?(?P<number>\d{1,2})"
@@ -182,12 +184,15 @@ def _of_list(field: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, list):
         raise BadInput(f"{field}: wanted a list of responses, found {kind_of(value)}")
     found: dict[str, Any] = {}
+    bodies = any(item.get(key) for item in value if isinstance(item, dict) for key in _BODIES)
     for number, item in enumerate(value, 1):
         name, body = f"{field}[{number}]", item
         if isinstance(item, dict):
             name = str(item.get("id", name))
-            body = next((item[key] for key in ("body", "text", "content", "response", "answer",
-                                               "html", "title") if item.get(key)), None)
+            # Where others have a body, a title is no text: who has an empty one said nothing.
+            held = [item[key] for key in (_BODIES if bodies else (*_BODIES, "title"))
+                    if item.get(key) is not None]
+            body = next(filter(None, held), held[0] if held else None)
             if body is None:
                 raise BadInput(f"{field}[{number}]: wanted a body, found {', '.join(item)}")
         if name in found:
