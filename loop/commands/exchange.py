@@ -10,7 +10,7 @@ from data.durable import whole
 from data.errors import BadInput
 from data.plain_json import finite, to_json
 from loop.options import Common, File, MaybeFile, Switch
-from loop.output import Bar
+from loop.output import Bar, note
 from loop.settings import SETTINGS_NAME, read_settings
 from loop.targets import check_target
 
@@ -124,6 +124,10 @@ class Score(Common):
             scores = score(self.store(), self.workspace, read_settings(self.workspace),
                            conversations, self.reward_model, BarProgress(bar))
         scored = [{**row.values, **values} for row, values in zip(rows, scores, strict=True)]
+        if replaced := sorted({name for row, values in zip(rows, scores, strict=True)
+                               for name in row.values.keys() & values.keys()}):
+            note(f"{self.file}: what its rows say under `{'` and `'.join(replaced)}` is replaced "
+                 "by what the reward model says")
         if self.output:
             _write_lines(self.output, scored)
             self.show({"file": str(self.output), "n": len(scored)},
