@@ -45,8 +45,11 @@ def those_that_fit(backbone: Backbone, prompts: Sequence[Prompt], room: int) -> 
         else:
             found.too_long.append(prompt.id)
     if prompts and not found.tokens:
+        if not found.too_long:
+            raise BadInput(f"all {len(prompts)} prompts are refused: {found.why_refused}")
         refused = (f"; {len(found.refused)} are refused: {found.why_refused}" if found.refused
                    else "")
-        raise BadInput(f"none of the {len(prompts)} prompts leaves room for a response in the "
-                       f"checkpoint's context of {backbone.context_length} tokens{refused}")
+        raise BadInput(f"--max-new-tokens: none of the {len(prompts)} prompts leaves room for "
+                       f"{room} tokens in the checkpoint's context of {backbone.context_length}"
+                       f"{refused}")
     return found

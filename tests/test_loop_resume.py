@@ -244,7 +244,7 @@ def test_repeats_that_come_meanwhile_are_no_tasks_of_the_sampling(
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"max_new_tokens": 9000}, "leaves room for a response"),
+    ({"max_new_tokens": 9000}, "--max-new-tokens: none of the"),
     ({"server": "http://127.0.0.1:1/v1"}, "server http://127.0.0.1:1"),
     ({"policy": "ppo-1"}, "adapter_config.json")])
 def test_a_round_is_labeled_until_the_next_can_be_sampled(

@@ -156,7 +156,7 @@ def test_a_prompt_that_the_template_refuses_keeps_no_other_from_being_asked(
     assert {item.id for item in items} == {
         p.id for p in store.prompts.all(split="train")} - {refused}
     backbone.tokenizer.chat_template = "{{ raise_exception('no prompts at all') }}"
-    with pytest.raises(BadInput, match=r"25 are refused: .*no prompts at all"):
+    with pytest.raises(BadInput, match=r"all 25 prompts are refused: .*no prompts at all"):
         plan_round(store, backbone, round_, SampleConfig(), 0)
 
 
