@@ -49,6 +49,12 @@ class Verdict:
         """Whether a policy may be improved against it without anybody insisting."""
         return self.standing in ("beats", "unknown")
 
+    @property
+    def of_baselines(self) -> str:
+        """What became of its baselines, in a word or two."""
+        return {"beats": "beaten", "fails": "not beaten", "too few": "too few pairs to tell",
+                "unknown": "not measured"}[self.standing]
+
 
 def latest_report(store: Store, version: RewardModel) -> Report:
     """The newest evaluation on the workspace's held-out prompts, else the report of training.
@@ -63,6 +69,11 @@ def latest_report(store: Store, version: RewardModel) -> Report:
     if row is None:
         return Report(version.metrics, version.created_at, version.job_id, False)
     return Report(json.loads(row["result"]), row["finished_at"], row["id"], True)
+
+
+def held_out_accuracy(metrics: Mapping[str, Any]) -> Estimate | None:
+    """A report's accuracy on held-out prompts, also of those of older versions."""
+    return _estimate(metrics.get("held_out_accuracy")) or _estimate(metrics.get("accuracy"))
 
 
 def verdict(store: Store, version: RewardModel) -> Verdict:

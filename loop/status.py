@@ -11,7 +11,7 @@ from loop.lock import is_locked
 from loop.output import counted, duration, print_table
 
 if TYPE_CHECKING:
-    from data.records import Job, RewardModel, Round
+    from data.records import Job, PolicyVersion, RewardModel, Round
     from data.store import Store
 
 _JOBS_SHOWN = 10
@@ -25,9 +25,8 @@ def status_of(store: Store) -> dict[str, Any]:
         "imported": store.comparisons.imported(),
         "rounds": [_round(store, each) for each in store.rounds.all()],
         "jobs": [_job(job) for job in jobs],
-        "policies": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
-                     for version in store.versions.policies()],
-        "reward_models": [{k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
+        "policies": [_policy(store, version) for version in store.versions.policies()],
+        "reward_models": [_reward_model(store, version)
                           for version in store.versions.reward_models()],
         "worker": worker_pid(store),
         "asking": store.setting("asking"),
@@ -157,11 +156,12 @@ def print_status(document: dict[str, Any]) -> None:
     print_table("Rounds", ["round", "stage", "policy", "reference", "labels"],
                 [[r["round"], r["stage"], r["policy"], r["reference"],
                   f"{r['labels_given']} of {r['labels_wanted']}"] for r in document["rounds"]])
-    print_table("Policy versions", ["name", "method", "base", "made"],
-                [[v["name"], v["method"], v["base"], v["created_at"][:16]]
-                 for v in document["policies"]])
-    print_table("Reward models", ["name", "base", "made"],
-                [[v["name"], v["base"], v["created_at"][:16]] for v in document["reward_models"]])
+    print_table("Policy versions", ["name", "method", "from", "reward model", "made", "base"],
+                [[v["name"], v["method"], v["parent"], v["reward_model"], v["created_at"][:16],
+                  v["base"]] for v in document["policies"]])
+    print_table("Reward models", ["name", "held-out accuracy", "its baselines", "made", "base"],
+                [[v["name"], _accuracy(v["held_out_accuracy"]), v["baselines"],
+                  v["created_at"][:16], v["base"]] for v in document["reward_models"]])
     print_table(f"Jobs (last {_JOBS_SHOWN})", ["job", "kind", "status", "done", ""],
                 [[j["job"], j["kind"], j["status"], f"{j['progress']:.0%}", _about(j)]
                  for j in document["jobs"][:_JOBS_SHOWN]])
@@ -178,6 +178,35 @@ def _round(store: Store, each: Round) -> dict[str, Any]:
             "reference": store.versions.policy(each.reference_id).name,
             "labels_given": given, "labels_wanted": wanted,
             "created_at": each.created_at, "closed_at": each.closed_at}
+
+
+def _policy(store: Store, version: PolicyVersion) -> dict[str, Any]:
+    versions = store.versions
+    return {**_without_config(version),
+            "parent": versions.policy(version.parent_id).name if version.parent_id else None,
+            "reward_model": versions.reward_model(version.reward_model_id).name
+            if version.reward_model_id else None}
+
+
+def _reward_model(store: Store, version: RewardModel) -> dict[str, Any]:
+    """With what its newest report says."""
+    from data.reward_reports import held_out_accuracy, judge, latest_report
+
+    report = latest_report(store, version).metrics
+    accuracy = held_out_accuracy(report)
+    return {**_without_config(version), "baselines": judge(report).of_baselines,
+            "held_out_accuracy": None if accuracy is None else accuracy.as_dict()}
+
+
+def _accuracy(kept: dict[str, Any] | None) -> str | None:
+    from annotate.engineers.reward_figures import accuracy_words
+    from data.measures.statistics import Estimate
+
+    return None if kept is None else accuracy_words(Estimate.from_dict(kept))
+
+
+def _without_config(version: PolicyVersion | RewardModel) -> dict[str, Any]:
+    return {k: v for k, v in dataclasses.asdict(version).items() if k != "config"}
 
 
 def _job(job: Job) -> dict[str, Any]:

@@ -87,6 +87,29 @@ def test_status_speaks_of_imported_answers_before_there_is_a_round(
     assert next_step(store, []) == "sample the first round: `prefloop sample`"
 
 
+def test_versions_are_told_with_what_they_come_from_and_how_good_they_are(
+        workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    versions = Store.of_workspace(workspace).versions
+    base = versions.policies()[0].name
+    accuracy = {"value": 0.625, "n": 264, "low": 0.55, "high": 0.69}
+    for name, figures in (("reward-1", {"held_out_accuracy": accuracy, "baselines": {
+            "longer": {**accuracy, "value": 0.5}}}), ("reward-2", {})):
+        model = versions.add_reward_model(name=name, base="x", path="p", metrics=figures,
+                                          comparisons={})
+    versions.add_policy(name="ppo-1", base="x", method="ppo", reward_model_id=model.id,
+                        parent_id=versions.policies()[0].id)
+    at = ["status", "--workspace", str(workspace)]
+    assert cli.run([*at, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(v["parent"], v["reward_model"]) for v in shown["policies"]] == [
+        (None, None), (base, "reward-2")]
+    assert [(m["held_out_accuracy"], m["baselines"]) for m in shown["reward_models"]] == [
+        (accuracy, "beaten"), (None, "not measured")]
+    assert cli.run(at) == 0
+    told = capsys.readouterr().out
+    assert "62.5 % (55.0–69.0 %, n = 264)  beaten" in told and "–                  " in told
+
+
 def test_a_round_that_was_not_sampled_to_its_end_is_said_and_how_to_go_on(
         workspace: Path) -> None:
     store = Store.of_workspace(workspace)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
-from typing import Any
 
 import streamlit as st
 
@@ -13,7 +11,6 @@ from annotate.figures import (
     NOTHING,
     Linked,
     cell_html,
-    estimate_of,
     facts_html,
     moment,
     name_of,
@@ -24,7 +21,7 @@ from annotate.session import guarded, store
 from data.measures.agreement import win_rate
 from data.measures.statistics import Estimate, percent
 from data.records import Labeler, PolicyVersion, RewardModel, Round
-from data.reward_reports import judge, latest_report
+from data.reward_reports import held_out_accuracy, judge, latest_report
 from data.store import Store
 
 REFRESH_SECONDS = 10
@@ -132,17 +129,9 @@ def _lineage(turn: Round, policy: PolicyVersion) -> None:
 
 def _reward_row(model: RewardModel) -> tuple[str | Linked, ...]:
     report = latest_report(store(), model).metrics
-    standing = {"beats": "beaten", "fails": "not beaten", "too few": "too few pairs to tell",
-                "unknown": "not measured"}[judge(report).standing]
-    return _reward(model.id), _accuracy(report), standing, moment(model.created_at)
-
-
-def _accuracy(metrics: Mapping[str, Any]) -> str:
-    for name in ("held_out_accuracy", "accuracy"):
-        estimate = estimate_of(metrics.get(name))
-        if estimate is not None:
-            return accuracy_words(estimate)
-    return NOTHING
+    accuracy = held_out_accuracy(report)
+    return (_reward(model.id), NOTHING if accuracy is None else accuracy_words(accuracy),
+            judge(report).of_baselines, moment(model.created_at))
 
 
 def _policy(version_id: int | None) -> str | Linked:
