@@ -128,8 +128,9 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
             _save(roles, optimizers, checkpoint, state, share)
     if not config.keep_every:
         return state.last
-    return {**state.last, **_offer(roles, prompts, config, seed, progress, checkpoint, state,
-                                   judged, share)}
+    # What is offered stands before what the last step was like, for whoever reads it.
+    return _offer(roles, prompts, config, seed, progress, checkpoint, state, judged,
+                  share) | state.last
 
 
 def _offer(roles: Roles, prompts: Sequence[PromptItem], config: PPOConfig, seed: int,

@@ -123,7 +123,7 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
     if not records:
         return figures
     return _keep_policy(context, method, parent.id, judge,
-                        {**figures, "gate": said} if said else figures)
+                        {"gate": said, **figures} if said else figures)
 
 
 def _word_of_the_gate(context: JobContext, judge: RewardModel) -> str:
