@@ -114,7 +114,7 @@ def test_killed_or_stopped_anywhere_it_ends_the_same(tmp_path: Path,
 
 def test_a_run_that_ended_early_is_not_gone_on_with(tmp_path: Path) -> None:
     """Killed after the KL had ended it, before anybody kept the result."""
-    config = replace(CONFIG, kl_stop=1e-6, checkpoint_every=1)
+    config = replace(CONFIG, kl_stop=1e-6, kl_target=0.0, checkpoint_every=1)
     first, again = Recorder(), Recorder()
     wanted = _run(tmp_path / "run", first, config)
     found = _run(tmp_path / "run", again, config)
