@@ -176,6 +176,8 @@ def settled(page: Page) -> None:
     _idle(page)
     wait_for_runs(page, PATIENCE_MS / 1000)
     wait_for_code(page, PATIENCE_MS / 1000)
+    # In the place of a widget whose code is still to come; with it, all below moves.
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=PATIENCE_MS)
     _idle(page)
     lettered(page)
 
