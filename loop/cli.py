@@ -127,7 +127,7 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
     """A command with its flags: its defaults, then the workspace's settings, then the flags."""
     import tyro
 
-    from loop.commands.stages import StageCommand
+    from loop.commands.stage_command import StageCommand
     from loop.numbers_given import registry
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)

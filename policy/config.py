@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from data.errors import BadInput
 from data.limits import above_zero, at_least, one_of
+from policy.server_address import check_address
 
 ENSEMBLE_SCORES = ("mean", "worst", "variance-penalised")
-
-
-def _check_address(address: str) -> None:
-    """An HTTP address of a server, without anything secret in it."""
-    try:
-        parts = urlsplit(address)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not (address.isascii() and address.isprintable()) or " " in address:
-        raise BadInput("--server: wanted an address such as http://127.0.0.1:8000/v1")
-    if parts.username is not None or parts.password is not None:
-        raise BadInput("--server: the address must hold no name or password; an API key belongs "
-                       "into PREFLOOP_SERVER_KEY in the environment")
-    if parts.query or parts.fragment:
-        raise BadInput("--server: the address must end with its path, without ? or #")
 
 
 def _check_stop(texts: list[str]) -> None:
@@ -87,7 +71,7 @@ class SampleConfig:
         _check_stop(self.stop)
         above_zero(self, "temperature", "server_timeout")
         if self.server:
-            _check_address(self.server)
+            check_address(self.server)
         if not 0 <= self.evaluate_share <= 1:
             raise BadInput(f"--evaluate-share: must be 0 to 1, not {self.evaluate_share}")
 

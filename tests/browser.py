@@ -234,10 +234,9 @@ def choose(page: Page, box: Locator, option: str = "", typed: str = "") -> None:
 def press(page: Page, target: Locator) -> None:
     """A press as long as a person's: it begins by taking the focus from a field, whose text is sent
     then. Sent with the press at once, Streamlit may take the two together, and the text is lost."""
-    settled(page)  # what is being drawn anew may hear no press
     # What a run has sent may not be drawn yet, and only then is its code asked for.
     target.wait_for()
-    settled(page)
+    settled(page)  # what is being drawn anew may hear no press
     target.click(delay=80)
     settled(page)
 

@@ -10,10 +10,21 @@ from browser import Server, Tasks
 from forging import Arrive, run
 
 from annotate.leads.page_disputes import tally_of
-from data.records import Answer, Labeler
+from data.records import Answer, Labeler, Task
 
 FOR_A, FOR_B = Answer(((1,), (2,)), 1), Answer(((2,), (1,)), 4)
 TIE, BAD = Answer(((1, 2),), 0), Answer(((1, 2),), 0, "both_bad")
+
+
+def disputed(server: Server, tasks: Tasks, person: Callable[..., Labeler]) -> Task:
+    """A task of which two people say opposite things."""
+    store, task = server.store, server.store.tasks.get(tasks(1, wanted=2)[0])
+    one, other = task.response_ids
+    for better, worse in ((one, other), (other, one)):
+        who = person()
+        store.assignments.assign(task.id, who.id)
+        store.comparisons.submit(who.id, task, Answer(((better,), (worse,))), f"{who.id}")
+    return task
 
 
 def test_sides_are_counted_in_one_order_whoever_leads() -> None:
@@ -83,12 +94,8 @@ def test_a_decided_task_can_be_decided_anew_whoever_answered_it(
 
 def test_what_another_lead_decides_meanwhile_stays_in_view_and_is_not_overruled_unseen(
         server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
-    store, task = server.store, server.store.tasks.get(tasks(1, wanted=2)[0])
+    store, task = server.store, disputed(server, tasks, person)
     one, other = task.response_ids
-    for better, worse in ((one, other), (other, one)):
-        who = person()
-        store.assignments.assign(task.id, who.id)
-        store.comparisons.submit(who.id, task, Answer(((better,), (worse,))), f"{who.id}")
 
     async def main() -> None:
         (me, visitor), colleague = arrive("lead"), person("lead")
@@ -118,12 +125,8 @@ def test_what_another_lead_decides_meanwhile_stays_in_view_and_is_not_overruled_
 
 def test_ones_own_decision_is_taken_back_and_anothers_only_decided_anew(
         server: Server, arrive: Arrive, tasks: Tasks, person: Callable[..., Labeler]) -> None:
-    store, task = server.store, server.store.tasks.get(tasks(1, wanted=2)[0])
+    store, task = server.store, disputed(server, tasks, person)
     one, other = task.response_ids
-    for better, worse in ((one, other), (other, one)):
-        who = person()
-        store.assignments.assign(task.id, who.id)
-        store.comparisons.submit(who.id, task, Answer(((better,), (worse,))), f"{who.id}")
 
     async def main() -> None:
         (me, visitor), colleague = arrive("lead"), person("lead")
