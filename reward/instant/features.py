@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
 
+from backbone.flat import common_beginning
 from backbone.flat_pass import runs_flat
 from backbone.layouts import lay_out, layer_count
 from backbone.model import Backbone
@@ -68,7 +68,7 @@ def encode_response(backbone: Backbone, messages: Sequence[Message], text: str,
     ids, turns = conversation_ids(tokenizer, conversation, longest, pad_id)
     whole = conversation_ids(tokenizer, conversation, UNCUT, pad_id)[0] if turns else ids
     prompt = prompt_ids(tokenizer, messages)
-    shared = sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(whole, prompt, strict=False)))
+    shared = common_beginning(whole, prompt)
     # Turns are cut from the beginning, so the response has as many tokens as it had, or all.
     own = max(len(whole) - shared, 1)
     return EncodedResponse((*ids, *asked), max(len(ids) - own, 0), len(ids))
