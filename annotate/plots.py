@@ -7,6 +7,7 @@ background and the text, so the colours here are chosen to be told apart on ligh
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from annotate.figures import short
 from data.measures.statistics import Estimate
 
 CALM, ALARM, BAND = "#3d8aae", "#d9534f", "rgba(128,128,128,0.22)"
-_ROW, _FRAME = 30, 96
-_LONGEST = 24  # characters of a word of a row's name
+_ROW, _FRAME = 34, 96  # two lines of a name are 32 high
+_LONGEST, _LINE = 24, 28  # characters of a word of a row's name, and of a line
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def dots(rows: Sequence[Dot], bands: Collection[tuple[str, float, float]] = (),
                    "shapes": shapes,
                    "annotations": [_note(i, *band) for i, band in enumerate(bands)],
                    "xaxis": {"range": [max(0, low - 5), 102], "ticksuffix": " %"},
-                   "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"}}}
+                   "yaxis": {"range": [len(known) - 0.5, -0.5], "automargin": True,
+                             "type": "category"}}}
 
 
 def show(figure: dict[str, Any], key: str, alt: str) -> None:
@@ -87,8 +89,15 @@ def _note(place: int, name: str, start: float, end: float) -> dict[str, Any]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Plotly puts rows of one name on one line, and reads names as HTML of its own; a long word
-    would leave no room for the figures, and no mark at the name's end may be cut."""
-    safe = [" ".join(short(word, _LONGEST) for word in name.split())
-            .replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for name in names]
+    """Plotly puts rows of one name on one line, and reads names as HTML of its own."""
+    safe = [_lines(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            .replace("\n", "<br>") for name in names]
     return [name + "\u200b" * safe[:i].count(name) for i, name in enumerate(safe)]
+
+
+def _lines(name: str) -> str:
+    """A name on one line or two: a longer one would leave no room for anybody's figures, and would
+    not fit a phone. What is too long loses its middle: no mark at the name's end may be cut."""
+    lines = textwrap.wrap(" ".join(short(word, _LONGEST) for word in name.split()), _LINE,
+                          break_on_hyphens=False)
+    return "\n".join(lines if len(lines) <= 2 else [f"{lines[0]} …", lines[-1]])

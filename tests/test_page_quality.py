@@ -165,13 +165,16 @@ def test_dots_stand_where_the_figures_are() -> None:
     assert figure["layout"]["shapes"][0]["x0"] == 70
 
 
-def test_a_long_word_leaves_room_for_the_figures_and_no_mark_is_cut() -> None:
+def test_a_long_name_leaves_room_for_the_figures_and_no_mark_is_cut() -> None:
     half = Estimate(0.5, 4, 0.1, 0.9)
     trace, = dots([Dot("W" * 80, half), Dot("W" * 79, half),
-                   Dot("Simulated shorter 12 (simulated, set aside)", half)])["data"]
+                   Dot("Simulated shorter 12 (simulated, set aside)", half),
+                   Dot("Ana Maria da Conceição Albuquerque e Vasconcelos de Sá (set aside)", half),
+                   ])["data"]
     assert [name.rstrip("\u200b") for name in trace["y"]] == [
-        "W" * 23 + "…", "W" * 23 + "…", "Simulated shorter 12 (simulated, set aside)"]
-    assert len(set(trace["y"])) == 3
+        "W" * 23 + "…", "W" * 23 + "…", "Simulated shorter 12<br>(simulated, set aside)",
+        "Ana Maria da Conceição …<br>Sá (set aside)"]
+    assert len(set(trace["y"])) == 4
 
 
 def test_labels_over_time_are_counted_by_what_they_span() -> None:
