@@ -9,6 +9,7 @@ from browser import Server, add_task, make_workspace, open_round, serving
 from forging import Arrive, run
 from streamlit_client import Visitor
 
+from annotate.engineers.page_rounds import MOST_NAMED, PAGE_SIZE
 from data.records import Answer
 
 
@@ -70,6 +71,36 @@ def test_two_rounds_may_be_of_one_policy(server: Server, arrive: Arrive) -> None
             assert not tab.all("exception")
             assert tab.text().count("Labelers behind it") == 2
             assert "Policy versions" in tab.text()  # below the rounds
+
+    run(main())
+
+
+def test_many_rounds_are_shown_some_at_a_time_and_many_labelers_counted(tmp_path: Path) -> None:
+    store = make_workspace(tmp_path)
+    lead, turn = store.people.add("Lea", "lead"), store.rounds.get(open_round(store))
+    for _ in range(PAGE_SIZE):
+        last = store.rounds.open(turn.policy_version_id, turn.reference_id)
+    task = store.tasks.get(add_task(store, last.id, "Why?", ["new", "old"], wanted=MOST_NAMED + 1))
+    for number in range(MOST_NAMED + 1):
+        who = store.people.add(f"Labeler {number}").id
+        store.assignments.assign(task.id, who)
+        store.comparisons.submit(who, task, Answer((task.response_ids,), 0), f"answer {number}")
+
+    async def main() -> None:
+        with serving(tmp_path) as server:
+            visitor = Visitor(server.url)
+            visitor.sign_in(server.store.people.create_code(lead.id))
+            async with await visitor.tab("rounds") as tab:
+                text = tab.text()
+                assert text.count("Beats the reference") == PAGE_SIZE
+                assert "Round 5" in text and "Round 0" not in text and "Policy versions" in text
+                assert f"Labels from {MOST_NAMED + 1} labelers" in [
+                    one.block.expandable.label for one in tab.placed.values() if one.block]
+                assert "Labeler 0 (1), Labeler 1 (1)" in text  # in the fold
+                (pages,) = tab.all("pagination")
+                tab.set(pages, 2)
+                await tab.rerun()
+                assert "Round 0" in tab.text() and "Round 5" not in tab.text()
 
     run(main())
 

@@ -25,6 +25,9 @@ from data.reward_reports import held_out_accuracy, judge, latest_report
 from data.store import Store
 
 REFRESH_SECONDS = 10
+PAGE_SIZE = 5
+#: More labelers than this are counted, and named in a fold.
+MOST_NAMED = 8
 _STAGES = {"sampling": "writing responses", "stopped": "not all responses are written",
            "labeling": "labeling",
            "training": "training the reward model", "improving": "improving the policy",
@@ -33,7 +36,7 @@ _STAGES = {"sampling": "writing responses", "stopped": "not all responses are wr
 
 @guarded("rounds")
 def page(labeler: Labeler) -> None:
-    """Newest round first, then every version."""
+    """Newest round first, some at a time, then every version."""
     st.fragment(_rounds, run_every=REFRESH_SECONDS)()
 
 
@@ -43,7 +46,9 @@ def _rounds(labeler: Labeler) -> None:
     turns = store().rounds.all()
     if not turns:
         st.write("No round has been opened yet: *Open the next round*, on Jobs, does it.")
-    for turn in reversed(turns):
+    number = 1 if len(turns) <= PAGE_SIZE else st.pagination(
+        -(-len(turns) // PAGE_SIZE), key="rounds-page")
+    for turn in turns[::-1][(number - 1) * PAGE_SIZE:number * PAGE_SIZE]:
         with st.container(border=True):
             _round(turn)
     policies = store().versions.policies()
@@ -96,8 +101,13 @@ def _made_by(turn: Round) -> None:
     counts = store().comparisons.by_labeler(turn.id)
     if not counts:
         return
-    st.text("Labels from " + ", ".join(
-        f"{name_of(store().people.get(who))} ({n:,})" for who, n in counts.items()))
+    people = {person.id: person for person in store().people.all()}
+    names = ", ".join(f"{name_of(people[who])} ({n:,})" for who, n in counts.items())
+    if len(counts) <= MOST_NAMED:
+        st.text(f"Labels from {names}")
+    else:
+        with st.expander(f"Labels from {len(counts):,} labelers", key=f"labels-{turn.id}"):
+            st.text(names)
     if store().comparisons.with_repeats(turn.id):
         st.caption("Hidden repeats are among these, and not among the labels that the round wants.")
 
