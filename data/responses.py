@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from data.database import Database, now
 from data.errors import NotFound
@@ -78,12 +78,11 @@ class Responses:
             "AND (:version IS NULL OR policy_version_id = :version) ORDER BY id",
             {"round": round_id, "version": policy_version_id})]
 
-    def lengths(self, round_id: int | None = None) -> dict[int, int]:
-        """Characters of every response (of a round's tasks), by id, without reading the texts."""
+    def lengths(self, ids: Collection[int]) -> dict[int, int]:
+        """Characters of some responses, by id, without reading the texts."""
         return {row["id"]: row["length"] for row in self._database.rows(
-            "SELECT id, length(text) AS length FROM responses WHERE :round IS NULL OR id IN ("
-            "SELECT tr.response_id FROM task_responses tr JOIN tasks t ON t.id = tr.task_id "
-            "WHERE t.round_id = :round)", {"round": round_id})}
+            "SELECT id, length(text) AS length FROM responses "
+            "WHERE id IN (SELECT value FROM json_each(?))", [to_json(sorted(ids))])}
 
     def all(self) -> list[Response]:
         """Every response, oldest first."""

@@ -10,7 +10,7 @@ from crew_world import CAREFUL, NOISY, Crew, simulate
 from data_world import World, user
 
 from data.measures import agreement, votes
-from data.measures.breakdowns import by, by_labeler, by_strength
+from data.measures.breakdowns import by
 from data.measures.statistics import clustered_mean
 from data.records import Answer, Comparison, Message
 
@@ -146,8 +146,9 @@ def test_first_shown_and_longer_wins(world: World) -> None:
     world.choose(ann, world.task(), None)  # a tie is not decided
     world.choose(ann, world.task(("same", "size")), 0)
     answers = world.store.comparisons.current()
+    ids = {i for c in answers for group in c.answer.ranking for i in group}
     first, length = (agreement.first_shown_wins(answers[:31]),
-                     agreement.longer_wins(answers, world.store.responses.lengths()))
+                     agreement.longer_wins(answers, world.store.responses.lengths(ids)))
     assert first is not None and length is not None
     assert (first.value, first.n) == (firsts / 30, 30)
     assert (length.value, length.n) == (longer / 30, 30)
@@ -170,7 +171,7 @@ def outcomes(answers: list[Comparison]) -> dict[int, dict[int, int]]:
 
 def test_groups_are_held_against_everybody_by_brute_force(crew: Crew) -> None:
     answers, said = crew.comparisons, outcomes(crew.comparisons)
-    for labeler, found in by(answers, by_labeler, crew.lengths).items():
+    for labeler, found in by(answers, lambda c: [c.labeler_id], crew.lengths).items():
         pairs = [(votes[labeler], votes[other]) for votes in said.values() if labeler in votes
                  for other in votes if other != labeler]
         assert found.agreement is not None and found.alpha is not None
@@ -183,7 +184,7 @@ def test_groups_are_held_against_everybody_by_brute_force(crew: Crew) -> None:
         mine = [c for c in answers if c.labeler_id == labeler]
         assert found.left == agreement.first_shown_wins(mine)
         assert found.longer == agreement.longer_wins(mine, crew.lengths)
-    for strength, found in by(answers, by_strength, crew.lengths).items():
+    for strength, found in by(answers, lambda c: [c.answer.strength], crew.lengths).items():
         used = {(c.task_id, c.labeler_id) for c in answers if c.answer.strength == strength}
         equal = [votes[i] == votes[j] for task, votes in said.items()
                  for i, j in combinations(votes, 2) if {(task, i), (task, j)} & used]
@@ -205,8 +206,8 @@ def test_groups_of_whole_tasks_are_those_tasks_alone(crew: Crew) -> None:
 
 def test_display_order_changes_nothing_but_the_left_share(crew: Crew) -> None:
     turned = [replace(c, shown=c.shown[::-1]) for c in crew.comparisons]
-    before = by(crew.comparisons, by_labeler, crew.lengths)
-    after = by(turned, by_labeler, crew.lengths)
+    before, after = (by(answers, lambda c: [c.labeler_id], crew.lengths)
+                     for answers in (crew.comparisons, turned))
     for labeler, found in before.items():
         left, other = found.left, after[labeler].left
         assert left is not None and other is not None

@@ -42,8 +42,7 @@ def test_responses_are_stored_once_and_read_in_any_number(world: World) -> None:
         NewResponse(prompt_id, "y" * (i % 7), world.policy, world.round.id, sample_index=i)
         for i in range(1, 40_000))
     assert [r.id for r in world.store.responses.get(ids[::-1])] == ids[::-1]
-    assert world.store.responses.lengths()[ids[0]] == 1
-    assert world.store.responses.lengths(world.round.id) == {}
+    assert world.store.responses.lengths(ids[:2]) == {ids[0]: 1, ids[1]: 2}
     world.store.responses.add([sample])
     with pytest.raises(sqlite3.IntegrityError):
         world.store.responses.add([NewResponse(prompt_id, "new"), sample])

@@ -34,7 +34,6 @@ from data.measures.breakdowns import Breakdown, by
 from data.measures.quality import Figures, figures, gold_accuracy, seconds_per_task, self_agreement
 from data.measures.statistics import Estimate
 from data.measures.votes import Gold, Repeat
-from data.plain_json import to_json
 from data.records import Comparison
 from data.store import Store
 
@@ -80,7 +79,8 @@ def make(store: Store, round_id: int | None, kinds: Collection[str]) -> Report:
     purposes, rounds = _purposes(store, round_id), _rounds(store, round_id)
     answers = [c for c in current if purposes[c.task_id] in _ASKED]
     gold, repeats = _gold(store, asked), _repeats(store, round_id, answers)
-    lengths = _lengths(store, [*answers, *(c for c, _ in gold)])
+    lengths = store.responses.lengths({i for c in [*answers, *(c for c, _ in gold)]
+                                       for group in c.answer.ranking for i in group})
     aside = frozenset(i for i, person in asked.items() if person.set_aside_at is not None)
     people = figures(answers, lengths, repeats, gold, aside)
     answers = [c for c in answers if c.labeler_id not in aside]
@@ -223,14 +223,6 @@ def _gold(store: Store, asked: Collection[int]) -> list[Gold]:
     known = store.known.measures()
     return [(c, known[c.task_id]) for c in store.comparisons.current(purpose="gold", set_aside=True)
             if c.labeler_id in asked and c.task_id in known]
-
-
-def _lengths(store: Store, answers: Iterable[Comparison]) -> dict[int, int]:
-    """Characters of the responses that were compared, by id."""
-    ids = {i for c in answers for group in c.answer.ranking for i in group}
-    return {row["id"]: row["length"] for row in store.database.rows(
-        "SELECT id, length(text) AS length FROM responses "
-        "WHERE id IN (SELECT value FROM json_each(?))", [to_json(sorted(ids))])}
 
 
 def _repeats(store: Store, round_id: int | None,

@@ -1,4 +1,4 @@
-"""Agreement and habits by round, strength, tag, labeler, or anything else a lead asks for."""
+"""Agreement and habits by round, tag, or whatever else groups answers."""
 
 from __future__ import annotations
 
@@ -57,13 +57,3 @@ def by(comparisons: Iterable[Comparison], keys: Callable[[Comparison], Iterable[
                                krippendorff_alpha(met, of=group), first_shown_wins(group),
                                longer_wins(group, lengths))
     return found
-
-
-def by_labeler(comparison: Comparison) -> tuple[int]:
-    """A key for `by`: who answered."""
-    return (comparison.labeler_id,)
-
-
-def by_strength(comparison: Comparison) -> tuple[int]:
-    """A key for `by`: how much better the winner is said to be, 0 for a tie."""
-    return (comparison.answer.strength,)
