@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from data_world import World
 from reward_world import example
 
+from reward.examples import from_store
 from reward.report.figures import length_correlation, report
 from reward.report.groups import AGREEMENT, MOST_GROUPS, Facts, agreement_of, groups
 from reward.report.mistakes import MOST_MISTAKES, worst_mistakes
@@ -28,6 +30,20 @@ def test_of_many_groups_those_with_the_most_pairs_are_shown() -> None:
     assert [row["accuracy"]["n"] for row in found["rows"]] == list(
         range(labelers, labelers - MOST_GROUPS, -1))
     assert found["left_out"] == 4
+
+
+def test_rounds_are_told_of_from_the_newest_on_however_many_pairs_they_have(world: World) -> None:
+    """A trend is not seen in the order of how much was labeled."""
+    store, (me,) = world.store, world.people(1)
+    for asked in (1, 3, 2):
+        for _ in range(asked):
+            world.choose(me, world.task(), 0)
+        world.round = store.rounds.open(world.policy, world.reference)
+    data = from_store(store)
+    made = [*data.train, *data.held_out]
+    found = groups(Votes.of(made, {i: 0.0 for e in made for i in e.texts}), Facts.from_store(store))
+    assert [(row["name"], row["accuracy"]["n"]) for row in found["round"]["rows"]] == [
+        ("round 2", 2), ("round 1", 3), ("round 0", 1)]
 
 
 def test_votes_that_nothing_is_known_of_are_no_part_of_a_gain() -> None:

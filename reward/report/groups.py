@@ -25,7 +25,7 @@ class Facts:
     """What a report needs to know of pairs besides what was said: all of it from the store."""
 
     rounds: Mapping[int, str] = field(default_factory=dict)
-    """Of a comparison: `round 0`, or `imported`."""
+    """Of a comparison: `round 0`, or `imported`. Whichever comes first here is told of first."""
     tags: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """Of a prompt."""
     labelers: Mapping[int, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Facts:
         rounds = {row["id"]: "imported" if row["number"] is None else f"round {row['number']}"
                   for row in store.database.rows(
             "SELECT c.id, r.number FROM current_comparisons c JOIN tasks t ON t.id = c.task_id "
-            "LEFT JOIN rounds r ON r.id = t.round_id")}
+            "LEFT JOIN rounds r ON r.id = t.round_id ORDER BY r.number DESC")}
         writers = {row["id"]: row["name"] for row in store.database.rows(
             "SELECT s.id, p.name FROM responses s JOIN policy_versions p "
             "ON p.id = s.policy_version_id WHERE s.round_id IS NOT NULL")}
@@ -74,7 +74,8 @@ def groups(votes: Votes, facts: Facts) -> dict[str, dict[str, Any]]:
         "agreement": (lambda i, p: agreement_of(facts.said.get(both(p), ())), AGREEMENT),
         "length": (lambda i, p: [_length(votes.log_lengths[i])], LENGTHS),
         "tag": (lambda i, p: facts.tags.get(p.prompt_id, ()), ()),
-        "round": (lambda i, p: _known(facts.rounds, p.comparison_id), ()),
+        "round": (lambda i, p: _known(facts.rounds, p.comparison_id),
+                  dict.fromkeys(facts.rounds.values())),
         "policy": (lambda i, p: _written_by(p, facts), ()),
         "labeler": (lambda i, p: _known(facts.labelers, p.labeler_id), ())}
     return {name: _rows(votes, keys, order) for name, (keys, order) in ways.items()}
