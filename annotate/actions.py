@@ -86,12 +86,11 @@ def take_back(store: Store, token: str | None, task_id: int, submission_key: str
             store.comparisons.undo_last(me.id, task, submission_key)
 
 
-def add_labeler(store: Store, token: str | None, name: str, role: str,
-                email: str = "") -> tuple[Labeler, str]:
+def add_labeler(store: Store, token: str | None, name: str, role: str) -> tuple[Labeler, str]:
     """Add a person; returns them with the one-time code, which cannot be read again."""
     me = require(store, token, "people")
     with store.database.write():
-        labeler = store.people.add(name, role, config={"email": email} if email.strip() else None)
+        labeler = store.people.add(name, role)
         store.audit.record(me.id, "add person", labeler.name, role=role)
         return labeler, store.people.create_code(labeler.id)
 

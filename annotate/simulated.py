@@ -104,8 +104,8 @@ def rank(texts: Mapping[int, str], preference: str, noise: float,
 
 
 def answer_open_tasks(store: Store, labelers: Sequence[Labeler], seed: int,
-                      limit: int | None = None, progress: Progress | None = None) -> int:
-    """Let simulated labelers answer what is open, at most `limit` answers; returns how many.
+                      progress: Progress | None = None) -> int:
+    """Let simulated labelers answer what is open; returns how many answers they gave.
 
     Can be killed and run again: an answer depends on the seed, the labeler and the task alone,
     and whose turn it is follows from what is stored (whoever has answered least).
@@ -120,11 +120,10 @@ def answer_open_tasks(store: Store, labelers: Sequence[Labeler], seed: int,
         _check(labeler.config)
     progress = progress or Silent()
     total = store.tasks.labels_missing()
-    total = total if limit is None else min(limit, total)
     given = {a.id: len(store.comparisons.current(labeler_id=a.id, set_aside=True))
              for a in labelers}
     waiting, done = list(labelers), 0
-    while waiting and (limit is None or done < limit):
+    while waiting:
         labeler = min(waiting, key=lambda each: given[each.id])
         assignment = store.assignments.next_for(labeler.id)
         if assignment is None:

@@ -118,8 +118,7 @@ class Assignments:
             "SELECT * FROM assignments WHERE task_id = ? AND labeler_id = ?",
             [task_id, labeler_id])
         return None if row is None else Assignment(
-            self._tasks.get(task_id), labeler_id, tuple(json.loads(row["shown"])),
-            row["leased_at"])
+            self._tasks.get(task_id), labeler_id, tuple(json.loads(row["shown"])))
 
     def order_for(self, task: Task, labeler_id: int) -> tuple[int, ...]:
         """The order in which a task is shown to a labeler, or would be."""

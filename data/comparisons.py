@@ -6,7 +6,6 @@ import json
 import math
 import sqlite3
 from itertools import combinations
-from typing import Any
 
 from data.answer_counts import IS_DECISION, AnswerCounts, has_decided
 from data.database import now
@@ -235,22 +234,19 @@ class Comparisons(AnswerCounts):
             f"SELECT {has_decided('me')} FROM (SELECT ? AS task_id, ? AS labeler_id) me",
             [task_id, labeler_id]))
 
-    def preferences(self, split: str | None = None, round_id: int | None = None, *,
-                    blind: bool = False) -> list[Preference]:
-        """The training pairs of the answers that count (on prompts of a split, of a round).
+    def preferences(self, split: str | None = None, *, blind: bool = False) -> list[Preference]:
+        """The training pairs of the answers that count (on prompts of a split).
 
         With `blind` those of what was answered blind instead: what a lead has decided keeps all
         that labelers said of it, and the decision is none of it.
         """
-        values: dict[str, Any] = {"split": split, "round": round_id}
         return [preference_of(row) for row in self._database.rows(f"""
             SELECT f.*, c.shown, r.number AS round_number
             FROM {_BLIND_PREFERENCES if blind else "counted_preferences"} f
             JOIN prompts p ON p.id = f.prompt_id
             JOIN comparisons c ON c.id = f.comparison_id
             JOIN tasks t ON t.id = f.task_id LEFT JOIN rounds r ON r.id = t.round_id
-            WHERE (:split IS NULL OR p.split = :split)
-            AND (:round IS NULL OR t.round_id = :round) ORDER BY f.id""", values)]
+            WHERE :split IS NULL OR p.split = :split ORDER BY f.id""", {"split": split})]
 
     def _latest(self, task_id: int, labeler_id: int) -> Comparison | None:
         row = self._database.row(

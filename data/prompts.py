@@ -130,12 +130,11 @@ class Prompts:
             raise NotFound(f"there is no prompt {prompt_id}")
         return prompt_of(row)
 
-    def all(self, split: str | None = None, source: str | None = None) -> list[Prompt]:
-        """All prompts, or those of a split and a source, oldest first."""
+    def all(self, split: str | None = None) -> list[Prompt]:
+        """All prompts, or those of a split, oldest first."""
         return [prompt_of(row) for row in self._database.rows(
-            "SELECT * FROM prompts WHERE (:split IS NULL OR split = :split) "
-            "AND (:source IS NULL OR source = :source) ORDER BY id",
-            {"split": split, "source": source})]
+            "SELECT * FROM prompts WHERE :split IS NULL OR split = :split ORDER BY id",
+            {"split": split})]
 
     def split_of_known(self, messages: Sequence[Message]) -> str | None:
         """The split of a prompt that is here already; None of one that is not."""

@@ -192,7 +192,6 @@ class Assignment:
     task: Task
     labeler_id: int
     shown: tuple[int, ...]
-    leased_at: str
     is_first: bool = False
 
 
@@ -251,11 +250,6 @@ class Comparison:
         """The id of the one response ranked best; None for ties at the top."""
         best = self.answer.ranking[0]
         return best[0] if len(best) == 1 and not self.answer.is_tie else None
-
-    @property
-    def first_shown_won(self) -> bool | None:
-        """Whether the response shown first (left) won; None where that cannot be said."""
-        return None if self.winner is None or not self.shown else self.winner == self.shown[0]
 
 
 @dataclass(frozen=True)

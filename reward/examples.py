@@ -8,7 +8,7 @@ counts, each labeler's separately.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -107,13 +107,9 @@ class PreferenceData:
         return cls(train, held_out, values["identical"], selection, values.get("habits", {}))
 
 
-def from_store(store: Store, round_ids: Collection[int] | None = None) -> PreferenceData:
-    """The preferences of the answers that stand, of some rounds or of all and the imported ones."""
-    if round_ids is None:
-        preferences = store.comparisons.preferences()
-    else:
-        preferences = [preference for round_id in sorted(set(round_ids))
-                       for preference in store.comparisons.preferences(round_id=round_id)]
+def from_store(store: Store) -> PreferenceData:
+    """The preferences of the answers that count, of all rounds and the imported ones."""
+    preferences = store.comparisons.preferences()
     ids = sorted({i for p in preferences for i in (p.chosen_id, p.rejected_id)})
     responses = {response.id: response for response in store.responses.get(ids)}
     told_apart = [p for p in preferences

@@ -66,7 +66,7 @@ def test_a_workspace_with_a_past_is_what_the_store_would_have_left(world: World)
     current = store.rounds.current()
     assert current and store.tasks.progress(current.id) == (80, 80 + 2 * 3)
     assert store.comparisons.count(world.people[0].id) == 160 // 20
-    assert {c.first_shown_won for c in answers} == {True, False, None}
+    assert {c.winner and c.shown.index(c.winner) for c in answers} == {0, 1, None}
     # The words can be searched for, and the new questions come to the labelers.
     text = store.responses.all()[0].text.split()[0].strip(".,")
     assert store.database.value(

@@ -29,7 +29,7 @@ def test_pairs_are_ranked_by_click_and_by_key(server: Server, newcomer: Newcomer
     expect(status(page)).to_have_text("Saved: B slightly better.")
     second = stored(server, me)[1]
     assert winner_text(server, second) == right and second.answer.strength == 2
-    assert second.first_shown_won is False
+    assert second.winner == second.shown[1]
     assert second.answer.seconds >= PAUSE_MS / 1000 >= 0.4
     assert 0 < (second.answer.active_seconds or 0) <= second.answer.seconds
     key(page, "5")

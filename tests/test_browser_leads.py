@@ -190,7 +190,7 @@ def test_a_lead_decides_a_dispute(server: Server, newcomer: Newcomer) -> None:
     stored = store.comparisons.get(decision.comparison_id)
     assert stored.winner is not None and stored.answer.strength == 4
     assert store.responses.get([stored.winner])[0].text.replace("**", "") == texts[1]
-    assert stored.first_shown_won is False  # it is recorded as it was shown
+    assert stored.winner == stored.shown[1]  # it is recorded as it was shown
     press(page, page.get_by_text("Show decided ones", exact=True))
     unfold(page, page.get_by_test_id("stExpander").filter(has_text="decided").locator("summary"))
     overridden = [store.people.get(store.comparisons.get(i).labeler_id).name

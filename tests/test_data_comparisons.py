@@ -44,7 +44,7 @@ def test_a_revision_cannot_flip_a_winner_by_swapped_sides(world: World) -> None:
     assert (preference.chosen_id, preference.strength) == (task.response_ids[1], 1)
     assert [c.revision for c in world.store.comparisons.history(task.id, ann.id)] == [1, 2]
     assert world.store.comparisons.get(first.id).answer.strength == 3  # the old one is as it was
-    assert second.first_shown_won == (second.shown[0] == task.response_ids[1])
+    assert second.winner == task.response_ids[1]
 
 
 def test_sides_are_drawn_once_and_evenly(world: World) -> None:

@@ -138,7 +138,7 @@ def test_a_preference_has_its_whole_lineage(store: Store, tmp_path: Path) -> Non
     assert store.tasks.labels_missing() == 0
     assert store.assignments.next_for(store.people.add("Ann").id) is None
     # Nobody knows on which side they stood, so they say nothing about sides.
-    assert comparison.first_shown_won is None
+    assert comparison.shown == ()
     assert first_shown_wins([comparison]) is None
 
 

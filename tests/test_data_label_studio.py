@@ -37,7 +37,7 @@ def test_label_studios_pairwise_export(store: Store, tmp_path: Path) -> None:
     assert first.task_id == second.task_id  # so that agreement between the two can be measured
     assert first.answer.seconds == 7.25
     # Label Studio shows the first of the two on the left, and says so.
-    assert first.first_shown_won is True and second.first_shown_won is False
+    assert first.winner == first.shown[0] and second.winner == second.shown[1]
     assert {labeler.kind for labeler in store.people.all()} == {"imported"}
     assert {r.policy_version_id for r in store.responses.all()} == {None}
     assert store.assignments.next_for(store.people.add("Cy").id) is None

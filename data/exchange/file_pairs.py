@@ -20,7 +20,7 @@ _TIE = "a tie"
 _DECIDED = "an answer to a task that a lead has decided"
 
 
-def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[str, int]]:
+def read_pairs(path: Path) -> tuple[list[Pair], dict[str, int]]:
     """A file's preferences, and how much of it says nothing to measure by, by reason.
 
     Of comparisons every two responses of which one is ranked above the other are a pair.
@@ -30,7 +30,7 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
     """
     skipped: Counter[str] = Counter()
     answers: dict[object, Judgement] = {}
-    for row, judgement in _found(path, format):
+    for row, judgement in _found(path):
         if isinstance(judgement, LeftOut):
             skipped[judgement.reason] += 1
             continue
@@ -61,14 +61,14 @@ def read_pairs(path: Path, format: str | None = None) -> tuple[list[Pair], dict[
     return pairs, dict(+skipped)
 
 
-def _found(path: Path, format: str | None) -> Found:
+def _found(path: Path) -> Found:
     # A pipe can be read only once.
-    kind = "preferences" if path.is_fifo() else sniff(path, format)
-    rows = rows_of(path, format)
+    kind = "preferences" if path.is_fifo() else sniff(path)
+    rows = rows_of(path)
     if kind in TOOLS:
         return of_tool(kind, rows, Fields())
     if kind == "comparisons":
-        return published(rows, Fields(), first_rows(path, format))
+        return published(rows, Fields(), first_rows(path))
     return preferences(rows)
 
 

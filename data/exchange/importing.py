@@ -72,12 +72,11 @@ def import_file(store: Store, path: Path, format: str | None = None, *, tool: st
                        "fields of comparisons alone")
     if what == "preferences":
         return import_preferences(store, path, format)
-    return import_prompts(store, path, format=format)
+    return import_prompts(store, path, format)
 
 
-def import_prompts(store: Store, path: Path, source: str | None = None,
-                   format: str | None = None) -> ImportReport:
-    """Add a file's prompts; `source` names where they come from (the file's name if left out).
+def import_prompts(store: Store, path: Path, format: str | None = None) -> ImportReport:
+    """Add a file's prompts, whose source is its name.
 
     Raises:
         BadInput: the file, line and field that are wrong; then no prompt was added.
@@ -100,7 +99,7 @@ def import_prompts(store: Store, path: Path, source: str | None = None,
             raise nothing_usable(path, skipped)
         different = staged.prompts()
         with store.database.write():
-            added = staged.commit_prompts(source or name_of(path))
+            added = staged.commit_prompts(name_of(path))
             _log(store, path, "prompts", added)
     return ImportReport("prompts", added, different - added, dict(+skipped),
                         repeats=count - different, unread=unread.names())

@@ -52,8 +52,7 @@ def simulate(context: JobContext) -> dict[str, Any]:
     config = context.settings.simulate
     noise = _noise(context)
     labelers = ensure_labelers(context.store, config.labelers, config.preference, noise)
-    answered = answer_open_tasks(context.store, labelers, context.seed,
-                                 progress=context.progress)
+    answered = answer_open_tasks(context.store, labelers, context.seed, context.progress)
     return {"answers": answered, "labelers": [labeler.name for labeler in labelers],
             "noise": noise, "preference": config.preference}
 
