@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from backbone.config import ModelConfig
 from data.errors import BadInput
+from data.exchange.text_stream import where_undecodable
 from data.limits import at_least, check_seed
 from loop.fields import Field, fields_of
 from policy.config import BestOfNConfig, PPOConfig, SampleConfig
@@ -119,13 +120,15 @@ def read_settings(workspace: Path) -> Settings:
     """
     path = workspace / SETTINGS_NAME
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8-sig"))  # Windows' editors write a mark
     except FileNotFoundError:
         return Settings()
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path}: {_toml_error(str(error))}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from error
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}, {where_undecodable(path)}; save the file as UTF-8") from None
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}") from error
     settings = Settings()
     for name, values in document.items():
         if name not in SECTIONS:
@@ -143,6 +146,8 @@ def _toml_error(error: str) -> str:
         return f"[{name}] stands twice (line {twice[2]}): make them one section"
     if twice := re.match(r"Cannot overwrite a value \(at line (\d+)", error):
         return f"a key stands twice in its section (line {twice[1]})"
+    if error.startswith("Invalid value"):
+        return f"{error}: a text stands in quotes; it is true and false, and 0.5, not .5"
     return error
 
 
@@ -152,7 +157,7 @@ def _section(path: Path, name: str, values: Mapping[str, Any]) -> Any:
     for key, value in values.items():
         if key not in known:
             raise BadInput(f"{path}: [{name}] has no key {key!r}"
-                           + _near(key.replace("-", "_"), list(known)))
+                           + _near(key.replace("-", "_"), list(known), _elsewhere(key)))
         try:
             checked[key] = known[key].check(value)
         except BadInput as error:
@@ -166,9 +171,16 @@ def _section(path: Path, name: str, values: Mapping[str, Any]) -> Any:
         raise BadInput(f"{path}: [{name}] {key}:{reason}") from None
 
 
-def _near(word: str, known: list[str]) -> str:
+def _elsewhere(key: str) -> str:
+    """Where a key belongs that one other section alone has."""
+    has = [name for name, config in SECTIONS.items() if key in {f.name for f in fields_of(config)}]
+    return f"; it belongs in [{has[0]}]" if len(has) == 1 else ""
+
+
+def _near(word: str, known: list[str], elsewhere: str = "") -> str:
     near = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+    return (f"; did you mean {near[0]!r}?" if near else
+            elsewhere or f"; there are: {', '.join(known)}")
 
 
 def settings_text(given: Mapping[str, Mapping[str, Any]]) -> str:

@@ -56,12 +56,18 @@ def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
     ("ppo = 3\n", "ppo must be a section"),
     ("[ppo]\nstpes = 3\n", "[ppo] has no key 'stpes'; did you mean 'steps'?"),
     ("[ppo]\nlearning-rate = 1.0\n", "did you mean 'learning_rate'?"),
+    ("[ppo]\nlora_rank = 8\n", "[ppo] has no key 'lora_rank'; it belongs in [models]"),
+    ("[ppo]\nseed = 8\n", "[ppo] has no key 'seed'; it belongs in [workspace]"),
+    ("[asking]\nsteps = 8\n", "[asking] has no key 'steps'; it belongs in [ppo]"),
+    ("[asking]\nepochs = 8\n", "there are: enabled, rule, random_share"),  # of several sections
     ("[ppo]\nsteps = 2.5\n", "[ppo] steps: wanted a whole number, not 2.5"),
     ("[ppo]\nsteps = true\n", "[ppo] steps: wanted a whole number, not True"),
     ("[ppo]\nsteps = 0\n", "[ppo] steps: must be at least 1, not 0"),
     ("[sample]\nstop = [1]\n", "[sample] stop: wanted a list of texts"),
     ('[models]\nprecision = "fp8"\n', "[models] precision: 'fp8' is none of auto, bf16, fp32"),
     ("[ppo\n", "line 1"),
+    ("[reward]\nform = lora\n", "(at line 2, column 8): a text stands in quotes"),
+    ("[ppo]\nwhiten_advantages = True\n", "it is true and false"),
     ("[ppo]\nsteps = 7\n\n[ppo]\n", ": [ppo] stands twice (line 4): make them one section"),
     ("[best-of-n]\n[best-of-n]\n", ": [best-of-n] stands twice (line 2)"),
     ("[ppo]\nsteps = 7\nsteps = 8\n", ": a key stands twice in its section (line 3)"),
@@ -80,10 +86,26 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert str(tmp_path / SETTINGS_NAME) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / SETTINGS_NAME).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadInput, match=SETTINGS_NAME):
+@pytest.mark.parametrize(("content", "said"), [
+    (b"\xff\xfe\x00", ", line 1: not UTF-16 at byte 2; save the file as UTF-8"),
+    ("[ppo]\n# µ\n".encode("utf-16"), ", line 1: not UTF-8; save the file as UTF-8"),
+    ("[ppo]\n# é\n".encode("latin-1"), ", line 2: not UTF-8 at byte 8; save the file as UTF-8"),
+])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / SETTINGS_NAME).write_bytes(content)
+    with pytest.raises(BadInput, match=re.escape(f"{tmp_path / SETTINGS_NAME}{said}")):
         read_settings(tmp_path)
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_NAME).mkdir()
+    with pytest.raises(BadInput, match=re.escape(f"{tmp_path / SETTINGS_NAME}: Is a directory")):
+        read_settings(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_NAME).write_bytes("\ufeff[ppo]\r\nsteps = 7\r\n".encode())
+    assert read_settings(tmp_path).ppo.steps == 7
 
 
 def test_default_then_file_then_job(tmp_path: Path) -> None:
