@@ -17,14 +17,15 @@ from typing import Any
 
 from data.errors import BadInput
 from data.exchange.foreign_choices import (
-    IN_SEVERAL_RESPECTS,
     PREFERENCE,
     RATIONALE,
     Choice,
     choice_of,
-    judgements_of,
+    contradict,
     named_order,
     one_each,
+    whole,
+    without_order,
 )
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked, entries_of
 from data.exchange.judgements import Judgement, LeftOut, Origin, Ranking, ranking_by
@@ -156,56 +157,58 @@ def _is_answer(name: str, value: Any) -> bool:
 def _said(about: Asked, values: Mapping[str, Any], user: str,
           origin: Origin | None) -> Iterator[Judgement | LeftOut]:
     """One person's answers. The most telling one counts: an order, a label, ratings."""
-    names = list(about.responses)
-    ranking: Ranking | None = None
-    written: Ranking | None = None
-    choices: list[Choice] = []
-    respects: dict[int, list[float]] = {}
-    numbers: list[tuple[str, float]] = []
-    reasons: list[str] = []
-    strength: int | None = None
+    words = _Words()
     for question, value in values.items():
-        if not RATIONALE.search(question):  # a reason is a text, whatever it looks like
-            value = from_cell(value)
-        rated = _rated(question, names)
-        if isinstance(value, str):
-            written = written or named_order(value, names)
-            if RATIONALE.search(question):
-                reasons.append(value)
-            elif choice := choice_of(value, names):
-                choices.append(choice)
-                strength = strength or choice.strength
-        elif (rating := as_number(value)) is not None:
-            if rated is not None:
-                respects.setdefault(rated, []).append(rating)
-            elif question == "strength" and rating in range(5):
-                strength = int(rating) or strength
-            elif len(names) == 2 and PREFERENCE.search(question):
-                numbers.append((question, rating))
-        elif isinstance(value, list | dict):
-            ranking = ranking or _ranking(value, about, question)
-    if not (written or ranking or any(choice.is_preference for choice in choices)):
-        choices += [_number(question, value) for question, value in numbers]
-    preferences = [choice for choice in choices if choice.is_preference]
-    ratings = one_each(respects)
-    base = Judgement(about.messages, tuple(about.responses.values()), written or ranking or (),
-                     annotator=user, origin=origin, rationale="\n".join(reasons),
-                     scores={p: int(r) for p, r in ratings.items() if r == int(r)})
-    if strength:
-        base = replace(base, strength=strength)
-    if len({(choice.best, choice.tie) for choice in preferences}) > 1:
-        yield LeftOut("choices that contradict each other")
-    elif base.ranking:
-        bad = values.get("both-bad") == "yes" or any(c.both_bad for c in preferences)
+        # A reason is a text, whatever it looks like.
+        words.hear(question, value if RATIONALE.search(question) else from_cell(value), about)
+    ranking, choices = words.written or words.ranking or (), list(words.choices)
+    if not (ranking or any(choice.is_preference for choice in choices)):
+        choices += [_number(question, value) for question, value in words.numbers]
+    base = Judgement(about.messages, tuple(about.responses.values()), ranking, annotator=user,
+                     origin=origin, rationale="\n".join(words.reasons),
+                     scores=whole(one_each(words.ratings)))
+    if words.strength:
+        base = replace(base, strength=words.strength)
+    if ranking and not contradict(choices):
+        bad = values.get("both-bad") == "yes" or any(c.both_bad for c in choices)
         yield replace(base, verdict="both_bad" if bad else "ranked")
-    elif preferences:
-        yield from judgements_of(base, preferences[0])
-    elif len(ratings) > 1:
-        yield replace(base, ranking=ranking_by(ratings, best_first=False))
-    elif len(respects) > len(ratings):
-        yield LeftOut(IN_SEVERAL_RESPECTS)
     else:
-        yield LeftOut("an answer that does not compare responses")
+        yield from without_order(base, choices, words.ratings,
+                                 "an answer that does not compare responses")
+
+
+@dataclass
+class _Words:
+    """What one person said of a record's responses, by what kind of answer it is."""
+
+    written: Ranking | None = None
+    ranking: Ranking | None = None
+    choices: list[Choice] = field(default_factory=list)
+    numbers: list[tuple[str, float]] = field(default_factory=list)
+    """Numbers that may say which of two responses is better, with their questions."""
+    ratings: dict[int, list[float]] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    strength: int | None = None
+
+    def hear(self, question: str, value: Any, about: Asked) -> None:
+        """Take in the answer to one question."""
+        names = list(about.responses)
+        if isinstance(value, str):
+            self.written = self.written or named_order(value, names)
+            if RATIONALE.search(question):
+                self.reasons.append(value)
+            elif choice := choice_of(value, names):
+                self.choices.append(choice)
+                self.strength = self.strength or choice.strength
+        elif (rating := as_number(value)) is not None:
+            if (rated := _rated(question, names)) is not None:
+                self.ratings.setdefault(rated, []).append(rating)
+            elif question == "strength" and rating in range(5):
+                self.strength = int(rating) or self.strength
+            elif len(names) == 2 and PREFERENCE.search(question):
+                self.numbers.append((question, rating))
+        elif isinstance(value, list | dict):
+            self.ranking = self.ranking or _ranking(value, about, question)
 
 
 def _ranking(value: Any, about: Asked, question: str) -> Ranking | None:

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from data.exchange.foreign_fields import numbered
-from data.exchange.judgements import Judgement, Ranking, ranking_of_best, tie_of
+from data.exchange.judgements import (
+    Judgement,
+    LeftOut,
+    Ranking,
+    ranking_by,
+    ranking_of_best,
+    tie_of,
+)
 from data.records import STRENGTHS
 
 _TIES = {"tie", "tied", "draw", "equal", "equally good", "both", "both good", "both equal", "same",
@@ -29,8 +36,6 @@ _FILLERS = {"is", "are", "a", "better", "preferred", "best", "wins", "one", "tha
 #: Names of questions and controls: one that asks which is better, one that asks why.
 PREFERENCE = re.compile(r"best|better|prefer|rank|cho[os]|winner|compar|which", re.IGNORECASE)
 RATIONALE = re.compile(r"reason|rationale|comment|explan|justif|feedback|why", re.IGNORECASE)
-#: Why ratings that `one_each` does not take are no comparison.
-IN_SEVERAL_RESPECTS = "ratings of responses in several respects"
 _MOST_DIGITS = 4
 _SIDES = {"left": 0, "first": 0, "1st": 0, "right": 1, "second": 1, "2nd": 1}
 
@@ -95,6 +100,31 @@ def judgements_of(base: Judgement, choice: Choice) -> Iterator[Judgement]:
                 yield replace(base, ranking=ranking, strength=strength)
 
 
+def contradict(choices: Sequence[Choice]) -> bool:
+    """Whether two of them name different responses, or one a response and one a tie."""
+    return len({(choice.best, choice.tie) for choice in choices if choice.is_preference}) > 1
+
+
+def without_order(base: Judgement, choices: Sequence[Choice],
+                  ratings: Mapping[int, Sequence[float]],
+                  silent: str) -> Iterator[Judgement | LeftOut]:
+    """What somebody who put the responses in no order says by choices, or else by ratings.
+
+    `silent` is why an answer without either is left out.
+    """
+    preferences, rated = [c for c in choices if c.is_preference], one_each(ratings)
+    if contradict(choices):
+        yield LeftOut("choices that contradict each other")
+    elif preferences:
+        yield from judgements_of(base, preferences[0])
+    elif len(rated) > 1:
+        yield replace(base, ranking=ranking_by(rated, best_first=False))
+    elif len(ratings) > len(rated):
+        yield LeftOut("ratings of responses in several respects")
+    else:
+        yield LeftOut(silent)
+
+
 def named_order(text: str, names: Sequence[str]) -> Ranking | None:
     """A ranking written out, "response-2 > response-1 = response-3"; None if it is none."""
     groups, seen = [], []
@@ -112,6 +142,11 @@ def one_each(ratings: Mapping[int, Sequence[float]]) -> dict[int, float]:
     blame, and none is said to count."""
     several = any(len(values) > 1 for values in ratings.values())
     return {} if several else {place: values[0] for place, values in ratings.items()}
+
+
+def whole(ratings: Mapping[int, float]) -> dict[int, int]:
+    """The ratings that are whole numbers, as scores are."""
+    return {place: int(rating) for place, rating in ratings.items() if rating == int(rating)}
 
 
 def _place(word: str, names: Sequence[str]) -> int | None:

@@ -15,12 +15,12 @@ from typing import Any
 
 from data.errors import BadInput
 from data.exchange.foreign_choices import (
-    IN_SEVERAL_RESPECTS,
     PREFERENCE,
     RATIONALE,
     choice_of,
-    judgements_of,
     one_each,
+    whole,
+    without_order,
 )
 from data.exchange.foreign_fields import Asked, Fields, as_number, asked, names_response
 from data.exchange.judgements import (
@@ -166,17 +166,15 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: 
                for label in _texts(result["value"].get("choices"))
                if (choice := choice_of(label, names))]
     strength = next((c.strength for c in choices if c.strength), None)
-    preferences = [choice for choice in choices if choice.is_preference]
-    rated = _ratings(by_type.get("rating", []), names)
-    ratings = one_each(rated)
+    ratings = _ratings(by_type.get("rating", []), names)
     base = Judgement(
         about.messages, tuple(about.responses.values()), (), origin=ours,
         annotator=ours.annotator if ours else annotator, seconds=_number(seconds),
         rationale=_rationale(by_type.get("textarea", [])),
-        scores={p: int(rating) for p, rating in ratings.items() if rating == int(rating)})
+        scores=whole(one_each(ratings)))
     if strength is not None:
         base = replace(base, strength=strength)
-    if any(choice.both_bad for choice in preferences):
+    if any(choice.both_bad for choice in choices):
         base = replace(base, verdict="both_bad")
     if by_type.get("pairwise"):
         side = by_type["pairwise"][-1]["value"].get("selected")
@@ -190,16 +188,9 @@ def _said(about: Asked, results: list[dict[str, Any]], annotator: str, seconds: 
         yield (LeftOut("a ranker whose buckets say no order") if ranking is None
                else replace(base, ranking=ranking,
                             shown=() if ours else tuple(range(len(names)))))
-    elif len({(choice.best, choice.tie) for choice in preferences}) > 1:
-        yield LeftOut("choices that contradict each other")
-    elif preferences:
-        yield from judgements_of(base, preferences[0])
-    elif len(ratings) > 1:
-        yield replace(base, ranking=ranking_by(ratings, best_first=False))
-    elif len(rated) > len(ratings):
-        yield LeftOut(IN_SEVERAL_RESPECTS)
     else:
-        yield LeftOut("an annotation that does not compare responses")
+        yield from without_order(base, choices, ratings,
+                                 "an annotation that does not compare responses")
 
 
 def _ranker(value: Any, about: Asked) -> Ranking | None:
