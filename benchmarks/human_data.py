@@ -8,6 +8,7 @@ the user's cache folder.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import sys
@@ -189,12 +190,11 @@ def replies() -> Pairs:
 
 
 def features(texts: Sequence[Text], kinds: Sequence[FeatureKind]) -> dict[FeatureKind, Array]:
-    """[N, d] features of the embedded model of each kind."""
+    """[N, d] features of the embedded model of each kind, kept once they are computed."""
     from backbone.checkpoint import cache_folder
     from backbone.config import EMBEDDED, ModelConfig
     from backbone.model import Backbone
-    from reward.instant.feature_cache import FeatureCache
-    from reward.instant.features import encode_response
+    from reward.instant.features import compute, encode_response, fingerprint
 
     backbone = Backbone.load(EMBEDDED, ModelConfig())
     question = question_of(kinds)
@@ -204,10 +204,18 @@ def features(texts: Sequence[Text], kinds: Sequence[FeatureKind]) -> dict[Featur
     def say(share: float) -> None:
         print(f"\rfeatures {share:4.0%}", end="", file=sys.stderr, flush=True)
 
-    found = FeatureCache(cache_folder() / "benchmark-features").features(
-        backbone, encoded, kinds, say)
-    print(file=sys.stderr)
-    return found
+    folder = cache_folder() / "benchmark-features" / fingerprint(backbone)
+    folder.mkdir(parents=True, exist_ok=True)
+    read = [(each.ids, each.start, each.end) for each in encoded]
+    files = {kind: folder / hashlib.sha256(f"{kind} {read}".encode()).hexdigest()[:32]
+             for kind in kinds}
+    if lacking := [kind for kind in kinds if not files[kind].exists()]:
+        for kind, values in compute(backbone, encoded, lacking, say).items():
+            partial = folder / f"{os.getpid()}.npy"
+            np.save(partial, values)
+            partial.rename(files[kind])
+        print(file=sys.stderr)
+    return {kind: np.load(file) for kind, file in files.items()}
 
 
 def feature_table(texts: Sequence[Text]) -> Array:

@@ -13,11 +13,9 @@ from backbone import flat_pass, layouts
 from backbone.layouts import layer_count
 from backbone.model import Backbone
 from backbone.text import conversation_ids, prompt_ids
-from data.errors import BadInput, PrefloopError
+from data.errors import BadInput
 from data.records import Message
-from reward.instant import feature_cache
-from reward.instant.feature_cache import FeatureCache, fingerprint
-from reward.instant.features import EncodedResponse, compute, encode_response
+from reward.instant.features import EncodedResponse, compute, encode_response, fingerprint
 from reward.kinds import FeatureKind, question_of
 
 KINDS = [FeatureKind(1, "mean"), FeatureKind(1, "last"), FeatureKind(3, "mean"),
@@ -72,7 +70,6 @@ def test_what_is_asked_about_a_response_is_read_after_it(
             assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
     for kind in KINDS:
         assert found[kind] == pytest.approx(without[kind], abs=2e-5), "they only look back"
-    assert len({one.key for one in (*asked, *plain)}) == 2 * len({one.key for one in plain})
 
 
 def test_a_question_is_the_users_next_turn(backbone: Backbone) -> None:
@@ -185,31 +182,7 @@ def test_responses_that_begin_alike_keep_what_they_share(backbone: Backbone) -> 
             assert row == pytest.approx(by_hand(backbone, response, kind), abs=2e-5)
 
 
-def test_the_cache_computes_once(backbone: Backbone, tmp_path: Path,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = FeatureCache(tmp_path / "features")
-    asked = responses(backbone)
-    first = cache.features(backbone, asked[:8], KINDS[:2])
-    computed: list[tuple[int, list[FeatureKind]]] = []
-
-    def watched(model, wanted, kinds, on_batch=None):  # type: ignore[no-untyped-def]
-        computed.append((len(wanted), list(kinds)))
-        return compute(model, wanted, kinds, on_batch)
-
-    monkeypatch.setattr(feature_cache, "compute", watched)
-    again = FeatureCache(tmp_path / "features").features(backbone, asked[:8][::-1], KINDS[:2])
-    assert computed == []
-    for kind in KINDS[:2]:
-        assert (again[kind][::-1] == first[kind]).all()
-    more = cache.features(backbone, asked, KINDS[:2])
-    assert computed == [(len(asked) - 8, KINDS[:2])]
-    assert (more[KINDS[0]][:8] == first[KINDS[0]]).all()
-    cache.features(backbone, asked, KINDS)
-    assert computed[1:] == [(len(asked), KINDS[2:])]  # the kinds that were not there
-    assert cache.features(backbone, [], KINDS)[KINDS[0]].shape == (0, backbone.hidden_size)
-
-
-def test_another_checkpoint_has_features_of_its_own(tmp_path: Path) -> None:
+def test_a_checkpoint_is_known_by_its_weights_wherever_they_lie(tmp_path: Path) -> None:
     found = []
     for seed in (1, 2):
         folder = tiny_checkpoint(tmp_path / str(seed), seed=seed)
@@ -219,21 +192,6 @@ def test_another_checkpoint_has_features_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "1").rename(moved)
     again = Backbone(str(moved / "tiny"), torch.device("cpu"), torch.float32)
     assert fingerprint(again) == fingerprint(found[0])
-
-
-def test_a_broken_file_in_the_cache_is_named(backbone: Backbone, tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path / "features")
-    asked = responses(backbone, 1)
-    cache.features(backbone, asked, KINDS)
-    [path] = (tmp_path / "features").rglob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(PrefloopError, match=path.name):
-        cache.features(backbone, asked, KINDS)
-    path.unlink()
-    cache.features(backbone, asked, KINDS)
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(PrefloopError, match="cannot be kept"):
-        FeatureCache(tmp_path / "file").features(backbone, asked, KINDS)
 
 
 def test_wrong_kinds_are_refused(backbone: Backbone) -> None:

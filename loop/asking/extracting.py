@@ -113,7 +113,7 @@ def known_features(store: Store, workspace: Path, settings: Settings,
 def _read_by(backbone: Backbone, settings: Settings) -> tuple[Sequence[FeatureKind], str]:
     """What is read of each response, and the stamp of files that hold just that."""
     from backbone.layouts import layer_count
-    from reward.instant.feature_cache import fingerprint
+    from reward.instant.features import fingerprint
     from reward.kinds import DEPTHS, kinds_of
 
     kinds = kinds_of(layer_count(backbone), settings.reward.question, DEPTHS)

@@ -4,7 +4,7 @@ A feature is the hidden state after one of the backbone's blocks, pooled over th
 tokens: their mean, or the last of them; or the state in which the checkpoint would answer a
 question about the response. Several (layer, pooling) kinds come out of one forward pass, which ends
 at the deepest layer asked for. Nothing here learns; which kind is best is for held-out data to say
-(`reward.instant.linear`). `reward.instant.feature_cache` keeps what was computed.
+(`reward.instant.linear`). `reward.instant.response_features` keeps what was computed.
 """
 
 from __future__ import annotations
@@ -50,11 +50,16 @@ class EncodedResponse:
         """From where to before which of the ids the response stands."""
         return self.start, self.end
 
-    @property
-    def key(self) -> str:
-        """A hash of what is read, by which features are found again."""
-        numbers = np.array([self.start, self.end, *self.ids], dtype=np.int64)
-        return hashlib.sha256(numbers.tobytes()).hexdigest()[:32]
+
+def fingerprint(backbone: Backbone) -> str:
+    """What the checkpoint's weights are, in the precision they run in: a sample of each, hashed."""
+    digest = hashlib.sha256(str(backbone.dtype).encode())
+    for name, weight in sorted(backbone.trunk.named_parameters()):
+        if "lora_" not in name:
+            flat = weight.detach().flatten()
+            sample = flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy()
+            digest.update(sample.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def encode_response(backbone: Backbone, messages: Sequence[Message], text: str,
