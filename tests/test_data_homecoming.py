@@ -8,6 +8,7 @@ from data_world import World
 from exchange_world import FORMATS, answers, read, with_ranking, world
 
 from data.exchange.exporting import export
+from data.exchange.file_pairs import read_pairs
 from data.exchange.importing import import_file
 from data.records import Answer
 from data.store import Store
@@ -158,3 +159,80 @@ def test_other_tools_get_the_decision_alone(world: World, tmp_path: Path, name: 
     import_file(other, tmp_path / name)
     assert [a[:3] for a in answers(other) if a[1] == ["Decided?"]] == [
         ("Lea", ["Decided?"], [["good"], ["bad"]])]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_preferences_of_several_people_are_each_ones_elsewhere(world: World, tmp_path: Path,
+                                                               suffix: str) -> None:
+    """What two said alike counts twice, and what they said differently is no one's change of mind.
+    """
+    ann, bob, eve, task = *world.people(3), world.task(("left", "right"), prompt="Which?")
+    for person, winner in ((ann, 0), (bob, 0), (eve, 1)):
+        world.choose(person, task, winner)
+    there, other = tmp_path / f"there.{suffix}", World.make(tmp_path / "other.db").store
+    export(world.store, there)
+    report = import_file(other, there)
+    assert (report.added, report.repeats, report.labelers) == (4, 0, 4)
+    assert "4 preferences of 4 annotators added" in str(report)
+    assert sorted((who, ranking) for who, prompt, ranking, *_ in answers(other)
+                  if prompt == ["Which?"]) == [
+        (ann.name, [["left"], ["right"]]), (bob.name, [["left"], ["right"]]),
+        (eve.name, [["right"], ["left"]])]
+    assert import_file(other, there).duplicates == 4
+    pairs, _ = read_pairs(there)  # as `eval-reward --data` has them
+    assert sorted(pair.chosen for pair in pairs if pair.rejected in ("left", "right")) == [
+        "left", "left", "right"]
+
+
+@pytest.mark.parametrize("first", ["comparisons", "preferences"])
+def test_an_answer_counts_once_elsewhere_whether_it_comes_as_pairs_or_as_a_ranking(
+        world: World, tmp_path: Path, first: str) -> None:
+    second = "preferences" if first == "comparisons" else "comparisons"
+    with_ranking(world)
+    other = Store(tmp_path / "other.db")
+    for what in (first, second):
+        export(world.store, tmp_path / f"{what}.jsonl", what)
+        import_file(other, tmp_path / f"{what}.jsonl")
+    prompt = [m["content"] for m in other.prompts.get(
+        other.database.value("SELECT prompt_id FROM responses WHERE text = 'a'")).messages]
+    of_four = [ranking for _, asked, ranking, *_ in answers(other) if asked == prompt]
+    assert of_four == ([[["c"], ["a", "d"], ["b"]]] if first == "comparisons" else
+                       sorted([[b], [w]] for b, w in ("ca", "cd", "cb", "ab", "db")))
+    # What is richer than a pair, of the same two responses, replaces it, and not the other way.
+    assert [said for *_, said in answers(other) if said] == ["It is > right."]
+    assert import_file(other, tmp_path / f"{first}.jsonl").added == 0
+    assert import_file(other, tmp_path / f"{second}.jsonl").added == 0
+
+
+def test_an_imported_pair_that_was_changed_back_is_changed_back_here(world: World,
+                                                                     tmp_path: Path) -> None:
+    (ann,), task = world.people(1), world.task(("left", "right"), prompt="Which?")
+    left, right = task.response_ids
+    other, path = Store(tmp_path / "other.db"), tmp_path / "p.jsonl"
+    world.choose(ann, task, 0)
+    for revision, (better, worse) in enumerate(((left, right), (right, left), (left, right))):
+        if revision:
+            world.store.comparisons.submit(ann.id, task, Answer(((better,), (worse,)), 3),
+                                           str(revision), revision)
+        path.unlink(missing_ok=True)
+        export(world.store, path)
+        import_file(other, path)
+        (said,) = [ranking for who, _, ranking, *_ in answers(other) if who == ann.name]
+        assert said == ([["left"], ["right"]] if better == left else [["right"], ["left"]])
+
+
+def test_a_changed_answer_is_a_revision_elsewhere_where_tasks_have_the_same_numbers(
+        tmp_path: Path) -> None:
+    """As they do where a workspace was filled from another one alone."""
+    world, other = World.make(tmp_path / "prefloop.db"), Store(tmp_path / "other.db")
+    (ann,), task, path = world.people(1), world.task(), tmp_path / "c.jsonl"
+    ranking = tuple((one,) for one in task.response_ids)
+    world.answer(ann, task, Answer(ranking, 4))
+    export(world.store, path, "comparisons")
+    assert import_file(other, path).added == 1
+    world.store.comparisons.submit(ann.id, task, Answer(ranking, 1, rationale="Hardly."), "new", 1)
+    path.unlink()
+    export(world.store, path, "comparisons")
+    assert import_file(other, path).added == 1
+    (answer,) = [c.answer for c in other.comparisons.current()]
+    assert (answer.strength, answer.rationale) == (1, "Hardly.")

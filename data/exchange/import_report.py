@@ -21,7 +21,7 @@ class ImportReport:
     """Already in the workspace."""
     skipped: dict[str, int] = field(default_factory=dict)
     labelers: int = 0
-    """How many annotators the comparisons are of."""
+    """How many annotators the comparisons are of; of preferences, those whom the file names."""
     repeats: int = 0
     """Standing earlier in the same file."""
     contradictions: int = 0
@@ -40,6 +40,8 @@ class ImportReport:
                 "repeats": self.repeats, "skipped": dict(self.skipped),
                 **({"labelers": self.labelers, "decisions": self.decisions}
                    if self.what == "comparisons" else {}),
+                **({"labelers": self.labelers}
+                   if self.what == "preferences" and self.labelers else {}),
                 **({"contradictions": self.contradictions} if self.what == "preferences" else {}),
                 **({"ranked_by": self.ranked_by} if self.ranked_by else {}),
                 **({"unread": list(self.unread)} if self.unread else {})}

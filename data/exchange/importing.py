@@ -180,7 +180,8 @@ def _import(store: Store, path: Path, what: str, judgements: Found) -> ImportRep
             duplicates -= added
             _log(store, path, what, added)
     return ImportReport(what, added, duplicates, dict(+skipped),
-                        len(people) if what == "comparisons" else 0, repeats, contradictions,
+                        len(people) if what == "comparisons" else sum(map(bool, people)),
+                        repeats, contradictions,
                         decisions, _fields(ranked_by))
 
 

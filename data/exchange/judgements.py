@@ -46,6 +46,11 @@ class Origin:
     task: str
     """The task by one of its `names_of_task`; empty: any of the same responses."""
     annotator: str
+    is_first_hand: bool = False
+    """Whether it is known that nobody had imported it there: then what was imported here is not
+    the answer itself, though the task may have the same number."""
+    is_pair: bool = False
+    """Whether it is one of the preferences, which say of a ranking each pair alone."""
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,20 @@ def origin_of(values: Mapping[str, Any]) -> Origin | None:
     if task is None:
         return None
     in_csv = any(isinstance(values.get(name), str) for name in ("responses", "chosen"))
-    second_hand = values.get("labeler_kind") == "imported" and _text(
-        values.get("labeler"), in_csv).startswith(f"{NAME}/")
-    return Origin("" if second_hand else str(int(task)), _annotator(values, in_csv))
+    imported = values.get("labeler_kind") == "imported"
+    second_hand = imported and _text(values.get("labeler"), in_csv).startswith(f"{NAME}/")
+    return Origin("" if second_hand else str(int(task)), _annotator(values, in_csv),
+                  is_first_hand=not imported)
+
+
+def who_preferred(values: Mapping[str, Any]) -> str:
+    """The annotator of a row of our preferences; empty where it is none of ours, or of a file that
+    named nobody, whose answers are not one person's."""
+    if not {"task_id", "labeler", "labeler_kind"} <= values.keys():
+        return ""
+    who = _annotator(values, isinstance(values.get("chosen"), str))
+    named = values.get("labeler_kind") != "imported" or "/" in str(values.get("labeler"))
+    return who if named else ""
 
 
 def names_of_task(task_id: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from data.errors import BadInput
@@ -77,8 +78,10 @@ def nothing_usable(path: Path, skipped: Counter[str]) -> BadInput:
 
 def _preference(row: Row) -> Iterator[Judgement]:
     pair = pair_from(row.values, cells=row.is_cells)
+    origin = own_comparisons.origin_of(row.values)
     yield Judgement(pair.messages, (pair.chosen, pair.rejected), ((0,), (1,)), pair.strength,
-                    origin=own_comparisons.origin_of(row.values))
+                    annotator=own_comparisons.who_preferred(row.values),
+                    origin=origin and replace(origin, is_pair=True))
 
 
 def _each(rows: Iterator[Row], of: Callable[[Row], Iterator[Judgement | LeftOut]]) -> Found:
