@@ -29,12 +29,14 @@ from benchmarks.human_data import COMPONENTS, SPREAD, arguments, feature_table
 from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import bootstrap
 from reward.instant.davidson import Design, fit
-from reward.instant.selection import RANDOM_SHARE, RULES, Pool, Rule, select
+from reward.instant.selection import RULES, Pool, Rule, select
 from reward.instant.standard import prior_precision, standardise
 
 Array = np.ndarray[Any, Any]
 TARGET = 0.80
 BATCH = 10
+#: Of a batch, what chance chooses whatever the rule, as the product's settings have it.
+RANDOM_SHARE = 0.2
 ACCURACY_AFTER = (50, 100, 200)
 #: The rule of the product's settings.
 DEFAULT: Rule = "variance"
@@ -101,7 +103,7 @@ def plot_of(curves: Mapping[Rule, Array]) -> Plot:
     for rule, curve in curves.items():
         found = [_mean(values, 1) for values in curve.T]
         value, low, high = ([each[end] for each in found] for end in ("value", "low", "high"))
-        lines.append(Line(rule.replace("_", " "), [BATCH * (n + 1) for n in range(len(found))],
+        lines.append(Line(rule.replace("-", " "), [BATCH * (n + 1) for n in range(len(found))],
                           value, low, high))
     return Plot("UKPConvArg1: one random vote a pair, topics never asked about", "labels",
                 "accuracy against the gold label", lines, {f"{TARGET:.2f}": TARGET})
@@ -173,7 +175,7 @@ def _simulate(world: World, rule: Rule, fold: int, seed: int) -> list[float]:
         pool = Pool(world.table, coefficients, covariance, world.first[open_pairs],
                     world.second[open_pairs], world.groups[open_pairs], log_tie,
                     asked=world.groups[asked])
-        chosen = [c.pair for c in select(pool, BATCH, rule, rng, RANDOM_SHARE)]
+        chosen = select(pool, BATCH, rule, rng, RANDOM_SHARE)
         asked = np.concatenate([asked, open_pairs[chosen]])
         free[asked] = False
         found = fit(Design(world.table, world.first[asked], world.second[asked]),

@@ -7,8 +7,7 @@ import pytest
 
 from benchmarks import plots
 from benchmarks.plots import Line, Plot
-from benchmarks.reward_labels import BATCH, DEFAULT, plot_of
-from loop.asking.live import RULES
+from benchmarks.reward_labels import BATCH, DEFAULT, RANDOM_SHARE, plot_of
 from loop.settings import AskingConfig
 
 
@@ -28,7 +27,7 @@ def test_what_is_kept_is_what_is_drawn(tmp_path: Path) -> None:
 
 def test_a_rule_is_drawn_with_its_interval_over_folds() -> None:
     curves = np.array([[0.6, 0.7, 0.8], [0.7, 0.8, 0.9]])
-    found, = plot_of({"d_optimal": curves}).lines
+    found, = plot_of({"d-optimal": curves}).lines
     assert (found.name, list(found.x)) == ("d optimal", [BATCH, 2 * BATCH, 3 * BATCH])
     assert list(found.y) == pytest.approx([0.65, 0.75, 0.85])
     assert all(low <= y <= high for low, y, high in zip(found.low, found.y, found.high,
@@ -36,7 +35,7 @@ def test_a_rule_is_drawn_with_its_interval_over_folds() -> None:
 
 
 def test_the_saving_is_that_of_the_products_own_rule() -> None:
-    assert RULES[AskingConfig().rule] == DEFAULT
+    assert (AskingConfig().rule, AskingConfig().random_share) == (DEFAULT, RANDOM_SHARE)
 
 
 def test_a_plot_is_a_picture(tmp_path: Path) -> None:

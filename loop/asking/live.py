@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data.asking import CURVE, STATE, AskedPair, AskedTask
 from data.database import now
@@ -26,6 +26,7 @@ from loop.settings import AskingConfig, Settings, read_settings
 
 if TYPE_CHECKING:
     from reward.instant.model import InstantModel
+    from reward.instant.selection import Rule
 
 POLL = 0.5  # seconds between two looks
 NICENESS = 10
@@ -171,7 +172,7 @@ class Asker:
             note(f"{now()[:19]} asking: {' '.join(line.split())}; labeling goes on")
 
 
-def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule: str, count: int,
+def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule: Rule, count: int,
                     seed: int) -> list[AskedTask]:
     """The tasks that a rule would ask next, the best first, each as if those before were answered.
 
@@ -202,7 +203,7 @@ def favourite_tasks(model: InstantModel | None, tasks: Sequence[AskedTask], rule
                 model.posterior.log_tie,
                 asked=np.array([prompts[m[0].prompt_id] for m in model.learned.values()], int),
                 centers=centers)
-    return [tasks[c.pair] for c in select(pool, min(count, len(tasks)), RULES[rule], rng, 0.0)]
+    return [tasks[pair] for pair in select(pool, count, rule, rng)]
 
 
 def variances_of(model: InstantModel, tasks: Sequence[AskedTask]) -> dict[int, float]:
@@ -235,12 +236,6 @@ def _least_certain(model: InstantModel, rows: Sequence[int]) -> tuple[int, int]:
         return every[0]
     first, second = np.array(every).T
     return every[int(model.differences(first, second)[1].argmax())]
-
-
-#: The rules by the names that the settings give them.
-RULES: dict[str, Any] = {
-    "random": "random", "margin": "margin", "variance": "variance", "d-optimal": "d_optimal",
-    "v-optimal": "v_optimal", "bal-pm": "bal_pm", "double-thompson": "thompson"}
 
 
 def main() -> None:

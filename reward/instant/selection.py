@@ -1,23 +1,22 @@
 """Which pair to ask about next: pure functions of a posterior over rewards.
 
 A rule orders candidate pairs by what an answer would tell; a batch is chosen greedily, each pair
-as if those before it had been answered, so that a batch does not ask the same thing twice. A random
-share of every batch (a fifth by default) is drawn uniformly from the candidates and marked, so
-that figures computed over it are of the whole and not of what the rule likes.
+as if those before it had been answered, so that a batch does not ask the same thing twice.
 
 The rules, each with its source:
 
 - `random`;
 - `margin`: the smallest difference (Lewis & Gale 1994, uncertainty sampling);
 - `variance`: the most uncertain difference;
-- `d_optimal`: the greatest gain of log det of the Fisher information (Chaloner & Verdinelli 1995,
+- `d-optimal`: the greatest gain of log det of the Fisher information (Chaloner & Verdinelli 1995,
   "Bayesian experimental design: a review");
-- `v_optimal`: the greatest fall of the mean variance over target pairs, where the model will be
+- `v-optimal`: the greatest fall of the mean variance over all candidates, where the model will be
   used (the same review, Bayes A-optimality for ψ-linear targets);
-- `bal_pm`: information, and a term for prompts of which little was asked yet (after Melo et al.
+- `bal-pm`: information, and a term for prompts of which little was asked yet (after Melo et al.
   2024, "Deep Bayesian active learning for preference modeling in large language models");
-- `thompson`: the best response of one draw from the posterior against the best other response of
-  a second draw, for a prompt drawn at random (Wu & Liu 2016, "Double Thompson sampling").
+- `double-thompson`: the best response of one draw from the posterior against the best other
+  response of a second draw, for a prompt drawn at random (Wu & Liu 2016, "Double Thompson
+  sampling").
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from data.errors import BadInput
 from reward.instant.davidson import information
 
 Array = np.ndarray[Any, Any]
-Rule = Literal["random", "margin", "variance", "d_optimal", "v_optimal", "bal_pm", "thompson"]
+Rule = Literal["random", "margin", "variance", "d-optimal", "v-optimal", "bal-pm",
+               "double-thompson"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-RANDOM_SHARE = 0.2
-#: Weight of the prompts' entropy beside a pair's information, in `bal_pm`.
+#: Weight of the prompts' entropy beside a pair's information, in `bal-pm`.
 DENSITY_WEIGHT = 0.1
 #: Prompts are close up to the distance of this many neighbours, or of a tenth of all prompts.
 NEIGHBOURS = 3
@@ -60,13 +58,10 @@ class Pool:
     """[M] number of each pair's prompt, from 0."""
     log_tie: float = -np.inf
     """log ν of Davidson's model; minus infinity for none."""
-    targets: tuple[Array, Array] | None = None
-    """Rows ([T] each) of the pairs that the model will be used on, for `v_optimal`; None takes the
-    candidates themselves."""
     asked: Array | None = None
-    """[A] prompts of the pairs that were asked about before, for `bal_pm`."""
+    """[A] prompts of the pairs that were asked about before, for `bal-pm`."""
     centers: Array | None = None
-    """[P, d] where each prompt lies, of candidates and asked ones alike, for `bal_pm`; None takes
+    """[P, d] where each prompt lies, of candidates and asked ones alike, for `bal-pm`; None takes
     the mean of its candidates' features, by which a prompt without a candidate lies nowhere."""
 
     def __post_init__(self) -> None:
@@ -74,37 +69,19 @@ class Pool:
             raise ValueError("first, second and prompts must be of one length")
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A pair to ask about, and whether chance alone chose it: to be recorded with the task."""
-
-    pair: int
-    """Index among the candidates."""
-    random: bool
-
-
 def select(pool: Pool, count: int, rule: Rule, rng: np.random.Generator,
-           random_share: float = RANDOM_SHARE) -> list[Chosen]:
-    """The next pairs to ask about, in the order to ask them.
+           random_share: float = 0.0) -> list[int]:
+    """The next pairs to ask about (indices among the candidates), in the order to ask them.
 
     Each place of the batch is a random one with probability `random_share`, so the share holds on
-    average for batches of any size; all of them are with the rule `random`. No pair twice; fewer
-    than `count` where the candidates run out.
-
-    Raises:
-        BadInput: an unknown rule, or a share outside 0 to 1.
+    average for batches of any size. No pair twice; fewer than `count` where the candidates run out.
     """
-    if rule not in RULES:
-        raise BadInput(f"rule: {rule!r} is none of {', '.join(RULES)}")
-    if not 0 <= random_share <= 1:
-        raise BadInput(f"random share: must lie within 0 and 1, not {random_share}")
     by_chance = rng.random(min(count, len(pool.first))) < random_share
     batch = _Batch(pool, rng)
     found = []
     for chance in by_chance.tolist():
-        pair = _random(batch) if chance else _PICKS[rule](batch)
-        found.append(Chosen(pair, bool(chance) or rule == "random"))
-        batch.take(pair)
+        found.append(_random(batch) if chance else _PICKS[rule](batch))
+        batch.take(found[-1])
     return found
 
 
@@ -158,16 +135,15 @@ class _Batch:
             self.variances - g * (column[pool.first] - column[pool.second]) ** 2, 0)
         c = (1 - np.sqrt(max(1 - g * length, 0))) / length
         self.factor = self.factor - c * np.outer(column, along)
-        if "target_moment" in self.__dict__:
+        if "moment" in self.__dict__:
             # G' = (I − c u uᵀ) G (I − c u uᵀ)
-            half = self.target_moment - c * np.outer(along, along @ self.target_moment)
-            self.target_moment = half - c * np.outer(half @ along, along)
+            half = self.moment - c * np.outer(along, along @ self.moment)
+            self.moment = half - c * np.outer(half @ along, along)
 
     @cached_property
-    def target_moment(self) -> Array:
-        """[d, d] G, the mean outer product of the targets' rows of F."""
-        first, second = self.pool.targets or (self.pool.first, self.pool.second)
-        rows = self.factor[first] - self.factor[second]
+    def moment(self) -> Array:
+        """[d, d] G, the mean outer product of the candidates' rows of F."""
+        rows = self.factor[self.pool.first] - self.factor[self.pool.second]
         return np.asarray(rows.T @ rows / len(rows))
 
     @cached_property
@@ -214,8 +190,8 @@ def _d_optimal(batch: _Batch) -> int:
 
 
 def _v_optimal(batch: _Batch) -> int:
-    # An answer lowers the targets' mean variance by g Σ_t (zᵀ S t)² / T = g uᵀ G u, with u = Fᵀ z.
-    pool, moved = batch.pool, batch.factor @ batch.target_moment
+    # An answer lowers the mean variance by g Σ_t (zᵀ S t)² / T = g uᵀ G u, with u = Fᵀ z.
+    pool, moved = batch.pool, batch.factor @ batch.moment
     size = len(moved)
     if size * size < len(pool.first) * moved.shape[1]:  # many pairs of few responses: a table
         products = moved @ batch.factor.T
@@ -247,6 +223,6 @@ def _thompson(batch: _Batch) -> int:
     return int(with_it[draws[1][others].argmax()])
 
 
-_PICKS: dict[str, Callable[[_Batch], int]] = {
-    "random": _random, "margin": _margin, "variance": _variance, "d_optimal": _d_optimal,
-    "v_optimal": _v_optimal, "bal_pm": _bal_pm, "thompson": _thompson}
+_PICKS: dict[Rule, Callable[[_Batch], int]] = {
+    "random": _random, "margin": _margin, "variance": _variance, "d-optimal": _d_optimal,
+    "v-optimal": _v_optimal, "bal-pm": _bal_pm, "double-thompson": _thompson}
