@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_world import by_torch, fit_linear, linear_world
+from linear_world import fit_linear, linear_world
 from reward_world import example
 
 from data.errors import BadInput
@@ -16,7 +16,7 @@ from data.records import Message
 from reward.instant.comparisons import FIRST, SECOND, TIE, Comparisons, comparisons_of
 from reward.instant.davidson import Design, fit, probabilities
 from reward.instant.linear import LinearReward
-from reward.instant.standard import Standard, prior_precision
+from reward.instant.standard import Standard
 
 
 def test_planted_coefficients_and_ties_come_back() -> None:
@@ -82,30 +82,12 @@ def test_predictions_average_over_the_posterior() -> None:
     assert variance == pytest.approx((rows @ drawn.T).var(axis=1), rel=0.02)
 
 
-def test_margins_widen_the_gap_and_match_another_optimizer() -> None:
-    features, _, plain = linear_world(pairs=200)
-    decided = plain.treated("drop")
-    margins = np.random.default_rng(0).uniform(0, 2, size=len(decided.first))
-    with_margins = Comparisons(decided.first, decided.second, decided.outcomes, decided.groups,
-                               margins)
-    standard = Standard(np.zeros(3), np.ones(3), np.eye(3))
-    model = fit_linear(features, with_margins, spread=2, standard=standard, ties="halve")
-    # A winner on the first side needs Δ − m; turning every pair to face its winner says the same.
-    won = decided.outcomes[:, FIRST] > 0
-    rows = np.where(won, 1, -1)[:, None] * (features[decided.first] - features[decided.second])
-    outcomes = np.tile([1.0, 0.0, 0.0], (len(rows), 1))
-    expected, _ = by_torch(rows, outcomes, prior_precision(3, 2.0), False, -margins)
-    assert model.posterior.coefficients == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("margin", [None, 0.5])
-def test_a_fit_to_many_responses_makes_no_table_of_all_by_all(margin: float | None) -> None:
+def test_a_fit_to_many_responses_makes_no_table_of_all_by_all() -> None:
     prompts, rng = 500, np.random.default_rng(4)
     ranked = np.array(list(combinations(range(4), 2)))  # all pairs of four responses a prompt
     rows = (4 * np.arange(prompts)[:, None, None] + ranked).reshape(-1, 2)
-    margins = None if margin is None else np.full(len(rows), margin)
     comparisons = Comparisons(rows[:, 0], rows[:, 1], np.tile([1.0, 0.0, 0.0], (len(rows), 1)),
-                              rows[:, 0] // 4, margins)
+                              rows[:, 0] // 4)
     features = rng.normal(size=(4 * prompts, 20))
     tracemalloc.start()
     fit_linear(features, comparisons, spread=1.0)
@@ -122,14 +104,12 @@ def test_examples_become_comparisons() -> None:
     longer = example(3, ["f", "g"], [(0, 1, 2)])
     examples.append(replace(longer, messages=[*examples[0].messages, *further]))
     rows = {100: 0, 101: 1, 102: 2, 200: 3, 201: 4, 300: 5, 301: 6}
-    found = comparisons_of(examples, rows, {1: 0.5}, margin_per_strength=0.25)
+    found = comparisons_of(examples, rows)
     assert found.first.tolist() == [0, 1, 4, 5]
     assert found.second.tolist() == [1, 2, 3, 6]
-    assert found.outcomes.tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0, 0], [1, 0, 0]]
+    assert found.outcomes.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]]
     one, two = (cluster_of(e.messages) for e in examples[:2])
     assert found.groups.tolist() == [one, one, two, one], "begins as the first one does"
-    assert found.margins is not None
-    assert found.margins.tolist() == [0.5, 0, 0, 0.25]
 
 
 def test_saved_is_loaded(tmp_path: Path) -> None:

@@ -29,9 +29,6 @@ class Comparisons:
     """[M, 3] weight on first better, tie, second better: one answer, or shares of several."""
     groups: Array
     """[M] what must not be split between training and testing: prompts that begin alike."""
-    margins: Array | None = None
-    """[M] how much wider than 0 the gap of a decided comparison should be (Touvron et al. 2023,
-    Llama 2, eq. 2); None for none."""
     offsets: Array | None = None
     """[M] what labelers' habits make of it, towards the first, which the reward need not explain;
     None for nothing."""
@@ -40,7 +37,6 @@ class Comparisons:
         """Some of them, by index or mask."""
         return Comparisons(self.first[chosen], self.second[chosen], self.outcomes[chosen],
                            self.groups[chosen],
-                           None if self.margins is None else self.margins[chosen],
                            None if self.offsets is None else self.offsets[chosen])
 
     def treated(self, ties: Ties) -> Comparisons:
@@ -53,39 +49,18 @@ class Comparisons:
         return replace(self, outcomes=decided).take(decided.sum(axis=1) > 0)
 
     def design(self, features: Array) -> tuple[Design, Array]:
-        """Design and outcomes for `davidson.fit`; margins become offsets of each side."""
-        if self.margins is None:
-            return (Design(features, self.first, self.second, offset=self.offsets,
-                           by_rows=rows_are_fewer(features, len(self.first))), self.outcomes)
-        # A first response that is better by a margin m has log σ(Δ − m), a second log σ(−Δ − m).
-        sides = [(FIRST, -self.margins), (TIE, np.zeros_like(self.margins)),
-                 (SECOND, self.margins)]
-        first, second, offsets, outcomes = [], [], [], []
-        for side, offset in sides:
-            used = self.outcomes[:, side] > 0
-            first.append(self.first[used])
-            second.append(self.second[used])
-            offsets.append(offset[used] if self.offsets is None
-                           else offset[used] + self.offsets[used])
-            weights = np.zeros((int(used.sum()), 3))
-            weights[:, side] = self.outcomes[used, side]
-            outcomes.append(weights)
-        firsts = np.concatenate(first)
-        return (Design(features, firsts, np.concatenate(second), offset=np.concatenate(offsets),
-                       by_rows=rows_are_fewer(features, len(firsts))), np.concatenate(outcomes))
+        """Design and outcomes for `davidson.fit`."""
+        return (Design(features, self.first, self.second, offset=self.offsets,
+                       by_rows=rows_are_fewer(features, len(self.first))), self.outcomes)
 
 
-def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
-                   strength_weights: Mapping[int, float] | None = None,
-                   margin_per_strength: float = 0.0) -> Comparisons:
+def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int]) -> Comparisons:
     """What labelers said, as the linear model reads it: each answer once, or both ways where its
     labeler may have judged against the reward.
 
     Args:
         examples: prompts with their pairs.
         rows: response id -> row of the feature table.
-        strength_weights: how much a preference of a strength counts (1 where it is not named).
-        margin_per_strength: margin for each level of strength above 1.
     """
     read, groups = [], []
     for example in examples:
@@ -94,17 +69,12 @@ def comparisons_of(examples: Sequence[Example], rows: Mapping[int, int],
         groups += [cluster_of(example.messages)] * len(here)
     outcomes = np.zeros((len(read), 3))
     for number, (pair, share) in enumerate(read):
-        weight = share * pair.counts * (strength_weights or {}).get(pair.strength, 1.0)
-        outcomes[number, TIE if pair.is_tie else FIRST] = weight
+        outcomes[number, TIE if pair.is_tie else FIRST] = share * pair.counts
     pairs = [pair for pair, _ in read]
-    margins, offsets = None, None
-    if margin_per_strength > 0:
-        margins = margin_per_strength * np.array([max(p.strength - 1, 0) for p in pairs], float)
-    if any(pair.offset for pair in pairs):
-        offsets = np.array([pair.offset for pair in pairs])
+    offsets = np.array([pair.offset for pair in pairs])
     return Comparisons(np.array([rows[p.chosen_id] for p in pairs], int),
                        np.array([rows[p.rejected_id] for p in pairs], int), outcomes,
-                       np.array(groups, int), margins, offsets)
+                       np.array(groups, int), offsets if offsets.any() else None)
 
 
 def _readings(pair: Pair) -> list[tuple[Pair, float]]:
