@@ -16,11 +16,13 @@ LONGEST_QUESTION = 300
 class RewardConfig:
     """How a reward model version is trained."""
 
-    form: Literal["best", "lora", "tuned"] = "best"
+    form: Literal["best", "lora", "linear", "tuned"] = "best"
     """What the version is. best: the best of the LoRA model, a linear head on frozen features and
-    both together, chosen by a part of the training prompts that is kept from training. lora: the
-    LoRA model, trained on all of them, as an ensemble always is. tuned: a linear head whose
-    features LoRA on a few blocks has moved, which takes a fraction of the time."""
+    both together, chosen by a part of the training prompts that is kept from training; the linear
+    head where there are too few to choose by. lora: the LoRA model, trained on all of them, as an
+    ensemble always is. linear: the head alone, for which every response is read once. tuned: a
+    linear head whose features LoRA on a few blocks has moved, which takes a fraction of the LoRA
+    model's time."""
 
     tuned_blocks: int = 8
     """Blocks that get an adapter where the form is tuned: so many, up to the deepest layer that
@@ -122,7 +124,7 @@ class RewardConfig:
         above_zero(self, "learning_rate", "max_grad_norm")
         at_least(self, 0, "margin_per_strength", "centering", "weight_decay", "patience",
                  "shared_blocks")
-        one_of(self, "form", "best", "lora", "tuned")
+        one_of(self, "form", "best", "lora", "linear", "tuned")
         one_of(self, "tuned_features", "chosen", "early", "middle", "basic", "asked")
         one_of(self, "rankings", "pairs", "plackett-luce")
         if self.tuned_features == "asked" and not self.question:
@@ -132,9 +134,9 @@ class RewardConfig:
                 or self.question != self.question.strip()):
             raise BadInput(f"--question: must be one line of at most {LONGEST_QUESTION} "
                            "characters, without spaces around it")
-        if self.form == "tuned" and self.members > 1:
-            raise BadInput("--members: an ensemble of tuned rewards is not made; leave it out, or "
-                           "set --form to lora")
+        if self.form in ("linear", "tuned") and self.members > 1:
+            raise BadInput(f"--members: an ensemble is not made of {self.form} rewards; leave it "
+                           "out, or set --form to lora")
         if not 0 < self.selection_share < 1:
             raise BadInput("--selection-share: must be between 0 and 1, "
                            f"not {self.selection_share}")

@@ -8,6 +8,9 @@ each fold that they are judged on (dialogues that begin alike are in one fold): 
 pays for its second weight, and one that is too sure of itself is not punished for its scale, which
 rewards have none of. The least cross-entropy is chosen. Held-out prompts, which reports are on,
 have no say.
+
+Where there are too few prompts to choose by, the version is the linear head alone, which has so few
+labels do more than a LoRA model has (docs/reward-model.md), and no LoRA model is trained.
 """
 
 from __future__ import annotations
@@ -20,30 +23,23 @@ from typing import Any
 
 import numpy as np
 
-from backbone.layouts import layer_count
 from backbone.model import Backbone
 from data.errors import BadInput
 from data.measures.statistics import Estimate
+from data.progress import Part, Progress, Silent
 from data.prompts import cluster_of, opening_of
-from reward.combined import CombinedReward, LinearPart, fit_weights
+from reward.batches import Encoder
+from reward.combined import CombinedReward, fit_weights
 from reward.config import RewardConfig
-from reward.evaluate import score_responses
+from reward.evaluate import evaluate, score_responses
 from reward.examples import Example, PreferenceData
-from reward.instant.choosing import (
-    Candidate,
-    choose_features,
-    grouped_folds,
-    prepare_compared,
-    tabled,
-)
-from reward.instant.comparisons import Comparisons, comparisons_of
-from reward.instant.features import EncodedResponse, compute, encode_response
-from reward.instant.linear import LinearReward
-from reward.instant.model import COMPONENTS, SPREADS
+from reward.heads import linear_part
+from reward.instant.choosing import grouped_folds
 from reward.instant.response_features import FeatureTable
-from reward.kinds import FeatureKind, feature_sets, kinds_of, question_of
 from reward.model import RewardModel
+from reward.preparing import learned_from, prepared
 from reward.report.votes import Array, Votes, as_dict, ratio
+from reward.train import TrainedReward
 
 #: The parts of each form: 0 is the linear head, 1 the LoRA model. The first of equals is chosen.
 FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
@@ -51,12 +47,11 @@ FORMS = {"lora": (1,), "linear": (0,), "combined": (0, 1)}
 #: as one: fewer cannot tell forms apart.
 LEAST_PROMPTS = 10
 FOLDS = 5
-#: Features and spread of the head are chosen by so many of the newest pairs at the most: a fit of
-#: 5,000 takes tenths of a second, and 2,000 were seen to choose what all of them would not.
-_MOST_PAIRS = 20_000
 #: Precision of the prior on a weight, of parts whose differences have a mean square of 1: against
 #: an infinite weight where a part happens to be right about all pairs.
 _PRECISION = 0.04
+#: Where on the progress bar a version that is a linear head is fitted.
+_FITTED = 0.7
 
 
 @dataclass(frozen=True)
@@ -96,16 +91,47 @@ def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> Preferen
 def unchosen(config: RewardConfig) -> dict[str, Any]:
     """The document of a version that nothing was set aside for: what it is, and why."""
     if config.members > 1:
-        why = "an ensemble is used as it is"
-    elif config.form != "best":
-        why = "asked for by the setting `form`"
-    elif config.corrects:
-        why = ("labelers' habits are kept out of the reward, and answers that have them cannot "
-               "choose between rewards that have not")
-    else:
-        why = (f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided "
-               "pair have to be in the part that is set aside")
-    return {"form": "tuned" if config.form == "tuned" else "lora", "why": why}
+        return {"form": "lora", "why": "an ensemble is used as it is"}
+    if config.form != "best":
+        return {"form": config.form, "why": "asked for by the setting `form`"}
+    if config.corrects:
+        return {"form": "lora", "why": (
+            "labelers' habits are kept out of the reward, and answers that have them cannot "
+            "choose between rewards that have not")}
+    return {"form": "linear", "why": (
+        f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided pair have "
+        "to be in the part that is set aside")}
+
+
+def train_linear(backbone: Backbone, data: PreferenceData, config: RewardConfig, *,
+                 progress: Progress | None = None,
+                 known: FeatureTable | None = None) -> TrainedReward:
+    """A version that is a linear head on frozen features alone: no gradient is taken.
+
+    Features and spread are chosen within the training prompts (`reward.heads`), and what is `known`
+    of them (by response id) is not computed again. The metrics' `train` names them.
+
+    Raises:
+        BadInput: there is nothing to learn from.
+        data.progress.Stopped: asked to stop; nothing is kept, since there is little to do again.
+    """
+    progress = progress or Silent()
+    fitting, measuring = Part(progress, 0.0, _FITTED), Part(progress, _FITTED, 1.0)
+
+    def hear(share: float) -> None:
+        fitting.update(share, "a linear head")
+
+    hear(0.0)
+    data = prepared(backbone, data, config, known, fitting)
+    part, about = linear_part(backbone, config.max_length, config.question, data.train, known,
+                              hear)
+    model = CombinedReward(backbone, [part], None, [1.0], config.max_length)
+    encoder = Encoder(backbone, config.max_length)
+    found = evaluate(model, data, encoder=encoder,
+                     on_batch=lambda share: measuring.update(share, "measuring"))
+    return TrainedReward(model, {**found, "train": {
+        "steps": 0, "planned_steps": 0, "curve": [], **learned_from(data),
+        "cut_responses": _cut(data.train, encoder), **about}}, data)
 
 
 def choose_form(lora: RewardModel, train: Sequence[Example], selection: Sequence[Example],
@@ -161,89 +187,6 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
                      for form in FORMS if form != best}}
 
 
-@dataclass(frozen=True)
-class LinearSetup:
-    """What a linear head is fitted to, before it is: no label has moved a coefficient yet."""
-
-    kinds: tuple[FeatureKind, ...]
-    """What it reads, side by side."""
-    table: Array
-    """[N, k] those features of every response, as coefficients read them."""
-    rows: dict[int, int]
-    """Response id -> row."""
-    answers: Comparisons
-    best: Candidate
-    """Features and spread that held-out folds of the answers preferred."""
-
-
-def linear_setup(backbone: Backbone, max_length: int, question: str, train: Sequence[Example],
-                 known: FeatureTable | None, on_batch: Callable[[float], None] | None,
-                 among: Sequence[str] = (), preferred: str | None = None) -> LinearSetup:
-    """Features of the training responses, and which of them and what spread to use.
-
-    Chosen by the newest pairs where there are many, so memory grows with what is read of each
-    response, and not with what choosing makes of it. Features of responses that are `known` (by
-    id) are not computed again; `on_batch` hears the share of the others that is done. `among`
-    names the feature sets to choose from, all where it names none, and `preferred` one that gives
-    way only to what is clearly better (`choose_features`).
-
-    Raises:
-        BadInput: there is nothing to learn from.
-    """
-    rows = {i: row for row, i in enumerate(i for e in train for i in e.texts)}
-    sets = {name: kinds
-            for name, kinds in feature_sets(kinds_of(layer_count(backbone), question)).items()
-            if not among or name in among}
-    kinds = sorted({kind for several in sets.values() for kind in several})
-    if (known is not None and known.rows.keys() >= rows.keys()
-            and known.kinds.keys() >= set(kinds)):
-        found = known
-    else:
-        found = FeatureTable(
-            rows, compute(backbone, encoded(backbone, train, max_length, question_of(kinds)),
-                          kinds, on_batch),
-            np.array([e.prompt_id for e in train for _ in e.texts]),
-            np.array([cluster_of(e.messages) for e in train for _ in e.texts]))
-    newest = comparisons_of(_newest(train), found.rows)
-    best = choose_features(*prepare_compared(found, sets, newest, COMPONENTS), spreads=SPREADS,
-                           preferred=preferred)[0]
-    chosen = sets[best.features.name]
-    table = tabled(found, chosen, best.features.standard, np.array([found.rows[i] for i in rows]))
-    return LinearSetup(chosen, table, rows, comparisons_of(train, rows), best)
-
-
-def linear_part(backbone: Backbone, max_length: int, question: str, train: Sequence[Example],
-                known: FeatureTable | None, on_batch: Callable[[float], None] | None,
-                among: Sequence[str] = (), preferred: str | None = None
-                ) -> tuple[LinearPart, dict[str, Any]]:
-    """A head fitted to the training comparisons, and which `features` and `spread` were chosen for
-    it within them; see `linear_setup`.
-
-    Raises:
-        BadInput: there is nothing to learn from.
-    """
-    found = linear_setup(backbone, max_length, question, train, known, on_batch, among,
-                         preferred)
-    best = found.best
-    head = LinearReward.fitted(best.features.standard, found.table, found.answers, best.spread)
-    return LinearPart(found.kinds, head), {"features": best.features.name, "spread": best.spread}
-
-
-def encoded(backbone: Backbone, examples: Sequence[Example], max_length: int,
-            question: str) -> list[EncodedResponse]:
-    """All their responses, in their order."""
-    return [encode_response(backbone, e.messages, text, max_length, question)
-            for e in examples for text in e.texts.values()]
-
-
-def _newest(examples: Sequence[Example]) -> list[Example]:
-    """The examples with those pairs alone whose answers came last, so many at the most."""
-    ids = sorted(pair.comparison_id for e in examples for pair in e.pairs)
-    before = ids[-_MOST_PAIRS - 1] if len(ids) > _MOST_PAIRS else -1
-    return [replace(e, pairs=tuple(p for p in e.pairs if p.comparison_id > before))
-            for e in examples]
-
-
 def _unseen(odds: Array, folds: Array, columns: Sequence[int]) -> Array:
     """[P] log odds of a form on each pair, with weights that the pair's fold had no part in."""
     found = np.zeros(len(odds))
@@ -267,6 +210,12 @@ def _weights(odds: Array, columns: Sequence[int]) -> Array:
 def _mean(values: Array, votes: Votes) -> Estimate:
     """The mean over pairs, its interval over clusters of prompts."""
     return ratio(values, np.ones(len(values)), votes.clusters)
+
+
+def _cut(examples: Sequence[Example], encoder: Encoder) -> int:
+    """How many of their responses' conversations are too long to be read whole."""
+    responses = [i for example in examples for i in example.texts if encoder.ids(example, i)]
+    return len(encoder.cut.intersection(responses))
 
 
 def _decided_prompts(examples: Sequence[Example]) -> int:

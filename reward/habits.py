@@ -3,7 +3,7 @@
 What labelers say follows from more than how good a response is: some answer at random, some prefer
 the side that is shown first, some prefer what is longer. `reward.instant.crowd` estimates the terms
 that are asked for together with a linear reward on features of the frozen backbone, chosen and
-standardised as those of a linear head are (`reward.forms`). They are then held fixed, and every
+standardised as those of a linear head are (`reward.heads`). They are then held fixed, and every
 training pair gets what they make of it: `Pair.offset`,
 
     h = β_side · s + β_length · (ℓ_chosen − ℓ_rejected),
@@ -31,7 +31,7 @@ import numpy as np
 from backbone.model import Backbone
 from reward.config import RewardConfig
 from reward.examples import Example, Pair, PreferenceData
-from reward.forms import linear_setup
+from reward.heads import linear_setup
 from reward.instant.crowd import Terms, Votes, fit_crowd
 from reward.instant.response_features import FeatureTable
 

@@ -18,7 +18,7 @@ from data.progress import Part, Progress, Silent
 from reward.combined import LinearPart
 from reward.config import RewardConfig
 from reward.examples import Example, PreferenceData
-from reward.forms import encoded, linear_part
+from reward.heads import encoded, linear_part
 from reward.instant.linear import LinearReward
 from reward.instant.response_features import FeatureTable
 from reward.kinds import FeatureKind
@@ -62,7 +62,7 @@ def train_tuned(backbone: Backbone, data: PreferenceData, config: RewardConfig,
                 adapter: str = "reward") -> TrainedReward:
     """Fit a linear head to the training comparisons, then move the features that it reads.
 
-    Features and spread of the head are chosen within the training prompts (`reward.forms`), and
+    Features and spread of the head are chosen within the training prompts (`reward.heads`), and
     what is `known` of them (by response id) is not computed again. The metrics' `train` names them.
     Everything else is as in `reward.train.train`; a run that goes on has the head of its beginning.
 

@@ -73,7 +73,8 @@ def test_a_version_names_whom_it_learned_from_and_the_next_one_learns_from_the_o
     monkeypatch.setattr(reward.train, "train", train)
     learned = []
     for _ in range(2):
-        assert cli.run(["train-reward", "--epochs", "1", "--workspace", str(folder)]) == 0
+        assert cli.run(["train-reward", "--form", "lora", "--epochs", "1", "--workspace",
+                        str(folder)]) == 0
         learned.append({row["name"]: row["n"] for row in store.database.rows("""
             SELECT l.name, count(*) AS n FROM reward_model_comparisons rc
             JOIN comparisons c ON c.id = rc.comparison_id JOIN labelers l ON l.id = c.labeler_id

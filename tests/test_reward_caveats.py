@@ -51,7 +51,8 @@ def test_an_epoch_that_held_out_pairs_chose_is_said_wherever_they_are_reported_o
     at = ["--workspace", str(workspace)]
     pairs = label(workspace)
     page, said = tmp_path / "report.html", "was kept because it was the best on held-out pairs"
-    assert cli.run(["train-reward", *at, "--epochs", "2", "--patience", "2"]) == 0
+    assert cli.run(["train-reward", *at, "--form", "lora", "--epochs", "2", "--patience",
+                    "2"]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
     version = Store.of_workspace(workspace).versions.reward_models()[0]
     assert version.metrics["epoch_chosen"]["of"] == 2

@@ -122,6 +122,43 @@ def test_the_version_is_what_was_chosen_wherever_it_is_used(
     assert tensors(workspace) == first and resumed["reward_model"] != version.name
 
 
+def test_from_few_prompts_the_version_is_a_linear_head(
+        make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make(False)
+    at = ["--workspace", str(workspace)]
+    few = ["train-reward", *at, "--selection-share", "0.05"]
+    # stopped on the way: nothing is lost, and the next attempt comes to the same
+    from loop.jobs import JobProgress
+
+    update = JobProgress.update
+
+    def stop(self: JobProgress, fraction: float, message: str) -> None:
+        if message == "measuring":
+            raise Stopped("enough")
+        update(self, fraction, message)
+
+    monkeypatch.setattr(JobProgress, "update", stop)
+    assert cli.run(few) != 0
+    monkeypatch.setattr(JobProgress, "update", update)
+    store = Store.of_workspace(workspace)
+    assert not store.versions.reward_models()
+    capsys.readouterr()
+    made = ask(capsys, "train-reward", *at, "--resume", str(max(j.id for j in store.jobs.all())))
+    assert made["selection"]["form"] == "linear" and "too few" in made["selection"]["why"]
+    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is set aside"
+    assert made["held_out_accuracy"]["value"] > 0.9 and made["instant_accuracy"]["value"] > 0.9
+    first = tensors(workspace)
+    assert {name.split("/")[0] for name in first} == {"linear-0.safetensors"}
+    again = ask(capsys, "eval-reward", *at)
+    assert again["held_out_accuracy"] == made["held_out_accuracy"]
+    assert again["selection"] == made["selection"]
+    ask(capsys, "ppo", *at, "--batch-size", "4", "--minibatch-size", "4", "--max-new-tokens", "4",
+        "--steps", "1", "--force")
+    asked = ask(capsys, "train-reward", *at, "--form", "linear")
+    assert asked["selection"] == {"form": "linear", "why": "asked for by the setting `form`"}
+    assert tensors(workspace) == first
+
+
 def test_a_tuned_reward_is_trained_kept_and_obeyed(
         make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = make(False)
@@ -165,8 +202,9 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
 
 
 def test_wrong_settings_are_named() -> None:
-    for values, flag in (({"form": "linear"}, "--form"), ({"selection_share": 0.0}, "--selection"),
-                         ({"form": "tuned", "members": 2}, "--members: an ensemble of tuned"),
+    for values, flag in (({"form": "head"}, "--form"), ({"selection_share": 0.0}, "--selection"),
+                         ({"form": "tuned", "members": 2}, "--members: .* of tuned"),
+                         ({"form": "linear", "members": 2}, "--members: .* of linear"),
                          ({"tuned_blocks": 0}, "--tuned-blocks"),
                          ({"selection_share": 1.0}, "--selection-share")):
         with pytest.raises(BadInput, match=flag):

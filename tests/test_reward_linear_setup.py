@@ -15,9 +15,9 @@ from reward_world import good_wins
 from backbone.model import Backbone
 from data.prompts import cluster_of
 from loop.asking.instant import _pairs
-from reward import forms
+from reward import heads
 from reward.examples import Example, PreferenceData
-from reward.forms import encoded, linear_part, linear_setup
+from reward.heads import encoded, linear_part, linear_setup
 from reward.instant import choosing
 from reward.instant.choosing import choose_features
 from reward.instant.comparisons import Comparisons, comparisons_of
@@ -64,7 +64,7 @@ def test_much_is_chosen_from_in_part_and_fitted_whole(backbone: Backbone,
     monkeypatch.setattr(choosing, "standardise", standardise)
     monkeypatch.setattr(choosing, "_MOST_TEXTS", 20)
     monkeypatch.setattr(choosing, "_AT_ONCE", 7)
-    monkeypatch.setattr(forms, "_MOST_PAIRS", 30)
+    monkeypatch.setattr(heads, "_MOST_PAIRS", 30)
     train = good_wins(60).train
     found = linear_setup(backbone, 100, "", train, None, None)
     assert set(seen) == {20} and len(seen) == len(feature_sets(kinds_of(2, "")))
@@ -100,8 +100,8 @@ def test_the_newest_pairs_are_those_that_were_answered_last(
         chosen_by.append(comparisons)
         return choose_features(prepared, comparisons, **more)
 
-    monkeypatch.setattr(forms, "choose_features", choose)
-    monkeypatch.setattr(forms, "_MOST_PAIRS", 6)
+    monkeypatch.setattr(heads, "choose_features", choose)
+    monkeypatch.setattr(heads, "_MOST_PAIRS", 6)
     train = an_old_prompt_answered_last()
     linear_setup(backbone, 100, "", train, None, None)
     groups = [cluster_of(train[n].messages) for n in (0, 0, 0, 0, 18, 19)]

@@ -153,7 +153,7 @@ def test_features_of_all_depths_are_no_beginning(backbone: Backbone,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     sets = {"basic": (FeatureKind(2),),
             "all": (FeatureKind(1), FeatureKind(2), FeatureKind(4, "last"))}
-    monkeypatch.setattr("reward.forms.feature_sets", lambda _kinds: sets)
+    monkeypatch.setattr("reward.heads.feature_sets", lambda _kinds: sets)
     found = train_tuned(backbone, good_wins(12), config(1, epochs=1),
                         backbone.new_lora_config(4, 8))
     assert found.metrics["train"]["features"] == "basic"

@@ -80,8 +80,9 @@ class Obeyed:
                     ) -> tuple[Path | None, float, float]:
         """What a value model starts from: an adapter with a head, and what of its scores is to
         become 0 and 1. Of an ensemble that is its first member, whose scores are not centred; where
-        a linear head has a part in the reward, the LoRA part in its own scale. A tuned reward has
-        no head that reads what a value model reads: None, a value model begins anew."""
+        a linear head has a part in the reward, the LoRA part in its own scale. A linear head alone
+        and a tuned reward have no head that reads what a value model reads: None, a value model
+        begins anew."""
         from reward.combined import CombinedReward
         from reward.ensemble import member_folder
         from reward.tuned import TunedReward
@@ -89,11 +90,12 @@ class Obeyed:
         mean, spread = self.scale(version)
         if self._ensemble is not None:
             return member_folder(folder, 0), mean + self._ensemble.centers[0], spread
+        if isinstance(self.model, TunedReward) or (
+                isinstance(self.model, CombinedReward) and self.model.lora is None):
+            return None, 0.0, 1.0
         if isinstance(self.model, CombinedReward):
             kept = version.metrics["selection"]["lora_scale"]
             return folder, kept["mean"], kept["std"] or 1.0
-        if isinstance(self.model, TunedReward):
-            return None, 0.0, 1.0
         return folder, mean, spread
 
     def _members(self, conversations: Sequence[Sequence[Message]]) -> Array:

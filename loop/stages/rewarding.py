@@ -78,15 +78,21 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
         known = read_features(context, backbone, data, lambda _: None, only_known=True)
         return train_tuned(backbone, data, config, lora, seed=context.seed, progress=progress,
                            known=known, checkpoint_folder=context.checkpoints)
-    from reward.forms import set_aside
+    from reward.forms import set_aside, train_linear, unchosen
     from reward.train import train
 
+    apart = set_aside(data, config, context.seed)
+    if (unchosen(config)["form"] == "linear" and not apart.selection
+            and not context.checkpoints.exists()):
+        known = read_features(context, backbone, data, lambda share: progress.update(
+            0.5 * share, "a linear head"))
+        return train_linear(backbone, data, config, progress=Part(progress, 0.5, 1.0), known=known)
     known = None
     if config.corrects and not context.checkpoints.exists():  # else they are estimated already
         known = read_features(context, backbone, data, lambda _: progress.update(
             0.0, "labelers' habits"))
-    return train(backbone, set_aside(data, config, context.seed), config, lora, seed=context.seed,
-                 progress=progress, checkpoint_folder=context.checkpoints, known=known)
+    return train(backbone, apart, config, lora, seed=context.seed, progress=progress,
+                 checkpoint_folder=context.checkpoints, known=known)
 
 
 def _in_its_best_form(context: JobContext, trained: TrainedReward,
@@ -176,8 +182,9 @@ def _with_what_the_store_knows(context: JobContext, found: Mapping[str, Any],
     and a report on a file keeps the texts of its mistakes, which no store holds.
     """
     from data.errors import PrefloopError
-    from reward.evaluate import report, score_responses
+    from reward.evaluate import score_responses
     from reward.members import forget
+    from reward.report.figures import report
     from reward.report.groups import Facts
 
     kept = {key: value for key, value in found.items() if key != "held_out_scores"}
