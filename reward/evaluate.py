@@ -15,12 +15,9 @@ from reward.combined import CombinedReward
 from reward.ensemble import Array, Ensemble
 from reward.examples import Example, PreferenceData
 from reward.report.ensemble import ensemble_report, score_scale
-from reward.report.figures import cross_entropy, held_out_accuracy, longer_wins, report
+from reward.report.figures import report
 from reward.scorer import Scorer
 from reward.tuned import TunedReward
-
-__all__ = ["cross_entropy", "epoch_chosen", "evaluate", "held_out_accuracy", "longer_wins",
-           "report", "score_responses", "score_statistics"]
 
 #: Responses over which mean and spread of the score are taken.
 SCORED_RESPONSES = 256
@@ -32,12 +29,11 @@ def evaluate(model: Scorer, data: PreferenceData, *, encoder: Encoder | None = N
     """The report as JSON can hold it; what cannot be said (no held-out pairs) is None.
 
     The keys of `reward.report.figures.report`, as far as they follow from preferences and texts
-    alone;
-    `cut_responses`: held-out responses whose conversation was too long and lost its oldest turns;
-    over training responses that the reference wrote, `score_mean`, `score_std` and `score_n`;
-    of an ensemble, `ensemble` (`reward.report.ensemble`, with the `scale` of each rule's scores);
-    and `held_out_scores`, every held-out response's score by its id, from which the report can be
-    made again with what a store knows besides. `known` are these, where they are.
+    alone; `cut_responses`: held-out responses whose conversation was too long and lost its oldest
+    turns; over training responses that the reference wrote, `score_mean`, `score_std` and
+    `score_n`; of an ensemble, `ensemble` (`reward.report.ensemble`, with the `scale` of each rule's
+    scores); and `held_out_scores`, every held-out response's score by its id, from which the report
+    can be made again with what a store knows besides. `known` are these, where they are.
     """
     encoder = encoder or Encoder(model.backbone, model.max_length)
     if isinstance(model, Ensemble):

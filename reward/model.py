@@ -39,8 +39,6 @@ class RewardModel:
         self.adapter = adapter
         self.head = head
         self.max_length = max_length
-        self.cut_conversations = 0
-        """How many conversations `score` has had to cut at their oldest turns so far."""
 
     @classmethod
     def fresh(cls, backbone: Backbone, lora: LoraConfig, max_length: int, seed: int = 0,
@@ -68,15 +66,11 @@ class RewardModel:
               on_batch: Callable[[float], None] | None = None) -> list[float]:
         """One score for each conversation, whose last turn is the response, in the order given.
 
-        Over-long conversations lose their oldest turns and are counted in `cut_conversations`.
+        Over-long conversations lose their oldest turns.
         `on_batch` hears the share that is done; what it raises ends the scoring.
         """
-        sequences = []
-        for conversation in conversations:
-            ids, turns = encode(self.backbone, conversation, self.max_length)
-            sequences.append(ids)
-            self.cut_conversations += turns > 0
-        return self.score_ids(sequences, batch_size, on_batch)
+        return self.score_ids([encode(self.backbone, conversation, self.max_length)[0]
+                               for conversation in conversations], batch_size, on_batch)
 
     @torch.no_grad()
     def score_ids(self, sequences: Sequence[Sequence[int]], batch_size: int = 32,

@@ -62,9 +62,9 @@ def test_score_reads_rows_and_writes_them_with_their_score(
         return [{"score": len(messages[-1]["content"]) + 0.5, "spread": 0.25}
                 for messages in conversations]
 
-    stages = ModuleType("loop.stages.handlers")
+    stages = ModuleType("loop.stages.rewarding")
     stages.score = score  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "loop.stages.handlers", stages)
+    monkeypatch.setitem(sys.modules, "loop.stages.rewarding", stages)
     file = tmp_path / "in.jsonl"
     file.write_text(
         '{"id": 7, "prompt": "Why?", "response": "So."}\n'

@@ -13,11 +13,11 @@ from models import one_thread, tiny_backbone  # noqa: F401
 from reward_world import example, good_wins
 
 from reward.config import RewardConfig
-from reward.evaluate import evaluate, longer_wins, report
+from reward.evaluate import evaluate
 from reward.examples import Example, PreferenceData
 from reward.members import fresh
 from reward.report.calibration import calibration
-from reward.report.figures import length_correlation
+from reward.report.figures import length_correlation, report
 from reward.report.votes import Votes
 
 
@@ -114,8 +114,3 @@ def test_the_scale_is_that_of_what_the_reference_wrote(tmp_path: Path, members: 
     imported = evaluate(model, PreferenceData(
         tuple(replace(e, sampled=()) for e in examples), ()))
     assert imported["score_n"] == 24, "the reference wrote none: all of them"
-
-
-def test_longer_wins_counts_characters() -> None:
-    found = longer_wins([example(1, ["a b c", "abcdef"], [(1, 0, 1)])])
-    assert found and (found.value, found.n) == (1.0, 1)

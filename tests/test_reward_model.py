@@ -133,14 +133,14 @@ def test_merged_into_the_checkpoint_it_gives_the_same_scores(backbone: Backbone,
 def test_saved_and_reloaded_with_its_head(backbone: Backbone, tmp_path: Path) -> None:
     model = moved(backbone, max_length=17)
     asked = conversations()
-    ours, cut = model.score(asked), model.cut_conversations
-    assert cut > 0
+    ours = model.score(asked)
+    assert moved(tiny_backbone(tmp_path)).score(asked) != ours, "some were cut"
     model.save(tmp_path / "reward")
     other = tiny_backbone(tmp_path)
     again = RewardModel.load(other, tmp_path / "reward", adapter="another name")
     assert torch.equal(again.head.weight, model.head.weight)
     assert again.score(asked) == ours
-    assert (again.max_length, again.cut_conversations) == (17, cut)
+    assert again.max_length == 17
 
 
 def test_a_tokenizer_without_pad(tmp_path: Path) -> None:
@@ -182,7 +182,6 @@ def test_over_long_conversations_lose_their_oldest_turns(backbone: Backbone) -> 
     old: list[Message] = [{"role": "user", "content": "cat " * 60},
                           {"role": "assistant", "content": "dog " * 60}]
     assert model.score([[*old, *recent]]) == pytest.approx(model.score([recent]), abs=1e-6)
-    assert model.cut_conversations == 1
 
 
 def test_what_is_no_reward_model_is_refused_in_one_line(backbone: Backbone,

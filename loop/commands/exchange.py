@@ -114,7 +114,7 @@ class Score(Common):
         if self.output is not None:
             check_target(self.output, self.overwrite, self.database, self.file, flag="--output")
         from data.exchange.reading import read_rows
-        from loop.stages.handlers import score
+        from loop.stages.rewarding import score
 
         rows = list(read_rows(self.file))
         if not rows:

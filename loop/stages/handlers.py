@@ -9,9 +9,7 @@ from __future__ import annotations
 from loop.context import Handler
 from loop.stages.collecting import sample, simulate
 from loop.stages.improving import improve_with_best_of_n, improve_with_ppo
-from loop.stages.rewarding import evaluate_reward, score, train_reward
-
-__all__ = ["HANDLERS", "score"]
+from loop.stages.rewarding import evaluate_reward, train_reward
 
 #: Kind of job to what runs it.
 HANDLERS: dict[str, Handler] = {

@@ -63,12 +63,6 @@ def held_out_accuracy(examples: Sequence[Example], scores: Scores) -> Estimate |
     return Votes.of(examples, scores).accuracy()
 
 
-def longer_wins(examples: Sequence[Example]) -> Estimate | None:
-    """The accuracy of "the longer response wins", in characters; equal lengths count half."""
-    votes = Votes.of(examples, {i: 0.0 for e in examples for i in e.texts})
-    return votes.share(votes.longer)
-
-
 def cross_entropy(examples: Sequence[Example], scores: Scores) -> Estimate | None:
     """Mean −log likelihood of the pairs in nats, ties at ½; ln 2 = 0.693 is knowing nothing.
 
