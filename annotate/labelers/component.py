@@ -22,7 +22,8 @@ _PACKAGE, _NAME = "prefloop", "desk"
 
 
 def mount(data: dict[str, Any], on_send: Callable[[], None]) -> None:
-    """Put the desk on the page. `on_send` runs when the page has sent something: see `sent`."""
+    """Put the desk on the page. `on_send` runs when the page has sent something, which then stands
+    in the session's state under `KEY`."""
     _declare()
     # The page's own styles, not a shadow root's: what a labeler reads looks the same elsewhere.
     show = component(f"{_PACKAGE}.{_NAME}", js="desk.js", css="desk.css", isolate_styles=False)

@@ -10,7 +10,7 @@ const OTHER_ALPHABET = /^(?!\p{Script=Latin})[\p{L}\p{M}]$/u;
  *  Where a keyboard writes another alphabet (Cyrillic, Greek, Arabic), a key is the Latin letter
  *  that is printed on it, too. A numeric keypad is taken by its word: without Num Lock its keys are
  *  arrows and the like. */
-export function keyOf(event) {
+function keyOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
   const digit = /^Digit([0-9])$/.exec(event.code);
   if (digit && !event.shiftKey) return digit[1];
@@ -24,7 +24,7 @@ export function keyOf(event) {
 }
 
 /** Whether the key belongs to the browser, an input method or a dialog. */
-export function isForeign(event) {
+function isForeign(event) {
   return event.ctrlKey || event.altKey || event.metaKey || event.isComposing
     || document.querySelector("[role=dialog]") !== null;
 }

@@ -21,9 +21,9 @@ export const onPhone = () => matchMedia("(hover: none) and (pointer: coarse)").m
 /** The page's skeleton; `on` names what each tool does. */
 export function skeleton(on) {
   const parts = {
-    round: make("span", { class: "pf-round" }),
+    round: make("span"),
     track: make("div", { class: "pf-track" }, make("div", {})),
-    count: make("span", { class: "pf-count" }),
+    count: make("span"),
     practice: make("span", { class: "pf-tag", hidden: true }, "Practice"),
     guide: button("Guidelines", "G", on.guidelines,
       { "aria-expanded": "false", "aria-controls": "pf-guidelines" }),

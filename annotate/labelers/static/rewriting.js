@@ -8,7 +8,7 @@ export class Rewriting {
     this.root = root;
     this.opener = opener;
     this.changed = changed;
-    this.field = make("textarea", { class: "pf-rewritten", rows: "8", "aria-label": "Rewrite",
+    this.field = make("textarea", { rows: "8", "aria-label": "Rewrite",
       "aria-describedby": "pf-typing" });
     this.field.addEventListener("input", () => {
       if (this.base !== null) this.store();
@@ -26,7 +26,7 @@ export class Rewriting {
     this.field.value = draft.rewrite?.text ?? "";
     this.field.maxLength = ask.longest_rewrite;
     this.bases = texts.map((_, position) => button(`Start from ${ask.letters[position]}`, "",
-      () => this.start(position), { class: "pf-button pf-base" }));
+      () => this.start(position)));
     this.root.replaceChildren(
       make("div", { class: "pf-bases", role: "group", "aria-label": "Make the best one better" },
         make("span", {}, "Make the best one better:"), ...this.bases,
