@@ -115,6 +115,21 @@ def test_answers_survive_a_killed_server_and_a_reload(
         assert all(len(store.comparisons.history(c.task_id, me.id)) == 1 for c in answers)
 
 
+def test_a_server_that_was_started_anew_before_the_first_answer_takes_it(
+        restarting: tuple[Store, int, Visit], tmp_path: Path) -> None:
+    store, port, window = restarting
+    page = window.page
+    with serving(tmp_path, port) as server:
+        sign_in(window, server, store.people.add("me"))
+        sides(page)
+        kill(server)
+        wait_for(lambda: page.wait_for_timeout(100) or "away" in page.evaluate(SAID_BY_THE_APP))
+        key(page, "2")
+    with serving(tmp_path, port):
+        expect(page.get_by_text("you 1")).to_be_visible()  # by itself
+    assert [c.answer.strength for c in store.comparisons.current()] == [3]
+
+
 def test_a_disabled_account_is_told_and_its_answer_waits(
         server: Server, newcomer: Newcomer, tasks: Tasks) -> None:
     tasks(3)

@@ -13,6 +13,11 @@ from annotate.labelers.desk import Desk
 from annotate.session import guarded, store, token
 from data.records import Labeler
 
+#: Nothing comes with time here. But a browser that has lost its connection asks a server that was
+#: started meanwhile for this page only where something runs by itself, or has run before: without,
+#: that server would know nothing of the fragment that all acts are sent to.
+_ONCE_A_DAY = 86_400
+
 
 @guarded("answer")
 def page(labeler: Labeler) -> None:
@@ -20,7 +25,7 @@ def page(labeler: Labeler) -> None:
     _desk_fragment()
 
 
-@st.fragment
+@st.fragment(run_every=_ONCE_A_DAY)
 def _desk_fragment() -> None:
     """A fragment: an answer re-runs this much and nothing more.
 
