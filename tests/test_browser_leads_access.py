@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from accessibility import violations
+from accessibility import LOOKS, violations
 from browser import Newcomer, Server, settled, unfold
 from leads_world import section, workspace
 from playwright.sync_api import expect
@@ -15,7 +15,7 @@ assert workspace  # a fixture
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_axe_finds_nothing_serious(server: Server, newcomer: Newcomer, scheme: str,
                                    width: int) -> None:
     page = newcomer("lead", width=width, color_scheme=scheme)[1].page
