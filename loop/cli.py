@@ -120,7 +120,12 @@ def _dispatch(arguments: list[str]) -> None:
         if len(arguments) == 1:
             raise SystemExit(WRONG_USAGE)
         return
-    parse(name, rest).run()
+    command = parse(name, rest)
+    try:
+        command.run()
+    except PrefloopError as error:
+        error.args = (command.here(str(error)),)
+        raise
 
 
 def parse(name: str, arguments: Sequence[str]) -> Common:

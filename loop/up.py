@@ -24,6 +24,7 @@ from data.records import Labeler
 from data.store import Store
 from loop.kinds import announce
 from loop.lock import InUse, WorkerLock
+from loop.options import Common
 from loop.output import note
 from loop.processes import dies_with_parent, end, how_it_ended, open_log, when_asked_to_end
 from loop.settings import read_settings
@@ -47,7 +48,7 @@ def make_ready(store: Store, workspace: Path, host: str, port: int) -> None:
         WorkerLock(workspace).release()
     except InUse as error:
         raise InUse(f"{error}{_where_it_runs(store)}") from None
-    _check_port(host, port)
+    _check_port(host, port, workspace)
     store.put_setting("address", {**launch.address_of(host, port), "pid": os.getpid()})
     announce(store, read_settings(workspace))
     _queue_first_samples(store)
@@ -180,7 +181,7 @@ def _where_it_runs(store: Store) -> str:
     return f"; its app is at {launch.url_of(address)}"
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(host: str, port: int, workspace: Path) -> None:
     if not 1 <= port <= 65_535:  # 0 would be any port, and nobody would know which
         raise BadInput(f"--port: wanted 1 to 65535, not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -192,9 +193,11 @@ def _check_port(host: str, port: int) -> None:
             raise BadInput(f"--host: {host}: {error.strerror}") from None
         except OSError as error:
             other = port + 99 if port <= 65_000 else 8600
+            made = (f' or `make up ARGS="--port {other}"`' if workspace == Common.workspace
+                    else "")
             raise PrefloopError(
                 f"port {port} of {host} is taken or not allowed ({error.strerror}): give another, "
-                f'as in `prefloop up --port {other}` or `make up ARGS="--port {other}"`') from None
+                f"as in `prefloop up --port {other}`{made}") from None
 
 
 def _queue_first_samples(store: Store) -> None:

@@ -33,16 +33,19 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(
     capsys.readouterr()
     with WorkerLock(workspace):
         assert restore(backup, *at) == 1
-    assert "is in use: end `prefloop up`" in capsys.readouterr().err
+    assert f"is in use: end `prefloop up --workspace {workspace}`" in capsys.readouterr().err
     kept = workspace / "prefloop.db.before-restore-1"
     assert restore(backup, *at) == 0
-    assert f"restored from {backup}; what was there is {kept}\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"restored from {backup}; what was there is {kept}\n" in said
+    assert f"`prefloop labeler link NAME --workspace {workspace}` one for anybody" in said
     assert not Store.of_workspace(workspace).people.all()
     assert [person.name for person in Store(kept).people.all()] == ["Ann"]
     # Also one that cannot be opened, or is lost: then the settings file tells a workspace.
     (workspace / "prefloop.db").write_bytes(b"nothing that SQLite knows" * 100)
     assert cli.run(["status", *at]) == 1
-    assert "`prefloop restore FILE` puts a backup in its place" in capsys.readouterr().err
+    assert (f"`prefloop restore FILE --workspace {workspace}` puts a backup in its place"
+            in capsys.readouterr().err)
     assert restore(backup, *at) == 0
     assert str(workspace / "prefloop.db.before-restore-2") in capsys.readouterr().out
     for lost in workspace.glob("prefloop.db*"):

@@ -19,7 +19,7 @@ from command_world import bare_workspace as workspace
 from processes import PATIENCE, free_port, gone, heeds_its_terminal, wait_for
 
 from annotate.launch import PUBLIC_URL_VARIABLE
-from data.errors import BadInput
+from data.errors import BadInput, PrefloopError
 from data.store import Store
 from loop import up
 from loop.commands.labelers import link_for
@@ -133,7 +133,7 @@ def test_it_ends_with_its_terminal_unless_started_under_nohup(start: Start) -> N
 
 
 def test_a_taken_port_is_one_line_that_names_the_flag(
-        port: int, start: Start) -> None:
+        workspace: Path, port: int, start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
@@ -141,7 +141,19 @@ def test_a_taken_port_is_one_line_that_names_the_flag(
         assert process.wait(PATIENCE) == 1 and process.stderr
         said = process.stderr.read()
         assert str(port) in said and len(said.splitlines()) == 1
-        assert re.search(r'`prefloop up --port (\d+)` or `make up ARGS="--port \1"`', said)
+        assert re.search(rf"as in `prefloop up --port \d+ --workspace '{workspace}'`\n", said)
+
+
+def test_where_the_workspace_is_makes_own_a_taken_port_is_one_for_make_too(
+        port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_workspace(default := Path("runs/default"), Plan(starter_prompts=False))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(PrefloopError,
+                           match=r'`prefloop up --port (\d+)` or `make up ARGS="--port \1"`'):
+            up.make_ready(Store.of_workspace(default), default, "127.0.0.1", port)
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])

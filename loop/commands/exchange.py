@@ -186,8 +186,8 @@ class Restore(Common):
                   f"{self.database} is restored from {self.file}"
                   + (f"; what was there is {kept}" if kept else "")
                   + (f"; adapters that it does not name are in {aside}" if aside else "")
-                  + "\neverybody has to sign in anew: `prefloop up` prints a link for the lead, "
-                    "`prefloop labeler link NAME` one for anybody")
+                  + self.here("\neverybody has to sign in anew: `prefloop up` prints a link for "
+                              "the lead, `prefloop labeler link NAME` one for anybody"))
 
 
 class BarProgress:

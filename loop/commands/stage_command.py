@@ -83,10 +83,7 @@ class StageCommand(Common):
         from loop.runs import result_of, run_or_follow
 
         store = self.store()
-        try:
-            job = self._queued(store) if self.resume is None else self._again(store)
-        except BadInput as error:
-            raise BadInput(self.here(str(error))) from error
+        job = self._queued(store) if self.resume is None else self._again(store)
         result = result_of(run_or_follow(store, self.workspace, job, handlers))
         self.finish(store, result)
         self.show(result, lambda: self.present(result))
