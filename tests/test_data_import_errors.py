@@ -119,9 +119,10 @@ def test_a_missing_file_and_a_folder_give_one_line(store: Store, tmp_path: Path)
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(BadInput, match=str(path)):
             import_prompts(store, path)
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(BadInput, match=r"folder\.csv"):
-        sniff(tmp_path / "folder.csv")
+    for name in ("folder.csv", "folder.parquet", "folder"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(BadInput, match=f"{name}: is a folder; name a file in it"):
+            sniff(tmp_path / name)
 
 
 def test_wrong_names_are_looked_for_in_the_line_that_names_them(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from exchange_files import counts, lines, said, table, turn
 from published_sets import ARENA, ASKED, FIRST, TWO, by
@@ -231,3 +232,27 @@ def test_a_file_whose_rows_have_fields_of_their_own_fills_no_memory(store: Store
                                                                     tmp_path: Path) -> None:
     rows = [{"prompt": f"{i}?", f"x{i}": 1} for i in range(1100)]
     assert len(import_file(store, lines(tmp_path / "p.jsonl", *rows)).unread) < 1000
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_people_who_are_numbers_are_told_apart_where_some_are_missing(
+        store: Store, tmp_path: Path, suffix: str) -> None:
+    """A column of whole numbers that lacks one is a column of others, 7.0 in place of 7."""
+    frame = pd.DataFrame([{**LETTERED, "winner": "a", "annotator_id": who} for who in (7, 8, None)])
+    path, whole = tmp_path / f"some.{suffix}", tmp_path / f"whole.{suffix}"
+    _write(frame, path)
+    report = import_file(store, path)
+    assert (report.added, report.labelers, report.repeats) == (3, 3, 0)
+    assert sorted(who for who, *_ in said(store)) == ["annotator/7", "annotator/8", path.name]
+    _write(frame[:2].astype({"annotator_id": int}), whole)
+    assert import_file(store, whole).duplicates == 2
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    match path.suffix:
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case _:
+            frame.to_json(path, orient="records", lines=True)

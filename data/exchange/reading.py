@@ -86,6 +86,8 @@ def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
     Raises:
         BadInput: missing, unreadable or empty file, unknown format, wrong encoding, malformed.
     """
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name a file in it")
     kind = format_of(path, format)
     return _parquet(path) if kind == "parquet" else _text(path, kind)
 

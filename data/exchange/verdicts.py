@@ -28,6 +28,8 @@ _REASONS = ("rationale", "reason", "reasoning", "explanation")
 _MODELS = ("model", "model_name")
 #: A field for each person (PandaLM): 0 is a tie, 1 the first.
 _PERSON = re.compile(r"annotator_?(\d+)")
+#: The number of a person, as a column of them is written that lacks some.
+_NUMBERED = re.compile(r"\d+\.0")
 #: A field for each outcome, of which one is 1.
 _OUTCOMES = {"winner_model_a": Choice(0), "winner_model_b": Choice(1),
              "winner_tie": Choice(tie=True)}
@@ -108,7 +110,11 @@ def annotator_in(values: Mapping[str, Any]) -> str:
     for name in ANNOTATORS:
         who = from_cell(values.get(name))
         who = " ".join(map(str, who)) if isinstance(who, list) else who
+        if isinstance(who, float) and who.is_integer():
+            who = int(who)
         if isinstance(who, str | int) and str(who).strip():
+            who = str(who)
+            who = who.removesuffix(".0") if _NUMBERED.fullmatch(who) else who
             return f"{name.removesuffix('_id')}/{who}"
     return ""
 
