@@ -5,6 +5,7 @@ Deliberately knows no table but the one that migrations keep.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -24,6 +25,9 @@ from data.schema import migrations
 BUSY_SECONDS = 30.0
 _LEAST_FREE = 65_536  # bytes; SQLite wants half of it before it reads the first row
 _RESTORE = "`prefloop restore FILE` puts a backup in its place"
+_NO_FOLDER = ("nothing can be written to its folder, which SQLite has to do even to read it, and "
+              "nothing was saved; check the folder's permissions, or copy the workspace to where "
+              "you can write")
 
 
 def now(after: timedelta = timedelta()) -> str:
@@ -204,6 +208,11 @@ def _is_full(folder: Path) -> bool:
         return False
 
 
+def _only_readable(path: Path) -> bool:
+    """Whether a file can be read, and nothing be written beside it, as on a read-only disk."""
+    return os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK)
+
+
 def _enable_wal(db: SqliteUtils) -> None:
     """Switch to write-ahead logging. SQLite does not wait by itself where another connection is
     switching the same new file at the same moment, so we do."""
@@ -220,14 +229,20 @@ def _enable_wal(db: SqliteUtils) -> None:
 
 def _in_words(error: sqlite3.DatabaseError, path: Path) -> str:
     text = str(error)
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return (f"{path.name}-wal was removed or cut short while the database was open, nothing "
+                "was saved; end `prefloop up`, or what else has it open, with Ctrl-C and not with "
+                "`kill -9`: what it still holds is then written back")
     if "disk I/O error" in text and _is_full(path.parent):
         text = "disk is full"  # SQLite does not say so where it has no room for an index of its log
     for fragment, words in (
-        ("readonly", "the database is read-only, nothing was saved; check the file's permissions"),
+        ("readonly", _NO_FOLDER if _only_readable(path) else
+         "the database is read-only, nothing was saved; check the file's permissions"),
         ("disk is full", "the disk is full, nothing was saved; free some space and try again"),
         ("disk I/O error", "the disk reports an error, nothing was saved"),
         ("locked", "another program has held the database locked for too long; try again"),
-        ("unable to open", "the database cannot be opened; check the folder and its permissions"),
+        ("unable to open", _NO_FOLDER if _only_readable(path) else
+         "the database cannot be opened; check the folder and its permissions"),
         ("not a database", f"this file is not a SQLite database; {_RESTORE}"),
         ("malformed", f"the database file is damaged; {_RESTORE}"),
     ):

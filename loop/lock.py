@@ -33,7 +33,7 @@ class WorkerLock:
         deadline = time.monotonic() + patience
         while not _try_lock(self._file):
             if time.monotonic() >= deadline:
-                pid = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
+                pid = _pid_in(self._file)
                 os.close(self._file)
                 raise InUse(f"{workspace} is in use by another worker (pid {pid}); end that one, "
                             "or let it do the work")
@@ -55,14 +55,23 @@ class WorkerLock:
 
 def is_locked(workspace: Path) -> bool:
     """Whether some process holds the lock now."""
+    return holder(workspace) is not None
+
+
+def holder(workspace: Path) -> str | None:
+    """The pid of the process that holds the lock now ("unknown" if it has not said so yet)."""
     try:
         file = os.open(workspace / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
-        return not _try_lock(file)
+        return None if _try_lock(file) else _pid_in(file)
     finally:
         os.close(file)
+
+
+def _pid_in(file: int) -> str:
+    return os.read(file, 32).decode("ascii", "replace").strip() or "unknown"
 
 
 def _open(workspace: Path) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from data.heartbeat import heard
-from loop.lock import is_locked
+from loop.lock import holder, is_locked
 from loop.output import counted, duration, print_table
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ def next_step(store: Store, jobs: list[Job]) -> str:
         return "a job is running: wait for it, or watch it in the browser (`prefloop up`)"
     if waiting and worker_pid(store) is None:
         wait = "waits" if len(waiting) == 1 else "wait"
+        if pid := holder(store.database.path.parent):  # a stopped one, say: no other can work
+            return (f"{counted(len(waiting), 'job')} {wait} for process {pid}, which holds the "
+                    f"workspace and is not heard of: continue it if it was stopped (`kill -CONT "
+                    f"{pid}`), or end it")
         return (f"{counted(len(waiting), 'job')} {wait} for a worker: `prefloop up` or "
                 "`prefloop worker`")
     if waiting:

@@ -1,5 +1,6 @@
 """Transactions: one thread after the other, and how much each is worth to the disk."""
 
+import os
 import sqlite3
 import stat
 import threading
@@ -126,3 +127,24 @@ def test_where_there_is_no_room_for_sqlites_own_files_the_disk_is_said_to_be_ful
     assert fails().endswith("the disk is full, nothing was saved; free some space and try again")
     monkeypatch.setattr("data.database.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 30))
     assert fails().endswith("the disk reports an error, nothing was saved")
+
+
+@pytest.mark.parametrize("error", ["attempt to write a readonly database",
+                                   "unable to open database file"])
+def test_a_folder_that_cannot_be_written_is_named_also_to_those_who_only_read(
+        database: Database, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQLite says of another user's workspace, and of one on a read-only disk; root is refused
+    nowhere, so the look at the permissions is told so."""
+    monkeypatch.setattr("data.database.os.access", lambda _, mode: mode == os.R_OK)
+    with (pytest.raises(PrefloopError, match=r"written to its folder.*copy the workspace"),
+          plain_errors(database.path)):
+        raise sqlite3.OperationalError(error)
+
+
+def test_a_log_that_was_removed_while_it_was_written_to_is_named(
+        database: Database) -> None:
+    """By somebody who tidied up while prefloop was running."""
+    database.insert("settings", {"key": "k", "value": "1"})
+    database.path.with_name("prefloop.db-wal").unlink()
+    with pytest.raises(PrefloopError, match=r"prefloop\.db-wal was removed .* with Ctrl-C"):
+        Database(database.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import count, islice
 from pathlib import Path
 
@@ -218,6 +219,18 @@ def test_labels_that_nobody_can_give_are_not_waited_for(tmp_path: Path) -> None:
     assert waits in next_step(store, [])
     store.people.set_disabled(ben.id, True)
     assert next_step(store, []) == said
+
+
+def test_jobs_that_wait_for_a_process_that_is_not_heard_of_are_sent_to_no_other_worker(
+        workspace: Path) -> None:
+    """One that was stopped, by Ctrl-Z say, keeps the lock: another worker would be refused."""
+    store = Store.of_workspace(workspace)
+    store.jobs.add("ppo")
+    with WorkerLock(workspace):
+        said = next_step(store, store.jobs.all())
+    assert said.startswith(f"1 job waits for process {os.getpid()}, which holds the workspace")
+    assert f"kill -CONT {os.getpid()}" in said and "prefloop" not in said
+    assert next_step(store, store.jobs.all()).startswith("1 job waits for a worker: ")
 
 
 def test_a_job_whose_process_is_gone_is_said_and_how_to_go_on(workspace: Path) -> None:
