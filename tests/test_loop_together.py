@@ -200,6 +200,6 @@ def test_other_commands_run_in_one_process(template: Path) -> None:
         [sys.executable, "-m", "loop", "sample", "--workspace", str(template)], cwd=ROOT,
         text=True, capture_output=True, env={**os.environ, "WORLD_SIZE": "2", "RANK": "0"})
     assert found.returncode == 2
-    assert "`prefloop sample` runs in one process" in found.stderr
+    assert "sample runs in one process" in found.stderr
 
 

@@ -72,8 +72,8 @@ class StageCommand(Common):
             self.see_through(HANDLERS)
             return
         if not self.is_shared:
-            raise BadInput(f"`prefloop {self.kind}` runs in one process: start it without "
-                           "`accelerate launch`; only `prefloop ppo` shares its work")
+            raise BadInput(f"{self.kind} runs in one process: start it without `accelerate "
+                           "launch`; only ppo shares its work")
         from loop.together import run_together
 
         run_together(self.workspace, self.see_through)
