@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.frontier_curves import best_of_n_reward
 from benchmarks.harness import say
 from data.durable import whole
-from policy.frontier import best_of_n_reward
 
 STEPS, RESPONSES = 100, 128
 BEST_OF = (2, 4, 8, 16, 32, 64)

@@ -19,19 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.frontier_curves import Fit, fit_best_of_n, fit_rl
 from benchmarks.gold_runs import BEST_OF, Run, Setting, kept_runs
 from benchmarks.harness import Figure, flags, percentile, say, show
 from benchmarks.plots import Line, Plot, keep
 from data.measures.statistics import mean, proportion
 from policy.alarm import first_alarm
-from policy.frontier import (
-    Fit,
-    best_of_n_kl,
-    choose,
-    fit_best_of_n,
-    fit_rl,
-    points_of,
-)
+from policy.frontier import best_of_n_kl, choose, points_of
 
 KEEP_EVERY = 5
 FIRST_SEED = 50_000

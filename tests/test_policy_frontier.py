@@ -6,15 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from policy.frontier import (
-    Point,
-    best_of_n_kl,
-    best_of_n_reward,
-    choose,
-    fit_best_of_n,
-    fit_rl,
-    points_of,
-)
+from benchmarks.frontier_curves import best_of_n_reward, fit_best_of_n, fit_rl
+from policy.frontier import Point, best_of_n_kl, choose, points_of
 
 RNG = np.random.default_rng(0)
 
