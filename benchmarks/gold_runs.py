@@ -84,7 +84,7 @@ def run(setting: Setting, seed: int, steps: int = STEPS) -> Run:
     from data.records import Message
     from policy.config import PPOConfig
     from policy.ppo import train
-    from policy.rollout import Judge, Score
+    from policy.rollout import Reward, Score
 
     torch.set_num_threads(1)  # quickest at this size
     config = PPOConfig(
@@ -114,8 +114,8 @@ def run(setting: Setting, seed: int, steps: int = STEPS) -> Run:
                 return [float(value) for value in judges[number](ids)]
             return opinion
 
-        train(world.roles, world.prompts, score, config, seed, record,
-              Path(folder) / "checkpoint", judges=[Judge(asked(n)) for n in range(2)])
+        train(world.roles, world.prompts, Reward(score), config, seed, record,
+              Path(folder) / "checkpoint", judges=[Reward(asked(n)) for n in range(2)])
         with torch.no_grad():
             scores, worth = obeyed(world.texts).tolist(), world.gold(world.texts).tolist()
     best_of = {n: (best_of_n_reward(scores, n), best_of_n_reward(scores, n, worth))

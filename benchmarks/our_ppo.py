@@ -52,7 +52,7 @@ def main(job: dict[str, Any]) -> None:
     from policy.config import PPOConfig
     from policy.ppo import train
     from policy.roles import Roles, load_policy, load_value
-    from policy.rollout import PromptItem
+    from policy.rollout import PromptItem, Reward
     from reward.model import RewardModel
 
     torch.set_num_threads(job["threads"])
@@ -85,7 +85,7 @@ def main(job: dict[str, Any]) -> None:
         update_kl_stop=job["update_kl_stop"], checkpoint_every=job["steps"], probe_every=0,
         keep_every=0)
     with tempfile.TemporaryDirectory() as folder:
-        train(roles, items, score, config, job["seed"], turns, Path(folder) / "checkpoint")
+        train(roles, items, Reward(score), config, job["seed"], turns, Path(folder) / "checkpoint")
     turns.worker.finish({"steps": turns.steps})
 
 

@@ -79,7 +79,7 @@ def ppo(repeats: int) -> dict[str, dict[str, float]]:
     from policy.config import PPOConfig
     from policy.ppo import train
     from policy.roles import Roles, load_policy, load_value
-    from policy.rollout import PromptItem
+    from policy.rollout import PromptItem, Reward
     from reward.model import RewardModel
 
     backbone, models = _backbone(), ModelConfig()
@@ -93,7 +93,8 @@ def ppo(repeats: int) -> dict[str, dict[str, float]]:
 
     def step() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            train(roles, items, judge.score, config, 0, Silent(), Path(folder) / "checkpoint")
+            train(roles, items, Reward(judge.score), config, 0, Silent(),
+                  Path(folder) / "checkpoint")
 
     speed = rate(RESPONSES, seconds(step, repeats))
     return {"ppo_samples_per_s": speed, "ppo_peak_gb": _peak_gb()}

@@ -28,7 +28,7 @@ from policy.metrics import Clock, UpdateFigures, step_metrics
 from policy.offering import is_kept, keep, offer
 from policy.probes import is_due, policy_texts, probe_prompts, reference_texts, side_by_side
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import Credit, Judge, PromptItem, Rollout, Score, begun_with, evaluate
+from policy.rollout import PromptItem, Reward, Rollout, begun_with, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from policy.sharing import ALONE, Share
 from policy.update import update
@@ -50,10 +50,9 @@ class TrainingState:
     """The reference's answers to the probe prompts, once they have been sampled."""
 
 
-def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPOConfig,
-          seed: int, progress: Progress, checkpoint: Path, reward_mean: float = 0.0,
-          reward_std: float = 1.0, judges: Sequence[Judge] = (), share: Share = ALONE,
-          spread: Score | None = None, credit: Credit | None = None) -> dict[str, Any]:
+def train(roles: Roles, prompts: Sequence[PromptItem], reward: Reward, config: PPOConfig,
+          seed: int, progress: Progress, checkpoint: Path, judges: Sequence[Reward] = (),
+          share: Share = ALONE) -> dict[str, Any]:
     """Improve `roles.policy` in place; returns the last step's metrics.
 
     Goes on from `checkpoint` where a killed run left one, with the prompts that it began with, and
@@ -62,15 +61,11 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
 
     Args:
         prompts: training prompts; taken in a new random order each time all have been used.
-        score: conversations in, raw scores out; they are shifted and scaled by mean and std.
         judges: further reward models, for the metrics, the alarm and the choice of what is
-            offered; nothing is learned from them.
+            offered; nothing is learned from them. Where they begin to differ, the policy is where
+            they no longer know.
         share: this process's part of the work, where several do it together with the same
             arguments; only the first one reports and writes checkpoints.
-        spread: how far the members of an ensemble that gives the score differ on a response, for
-            the metrics; asked about the same conversations, after the score.
-        credit: asked in the place of `score`, where the reward model can tell what each token
-            brings.
 
     Raises:
         PrefloopError: the loss is no longer a number; a prompt that a killed run had is gone.
@@ -87,9 +82,7 @@ def train(roles: Roles, prompts: Sequence[PromptItem], score: Score, config: PPO
         kl_coefficient=config.kl_coefficient)
     # The first process's, for all: each of them read the workspace at a moment of its own.
     prompts = share.everybody(_of_the_run(prompts, checkpoint, state) if share.is_first else [])[0]
-    judged = partial(evaluate, roles, score=score, config=config, reward_mean=reward_mean,
-                     reward_std=reward_std, judges=judges, share=share, spread=spread,
-                     credit=credit)
+    judged = partial(evaluate, roles, reward=reward, config=config, judges=judges, share=share)
     while state.step < config.steps and "ended" not in state.last:
         try:
             _report(progress, state, config, share)

@@ -68,15 +68,19 @@ def begun_with(checkpoint: Path, prompts: Sequence[PromptItem],
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A further reward model that is asked and not obeyed: where judges begin to differ, the policy
-    is where they no longer know."""
+class Reward:
+    """A reward model as PPO asks it; rewards are its scores, shifted and scaled."""
 
     score: Score
     mean: float = 0.0
     """Its mean score over the reference's responses."""
     std: float = 1.0
     """The spread of those scores."""
+    spread: Score | None = None
+    """How far the members of an ensemble that gives the score differ on a response, for the
+    metrics; asked about the same conversations, after the score."""
+    credit: Credit | None = None
+    """Asked in the place of `score`, where the reward model can tell what each token brings."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,11 @@ class Rollout:
 
 @torch.no_grad()
 def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Sample],
-             score: Score, config: PPOConfig, reward_mean: float, reward_std: float,
-             kl_coefficient: float, judges: Sequence[Judge] = (), share: Share = ALONE,
-             spread: Score | None = None, credit: Credit | None = None) -> Rollout:
+             reward: Reward, config: PPOConfig, kl_coefficient: float,
+             judges: Sequence[Reward] = (), share: Share = ALONE) -> Rollout:
     """Everything the four models say of sampled responses, and the advantages that follow.
 
-    With `credit`, tokens are rewarded where they bring it, and not all at the end.
+    With a credit, tokens are rewarded where they bring it, and not all at the end.
     Of several processes each asks the models about its share, and all get the whole.
     """
     backbone = roles.policy
@@ -177,12 +180,12 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
     share.add_up(logprobs, reference, entropy, values, kl, features, states)
     conversations = [[*p.messages, Message(role="assistant", content=s.text)]
                      for p, s in zip(prompts, samples, strict=True)]
-    parts = None if credit is None else _gathered(credit, conversations, share)
-    scores = (_scores(score, conversations, mask.device, share) if parts is None
+    parts = None if reward.credit is None else _gathered(reward.credit, conversations, share)
+    scores = (_scores(reward.score, conversations, mask.device, share) if parts is None
               else torch.tensor([sum(brought) for brought in parts], device=mask.device))
-    rewards = normalised(scores, samples, config, reward_mean, reward_std)
+    rewards = normalised(scores, samples, config, reward)
     on_the_way = torch.zeros_like(mask) if parts is None else placed(
-        [[(value - reward_mean / len(brought)) / reward_std for value in brought]
+        [[(value - reward.mean / len(brought)) / reward.std for value in brought]
          for brought in parts], mask)
     at_the_end = rewards - on_the_way.sum(1)  # all of it, or what clipping and penalties leave
     token_rewards = on_the_way + (
@@ -195,10 +198,10 @@ def evaluate(roles: Roles, prompts: Sequence[PromptItem], samples: Sequence[Samp
         weight = weight * whitening_scale(advantages, mask)
         advantages = masked_whiten(advantages, mask)
     opinions = None if not judges else torch.stack([rewards, *(
-        normalised(_scores(j.score, conversations, mask.device, share), samples, config, j.mean,
-                   j.std) for j in judges)])
-    differ = None if spread is None else _scores(spread, conversations, mask.device,
-                                                 share) / reward_std
+        normalised(_scores(judge.score, conversations, mask.device, share), samples, config, judge)
+        for judge in judges)])
+    differ = None if reward.spread is None else _scores(
+        reward.spread, conversations, mask.device, share) / reward.std
     return Rollout(texts, logprobs, reference, entropy, values, features, scores, rewards,
                    advantages, returns,
                    None if states is None else ExactKL(kl, states, weight), opinions, differ)
@@ -222,10 +225,10 @@ def value_hidden(roles: Roles, texts: Responses) -> Tensor:
     return response_states(roles.value, VALUE, texts)
 
 
-def normalised(scores: Tensor, samples: Sequence[Sample], config: PPOConfig, mean: float,
-               std: float) -> Tensor:
+def normalised(scores: Tensor, samples: Sequence[Sample], config: PPOConfig,
+               reward: Reward) -> Tensor:
     """[B] rewards in units of the reference's spread, 0 where its responses are on average."""
-    rewards = (scores - mean) / std
+    rewards = (scores - reward.mean) / reward.std
     if config.reward_clip > 0:
         rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
     # A custom stop text ends a response as properly as the end-of-sequence token does.

@@ -23,7 +23,7 @@ from data.records import Message
 from policy.config import PPOConfig
 from policy.ppo import train
 from policy.roles import POLICY, Roles, load_policy, load_value
-from policy.rollout import PromptItem
+from policy.rollout import PromptItem, Reward
 
 MODELS = ModelConfig(lora_rank=16, lora_alpha=32, precision="fp32")
 ASK = [Message(role="user", content="tell me")]
@@ -70,7 +70,7 @@ class Problem:
         head = load_value(self.backbone, MODELS, None, seed=self.seed)
         roles = Roles(self.backbone, self.backbone, head, None)
         start, optimum = self.distribution(None), self.optimum()
-        train(roles, [self.prompt], self.score, config, self.seed, Silent(), checkpoint)
+        train(roles, [self.prompt], Reward(self.score), config, self.seed, Silent(), checkpoint)
         return Outcome(*(float((p - optimum).abs().sum() / 2)
                          for p in (start, self.distribution(POLICY))))
 

@@ -16,7 +16,7 @@ from backbone.text import prompt_ids
 from data.records import Message
 from data.store import DATABASE_NAME, Store
 from policy.roles import POLICY, Roles, load_policy, load_value
-from policy.rollout import PromptItem
+from policy.rollout import PromptItem, Reward
 
 MODELS = ModelConfig(lora_rank=4, lora_alpha=8, precision="fp32")
 WORDS = ("cat", "dog", "house", "sea", "red", "green", "blue", "one two three")
@@ -60,6 +60,9 @@ def items(backbone: Backbone, words: Sequence[str] = WORDS) -> list[PromptItem]:
 def goodness(conversations: Sequence[Sequence[Message]]) -> list[float]:
     """A reward that is easy to learn and never the same for all: letters e a letter."""
     return [c[-1]["content"].count("e") / max(len(c[-1]["content"]), 1) for c in conversations]
+
+
+GOODNESS = Reward(goodness)
 
 
 def randomise(backbone: Backbone, adapter: str, scale: float = 0.3, seed: int = 1) -> None:

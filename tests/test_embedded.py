@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from policy_world import Recorder, goodness
+from policy_world import GOODNESS, Recorder
 
 from backbone.config import EMBEDDED, ModelConfig
 from backbone.model import Backbone
@@ -67,12 +67,12 @@ def test_step_zero_is_a_no_op_and_a_step_learns(backbone: Backbone, prompts: lis
                        max_new_tokens=12)
     samples = generate(backbone, POLICY, [item.ids for item in prompts],
                        uniform_draws([(1, item.id) for item in prompts], 12), config.temperature)
-    rollout = evaluate(roles, prompts, samples, goodness, config, 0.0, 1.0, 0.05)
+    rollout = evaluate(roles, prompts, samples, GOODNESS, config, 0.05)
     assert rollout.kl.abs().max() < 0.05
     new = response_logprobs(backbone, POLICY, rollout.texts, config.temperature).logprobs
     assert ((new - rollout.logprobs).exp() - 1).abs().max() < 0.05
     before = [p.detach().clone() for p in roles.policy_parameters]
     record = Recorder()
-    train(roles, prompts, goodness, config, 0, record, tmp_path / "checkpoint")
+    train(roles, prompts, GOODNESS, config, 0, record, tmp_path / "checkpoint")
     assert record.steps[0]["updates"] == 1
     assert any(not torch.equal(a, b) for a, b in zip(before, roles.policy_parameters, strict=True))

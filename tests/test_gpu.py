@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from models import tiny_checkpoint
-from policy_world import MODELS, Recorder, goodness, items
+from policy_world import GOODNESS, MODELS, Recorder, items
 from reward_world import good_wins
 
 from backbone.config import ModelConfig
@@ -68,7 +68,7 @@ def test_a_ppo_step_is_the_cpus(tmp_path: Path) -> None:
         load_policy(backbone, MODELS, None)
         roles = Roles(backbone, backbone, load_value(backbone, MODELS, None), None)
         config = replace(PPOConfig(), steps=2, batch_size=8, minibatch_size=4, max_new_tokens=8)
-        ppo(roles, items(backbone), goodness, config, 0, Recorder(), tmp_path / f"{number}")
+        ppo(roles, items(backbone), GOODNESS, config, 0, Recorder(), tmp_path / f"{number}")
         weights.append([p.detach().cpu() for p in backbone.adapter_parameters(POLICY)])
     for one, other in zip(*weights, strict=True):
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-2)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from policy_world import goodness, items, policy_weights, roles
+from policy_world import GOODNESS, items, policy_weights, roles
 from reward_world import good_wins
 
 from backbone import layouts
@@ -43,7 +43,7 @@ def test_ppo_ends_with_the_same_weights(tmp_path: Path, setup: dict[str, Any]) -
     for recomputes in (False, True):
         of = roles(tmp_path, **setup)
         of.policy.recomputes = of.value.recomputes = recomputes
-        ppo(of, items(of.policy), goodness, PPO, 7, Silent(), tmp_path / f"{recomputes}")
+        ppo(of, items(of.policy), GOODNESS, PPO, 7, Silent(), tmp_path / f"{recomputes}")
         ended.append(policy_weights(of))
     for name, weights in ended[0].items():
         assert torch.equal(weights, ended[1][name]), name

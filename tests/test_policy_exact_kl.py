@@ -9,7 +9,7 @@ import pytest
 import torch
 from known_optimum import MODELS, Problem
 from models import one_thread, tiny_backbone  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, randomise, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, randomise, roles
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -21,7 +21,7 @@ from policy.logprobs import logprobs_of_states, response_logprobs, response_stat
 from policy.losses import clipped_policy_loss, exact_kl_loss
 from policy.responses import Responses, join
 from policy.roles import POLICY, Roles, load_policy, load_value
-from policy.rollout import evaluate
+from policy.rollout import Reward, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 
 CONFIG = PPOConfig(steps=2, batch_size=8, minibatch_size=8, microbatch_size=8, epochs=1,
@@ -75,9 +75,9 @@ def test_without_the_references_states_there_is_no_kl(tmp_path: Path) -> None:
 def test_the_rollouts_kl_is_the_same_quantity_with_less_noise(tmp_path: Path) -> None:
     of, record = roles(tmp_path, earlier_policy=True), Recorder()
     config = replace(CONFIG, batch_size=64, minibatch_size=64, steps=1, temperature=1.0)
-    ppo.train(of, items(of.policy), goodness, config, 0, record, tmp_path / "exact")
+    ppo.train(of, items(of.policy), GOODNESS, config, 0, record, tmp_path / "exact")
     other, again = roles(tmp_path / "b", earlier_policy=True), Recorder()
-    ppo.train(other, items(other.policy), goodness, replace(config, kl_penalty="k1"), 0, again,
+    ppo.train(other, items(other.policy), GOODNESS, replace(config, kl_penalty="k1"), 0, again,
               tmp_path / "k1")
     exact, sampled = record.steps[0], again.steps[0]
     assert exact["kl_k3"] == sampled["kl_k3"]  # the same samples
@@ -90,7 +90,7 @@ def test_accumulated_microbatches_are_one_batch(tmp_path: Path, size: int) -> No
     weights = []
     for number, microbatch in enumerate((8, size)):
         of = roles(tmp_path / str(number))
-        ppo.train(of, items(of.policy), goodness, replace(CONFIG, microbatch_size=microbatch), 0,
+        ppo.train(of, items(of.policy), GOODNESS, replace(CONFIG, microbatch_size=microbatch), 0,
                   Recorder(), tmp_path / f"c{number}")
         weights.append(policy_weights(of))
     for key, value in weights[0].items():
@@ -112,8 +112,8 @@ def test_over_all_responses_the_update_is_the_gradient_of_the_objective(tmp_path
                      microbatch_size=1000, kl_penalty=kl_penalty, whiten_advantages=False)
     samples = [Sample(ids, [0.0] * len(ids), problem.text(ids), "eos")
                for ids in problem.responses]
-    rollout = evaluate(of, [problem.prompt] * len(samples), samples, problem.score, config, 0.0,
-                       1.0, problem.beta)
+    rollout = evaluate(of, [problem.prompt] * len(samples), samples, Reward(problem.score), config,
+                       problem.beta)
     exact = rollout.exact_kl
     assert (exact is not None) == (kl_penalty == "exact")
     new = response_logprobs(backbone, POLICY, rollout.texts, 1.0,
@@ -137,8 +137,8 @@ def test_whitened_advantages_and_the_kl_keep_their_proportion(tmp_path: Path) ->
     prompts = items(of.policy)
     draws = uniform_draws([(0, row) for row in range(len(prompts))], 8)
     samples = generate(of.policy, POLICY, [p.ids for p in prompts], draws, 0.7)
-    white, plain = (evaluate(of, prompts, samples, goodness, replace(
-        CONFIG, whiten_advantages=on), 0.0, 1.0, 0.3) for on in (True, False))
+    white, plain = (evaluate(of, prompts, samples, GOODNESS, replace(
+        CONFIG, whiten_advantages=on), 0.3) for on in (True, False))
     assert white.exact_kl is not None and plain.exact_kl is not None
     mask = white.mask.bool()
     scale = white.advantages[mask].std() / plain.advantages[mask].std()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, roles
 from safetensors.torch import load_file
 from test_policy_resume import Doomed, Killed
 
@@ -21,7 +21,7 @@ from policy.frontier import Point, choose
 from policy.offering import FOLDER, copy_kept, keep, offer
 from policy.ppo import train
 from policy.roles import POLICY
-from policy.rollout import Judge
+from policy.rollout import Reward
 
 CONFIG = PPOConfig(steps=5, batch_size=6, minibatch_size=3, microbatch_size=6, epochs=1,
                    max_new_tokens=8, learning_rate=2e-2, value_learning_rate=1e-2,
@@ -29,9 +29,9 @@ CONFIG = PPOConfig(steps=5, batch_size=6, minibatch_size=3, microbatch_size=6, e
 
 
 def _run(folder: Path, record: Recorder, config: PPOConfig = CONFIG,
-         judges: Sequence[Judge] = ()) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+         judges: Sequence[Reward] = ()) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     of = roles(folder)
-    told = train(of, items(of.policy), goodness, config, 7, record, folder / "c", judges=judges)
+    told = train(of, items(of.policy), GOODNESS, config, 7, record, folder / "c", judges=judges)
     return policy_weights(of), told
 
 
@@ -96,7 +96,7 @@ def test_a_judge_that_is_not_obeyed_has_a_say_in_what_is_offered(tmp_path: Path)
         calls.append(len(conversations))
         return [9.0 if len(calls) == 3 else -9.0] * len(conversations)  # asked once a step
 
-    _, told = _run(tmp_path, Recorder(), judges=[Judge(likes_the_second)])
+    _, told = _run(tmp_path, Recorder(), judges=[Reward(likes_the_second)])
     assert told["offered_step"] == 2 and len(calls) == CONFIG.steps + 1
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from policy_world import (
+    GOODNESS,
     MODELS,
     Recorder,
-    goodness,
     items,
     policy_weights,
     randomise,
@@ -22,7 +22,7 @@ from policy.config import PPOConfig
 from policy.ppo import train
 from policy.responses import Responses
 from policy.roles import POLICY, REFERENCE, VALUE, Roles, load_policy, load_value
-from policy.rollout import evaluate, value_hidden
+from policy.rollout import Reward, evaluate, value_hidden
 from policy.sampling import Sample, generate, uniform_draws
 
 CONFIG = PPOConfig(steps=3, batch_size=8, minibatch_size=4, microbatch_size=4, epochs=2,
@@ -41,15 +41,15 @@ def test_the_reference_of_an_sft_policy_is_the_sft_model_not_the_bare_checkpoint
     of = roles(tmp_path, sft=True)
     assert of.reference_adapter == REFERENCE
     samples = _samples(of)
-    rollout = evaluate(of, items(of.policy), samples, goodness, CONFIG, 0.0, 1.0, 0.05)
-    bare = evaluate(replace(of, reference_adapter=None), items(of.policy), samples, goodness,
-                    CONFIG, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, items(of.policy), samples, GOODNESS, CONFIG, 0.05)
+    bare = evaluate(replace(of, reference_adapter=None), items(of.policy), samples, GOODNESS,
+                    CONFIG, 0.05)
     assert rollout.kl.abs().max() < 1e-4 < 0.3 < bare.kl.abs().mean()
 
 
 def test_a_policy_that_moved_has_a_kl_to_the_frozen_reference(tmp_path: Path) -> None:
     of = roles(tmp_path, earlier_policy=True)
-    rollout = evaluate(of, items(of.policy), _samples(of), goodness, CONFIG, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, items(of.policy), _samples(of), GOODNESS, CONFIG, 0.05)
     assert rollout.kl.abs().mean() > 0.3
 
 
@@ -59,7 +59,8 @@ def test_the_score_lands_on_the_last_real_token(tmp_path: Path, pad_is_eos: bool
     samples = _samples(of)
     assert len({len(s.ids) for s in samples}) > 1
     config = replace(CONFIG, gamma=1.0, gae_lambda=1.0, whiten_advantages=False)
-    rollout = evaluate(of, items(of.policy), samples, lambda c: [5.0] * len(c), config, 0, 1, 0.0)
+    rollout = evaluate(of, items(of.policy), samples, Reward(lambda c: [5.0] * len(c)), config,
+                       0.0)
     for row, sample in enumerate(samples):
         n = len(sample.ids)
         assert rollout.mask[row].sum() == n
@@ -82,8 +83,8 @@ def test_credit_lands_where_it_is_due_and_its_sum_is_the_reward(tmp_path: Path,
     def never(_conversations: object) -> list[float]:
         raise AssertionError("one pass is enough")
 
-    rollout = evaluate(of, items(of.policy), samples, never, config, 0.4, 2.0, 0.0,
-                       credit=lambda conversations: parts[:len(conversations)])
+    rollout = evaluate(of, items(of.policy), samples, Reward(
+        never, 0.4, 2.0, credit=lambda conversations: parts[:len(conversations)]), config, 0.0)
     assert rollout.scores.tolist() == pytest.approx([sum(brought) for brought in parts])
     for row, (sample, brought) in enumerate(zip(samples, parts, strict=True)):
         n = len(sample.ids)
@@ -101,16 +102,16 @@ def test_a_missing_end_is_penalised_and_a_stop_text_is_an_end(tmp_path: Path) ->
     samples = [replace(sample, finish_reason=reason) for sample, reason in zip(
         _samples(of), ["eos", "stop", "length"] * 3, strict=False)]
     config = replace(CONFIG, missing_eos_penalty=2.0, reward_clip=0.0)
-    rollout = evaluate(of, items(of.policy), samples, lambda c: [3.0] * len(c), config, 1.0, 2.0,
-                       0.0)
+    rollout = evaluate(of, items(of.policy), samples, Reward(
+        lambda c: [3.0] * len(c), 1.0, 2.0), config, 0.0)
     for sample, reward in zip(samples, rollout.rewards.tolist(), strict=True):
         assert reward == pytest.approx(1.0 - 2.0 * (sample.finish_reason == "length"))
 
 
 def test_rewards_are_centred_scaled_and_clipped(tmp_path: Path) -> None:
     of = roles(tmp_path)
-    rollout = evaluate(of, items(of.policy), _samples(of), lambda c: [100.0] * len(c),
-                       replace(CONFIG, reward_clip=4.0), 1.0, 2.0, 0.0)
+    rollout = evaluate(of, items(of.policy), _samples(of), Reward(
+        lambda c: [100.0] * len(c), 1.0, 2.0), replace(CONFIG, reward_clip=4.0), 0.0)
     assert set(rollout.rewards.tolist()) == {4.0}
     assert set(rollout.scores.tolist()) == {100.0}
 
@@ -131,7 +132,7 @@ def test_a_value_head_on_the_references_states_needs_no_pass_of_its_own(
         return value_hidden(of, texts)
 
     monkeypatch.setattr(rollouts, "value_hidden", counted)
-    found = evaluate(of, items(of.policy), _samples(of), goodness, CONFIG, 0.0, 1.0, 0.05)
+    found = evaluate(of, items(of.policy), _samples(of), GOODNESS, CONFIG, 0.05)
     assert (not passes) == reads_reference
     by_itself = of.value_head(value_hidden(of, found.texts)) * found.mask
     assert by_itself.abs().max() > 0.1
@@ -147,7 +148,7 @@ def test_accumulated_microbatches_are_one_batch(tmp_path: Path, size: int,
         of = roles(tmp_path / str(number), trains_value_adapter=trains_value_adapter)
         config = replace(CONFIG, steps=2, minibatch_size=8, microbatch_size=microbatch,
                          learning_rate=1e-3, value_learning_rate=1e-3)
-        train(of, items(of.policy), goodness, config, 0, Recorder(), tmp_path / f"c{number}")
+        train(of, items(of.policy), GOODNESS, config, 0, Recorder(), tmp_path / f"c{number}")
         weights.append(policy_weights(of))
     for key, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][key], atol=2e-5, rtol=1e-3)
@@ -155,7 +156,7 @@ def test_accumulated_microbatches_are_one_batch(tmp_path: Path, size: int,
 
 def test_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of, record, taken = roles(tmp_path), Recorder(), watched_steps(monkeypatch)
-    train(of, items(of.policy), goodness, replace(CONFIG, max_grad_norm=1e-3), 0, record,
+    train(of, items(of.policy), GOODNESS, replace(CONFIG, max_grad_norm=1e-3), 0, record,
           tmp_path / "checkpoint")
     assert taken and max(norm for norm, _ in taken) <= 1.01e-3
     assert max(s["policy_grad_norm"] for s in record.steps) > 1e-3
@@ -164,19 +165,19 @@ def test_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_training_ends_early_on_kl(tmp_path: Path) -> None:
     of = roles(tmp_path, earlier_policy=True)
     record = Recorder()
-    last = train(of, items(of.policy), goodness, replace(CONFIG, kl_stop=0.01), 0, record,
+    last = train(of, items(of.policy), GOODNESS, replace(CONFIG, kl_stop=0.01), 0, record,
                  tmp_path / "checkpoint")
     assert len(record.steps) == 1 and "above --kl-stop" in last["ended"]
     of = roles(tmp_path / "b")
     eager = replace(CONFIG, learning_rate=0.5, update_kl_stop=1e-4, epochs=4, steps=1)
     record = Recorder()
-    train(of, items(of.policy), goodness, eager, 0, record, tmp_path / "other")
+    train(of, items(of.policy), GOODNESS, eager, 0, record, tmp_path / "other")
     assert record.steps[0]["stopped_early"] and record.steps[0]["updates"] < 8
 
 
 def test_every_step_reports_what_engineers_look_for(tmp_path: Path) -> None:
     of, record = roles(tmp_path), Recorder()
-    train(of, items(of.policy), goodness, CONFIG, 0, record, tmp_path / "checkpoint")
+    train(of, items(of.policy), GOODNESS, CONFIG, 0, record, tmp_path / "checkpoint")
     assert [s["step"] for s in record.steps] == [0, 1, 2]
     for name in ("reward", "score", "kl", "kl_coefficient", "entropy", "length", "eos_share",
                  "clip_fraction", "value_clip_fraction", "approx_kl", "explained_variance",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, goodness, items, policy_weights, roles
 
 from data.errors import BadInput
 from data.records import Message
@@ -20,6 +20,7 @@ from policy import logprobs
 from policy.config import PPOConfig
 from policy.ppo import train
 from policy.responses import join
+from policy.rollout import Reward
 from policy.update import _order
 
 CONFIG = PPOConfig(steps=2, batch_size=8, responses=4, minibatch_size=4, microbatch_size=4,
@@ -36,7 +37,7 @@ def test_each_prompt_of_a_step_is_answered_so_many_times_and_differently(tmp_pat
 
     of = roles(tmp_path)
     prompts = items(of.policy)
-    train(of, prompts, score, replace(CONFIG, steps=len(prompts) // 2, keep_every=0), 0,
+    train(of, prompts, Reward(score), replace(CONFIG, steps=len(prompts) // 2, keep_every=0), 0,
           Recorder(), tmp_path / "c")
     seen: Counter[str] = Counter()
     for conversations in asked:
@@ -61,7 +62,7 @@ def test_a_pass_reads_a_prompt_once_for_all_its_responses(
     of = roles(tmp_path)
     prompts = items(of.policy)
     shortest = min(len(prompt.ids) for prompt in prompts)
-    train(of, prompts, goodness, replace(CONFIG, steps=1), 0, Recorder(), tmp_path / "c")
+    train(of, prompts, GOODNESS, replace(CONFIG, steps=1), 0, Recorder(), tmp_path / "c")
     longest = max(len(prompt.ids) for prompt in prompts)
     assert len(passes) >= 8
     assert all(count == 1 and tokens <= longest + 4 * 8 for count, tokens in passes)
@@ -81,7 +82,7 @@ def test_microbatches_that_cut_a_prompt_apart_learn_the_same(tmp_path: Path,
     weights = []
     for size in (4, microbatch):
         of = roles(tmp_path / str(size))
-        train(of, items(of.policy), goodness, replace(CONFIG, microbatch_size=size), 0,
+        train(of, items(of.policy), GOODNESS, replace(CONFIG, microbatch_size=size), 0,
               Recorder(), tmp_path / f"c{size}")
         weights.append(policy_weights(of))
     for key, value in weights[0].items():

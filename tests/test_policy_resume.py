@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, randomise, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, randomise, roles
 
 from backbone import resume
 from data.errors import PrefloopError
@@ -70,7 +70,7 @@ def _run(folder: Path, record: Recorder, config: PPOConfig = CONFIG,
     of = roles(folder, **setup)
     if list((folder / "c").glob("step-*")):  # what is loaded then is all that counts
         randomise(of.policy, POLICY, seed=state)
-    train(of, items(of.policy), goodness, config, 7, record, folder / "c")
+    train(of, items(of.policy), GOODNESS, config, 7, record, folder / "c")
     return policy_weights(of)
 
 
@@ -132,10 +132,10 @@ def test_prompts_that_came_meanwhile_wait_for_the_next_run(
     of, record = roles(tmp_path / "cut"), Recorder()
     mine = items(of.policy)
     new = [replace(item, id=100 + item.id) for item in mine]
-    train(of, [*new, *reversed(mine)], goodness, CONFIG, 7, record, tmp_path / "cut" / "c")
+    train(of, [*new, *reversed(mine)], GOODNESS, CONFIG, 7, record, tmp_path / "cut" / "c")
     assert all(torch.equal(wanted[key], value) for key, value in policy_weights(of).items())
     with pytest.raises(PrefloopError, match="8 of the 8 prompts that this run began with"):
-        train(roles(tmp_path / "cut"), new, goodness, CONFIG, 7, record, tmp_path / "cut" / "c")
+        train(roles(tmp_path / "cut"), new, GOODNESS, CONFIG, 7, record, tmp_path / "cut" / "c")
 
 
 def test_a_run_that_an_older_prefloop_began_keeps_its_prompts(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_run_that_an_older_prefloop_began_keeps_its_prompts(tmp_path: Path) ->
     state.write_text(json.dumps({**json.loads(state.read_text()),
                                  "prompts": [item.id for item in mine]}))
     new = [replace(item, id=100 + item.id) for item in mine]
-    train(of, [*new, *mine], goodness, CONFIG, 7, Recorder(), tmp_path / "cut" / "c")
+    train(of, [*new, *mine], GOODNESS, CONFIG, 7, Recorder(), tmp_path / "cut" / "c")
     assert all(torch.equal(wanted[key], value) for key, value in policy_weights(of).items())
 
 

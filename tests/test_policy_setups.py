@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, randomise, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, randomise, roles
 
 from backbone.heads import ScalarHead
 from backbone.model import Backbone
@@ -20,7 +20,7 @@ from policy.logprobs import response_logprobs
 from policy.ppo import train
 from policy.responses import join
 from policy.roles import POLICY, Roles
-from policy.rollout import Score, evaluate
+from policy.rollout import Reward, Score, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from reward.model import RewardModel
 
@@ -75,14 +75,14 @@ def test_before_the_first_update_nothing_has_moved(tmp_path: Path, setup: dict[s
                                                    kl_penalty: str) -> None:
     of, record = roles(tmp_path, **setup), Recorder()
     config = replace(CONFIG, steps=1, kl_penalty=kl_penalty)
-    rollout = evaluate(of, items(of.policy), _samples(of), goodness, config, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, items(of.policy), _samples(of), GOODNESS, config, 0.05)
     assert rollout.kl.abs().max() < 1e-4
     for rows in rollout.texts.by_length(3):  # cut up otherwise than when they were evaluated
         texts = rollout.texts.select(rows)
         new = response_logprobs(of.policy, POLICY, texts, config.temperature)
         ratio = (new.logprobs - rollout.logprobs[rows, :texts.mask.shape[1]]).exp()
         torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
-    train(of, items(of.policy), goodness, config, 0, record, tmp_path / "checkpoint")
+    train(of, items(of.policy), GOODNESS, config, 0, record, tmp_path / "checkpoint")
     for name in ("kl", "kl_k3", "ratio_gap", "sampling_gap_max"):
         assert abs(record.steps[0][name]) < 1e-4, name
 
@@ -91,7 +91,7 @@ def test_before_the_first_update_nothing_has_moved(tmp_path: Path, setup: dict[s
 def test_what_is_frozen_stays_frozen_bit_for_bit(tmp_path: Path, setup: dict[str, Any]) -> None:
     of = roles(tmp_path, **setup)
     before, learned = _untrained(of), policy_weights(of)
-    train(of, items(of.policy), goodness, CONFIG, 0, Recorder(), tmp_path / "checkpoint")
+    train(of, items(of.policy), GOODNESS, CONFIG, 0, Recorder(), tmp_path / "checkpoint")
     after = _untrained(of)
     assert before.keys() == after.keys() and before
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -107,12 +107,13 @@ def test_a_reward_model_may_have_a_tokenizer_of_its_own(tmp_path: Path,
     model, score = _own_tokenizer(tmp_path)
     assert len(model.backbone.tokenizer) != len(of.policy.tokenizer)
     before = _untrained(of, model.backbone)
-    train(of, items(of.policy), score, CONFIG, 0, record, tmp_path / "checkpoint")
+    train(of, items(of.policy), Reward(score), CONFIG, 0, record, tmp_path / "checkpoint")
     after = _untrained(of, model.backbone)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert abs(record.steps[0]["kl"]) < 1e-4 and record.steps[0]["ratio_gap"] < 1e-4
     # The scores that were trained on are those of the texts, read alone.
-    rollout = evaluate(of, items(of.policy), samples := _samples(of), score, CONFIG, 0, 1, 0.05)
+    rollout = evaluate(of, items(of.policy), samples := _samples(of), Reward(score), CONFIG,
+                       0.05)
     for item, sample, found in zip(items(of.policy), samples, rollout.scores, strict=True):
         alone = score([[*item.messages, {"role": "assistant", "content": sample.text}]])
         assert float(found) == pytest.approx(alone[0], abs=1e-5)
@@ -128,7 +129,7 @@ def test_all_log_probabilities_are_at_the_temperature(tmp_path: Path, setup: dic
     config = replace(CONFIG, temperature=temperature)
     prompts, samples = items(of.policy), _samples(of, config)
     assert len({len(p.ids) for p in prompts}) > 1 and len({len(s.ids) for s in samples}) > 1
-    rollout = evaluate(of, prompts, samples, goodness, config, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, prompts, samples, GOODNESS, config, 0.05)
     for row, (prompt, sample) in enumerate(zip(prompts, samples, strict=True)):
         n = len(sample.ids)
         for adapter, ours in ((POLICY, rollout.logprobs),
@@ -174,11 +175,11 @@ def test_the_gap_between_sampling_and_training_is_measured_and_made_good(tmp_pat
     since old log-probabilities are those of the training pass."""
     of, record = roles(tmp_path, dtype=torch.bfloat16), Recorder()
     samples = _samples(of)
-    rollout = evaluate(of, items(of.policy), samples, goodness, CONFIG, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, items(of.policy), samples, GOODNESS, CONFIG, 0.05)
     wrong = [replace(s, logprobs=[x - 0.5 for x in s.logprobs]) for s in samples]
-    same = evaluate(of, items(of.policy), wrong, goodness, CONFIG, 0.0, 1.0, 0.05)
+    same = evaluate(of, items(of.policy), wrong, GOODNESS, CONFIG, 0.05)
     assert torch.equal(rollout.logprobs, same.logprobs)
-    train(of, items(of.policy), goodness, CONFIG, 0, record, tmp_path / "checkpoint")
+    train(of, items(of.policy), GOODNESS, CONFIG, 0, record, tmp_path / "checkpoint")
     first = record.steps[0]
     assert 0 < first["sampling_gap"] <= first["sampling_gap_max"] < 0.2
     assert first["ratio_gap"] <= first["sampling_gap_max"] and abs(first["kl"]) < 1e-4
@@ -194,7 +195,7 @@ def test_a_gap_that_is_there_is_reported(tmp_path: Path,
         return [replace(s, logprobs=[s.logprobs[0] - 1.0, *s.logprobs[1:]]) for s in found]
 
     monkeypatch.setattr("policy.ppo.generate", off)
-    train(of, items(of.policy), goodness, replace(CONFIG, steps=1), 0, record,
+    train(of, items(of.policy), GOODNESS, replace(CONFIG, steps=1), 0, record,
           tmp_path / "checkpoint")
     step = record.steps[0]
     assert step["sampling_gap_max"] == pytest.approx(1.0, abs=1e-3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, roles
 from processes import free_port
 from safetensors.torch import load_file
 
@@ -67,7 +67,7 @@ else:
 
 def run(of: Roles, folder: Path, record: Recorder, share: Share) -> dict[str, torch.Tensor]:
     """One process's part of a run."""
-    train(of, items(of.policy), goodness, CONFIG, 5, record, folder / "c", share=share)
+    train(of, items(of.policy), GOODNESS, CONFIG, 5, record, folder / "c", share=share)
     return policy_weights(of)
 
 
@@ -146,7 +146,7 @@ def test_work_is_shared_out_and_put_together_again() -> None:
 def test_more_processes_than_responses_are_refused(tmp_path: Path) -> None:
     of = roles(tmp_path)
     with pytest.raises(BadInput, match="--batch-size: 8 processes cannot share 7"):
-        train(of, items(of.policy), goodness, replace(CONFIG), 0, Recorder(), tmp_path / "c",
+        train(of, items(of.policy), GOODNESS, replace(CONFIG), 0, Recorder(), tmp_path / "c",
               share=Share(0, 8))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, roles
 
 from policy.config import PPOConfig
 from policy.ppo import train
 from policy.roles import POLICY, Roles
-from policy.rollout import evaluate
+from policy.rollout import Reward, evaluate
 from policy.sampling import generate, uniform_draws
 from policy.update import update
 
@@ -22,11 +22,10 @@ CONFIG = PPOConfig(steps=4, batch_size=8, minibatch_size=8, microbatch_size=8, e
                    keep_every=0)
 
 
-def _run(of: Roles, folder: Path, config: PPOConfig, **more: Any
+def _run(of: Roles, folder: Path, config: PPOConfig, reward: Reward = GOODNESS
          ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     record = Recorder()
-    last = train(of, items(of.policy), more.pop("score", goodness), config, 0, record, folder,
-                 **more)
+    last = train(of, items(of.policy), reward, config, 0, record, folder)
     return record.steps, last
 
 
@@ -58,7 +57,7 @@ def test_the_first_update_is_made_however_roughly_models_round(tmp_path: Path) -
     prompts = items(of.policy)
     draws = uniform_draws([(0, row) for row in range(len(prompts))], CONFIG.max_new_tokens)
     samples = generate(of.policy, POLICY, [p.ids for p in prompts], draws, CONFIG.temperature)
-    rollout = evaluate(of, prompts, samples, goodness, CONFIG, 0.0, 1.0, 0.05)
+    rollout = evaluate(of, prompts, samples, GOODNESS, CONFIG, 0.05)
     rough = replace(rollout, logprobs=rollout.logprobs + 0.1 * rollout.mask)
     optimizer = torch.optim.SGD([*of.policy_parameters, *of.value_parameters], lr=1e-3)
     figures = update(of, rough, {"both": optimizer}, replace(
@@ -71,7 +70,7 @@ def test_where_there_is_nothing_to_learn_nothing_moves(tmp_path: Path) -> None:
     of = roles(tmp_path)
     before = policy_weights(of)
     _run(of, tmp_path / "c", replace(CONFIG, kl_coefficient=0.0),
-         score=lambda conversations: [0.5] * len(conversations), reward_mean=0.5)
+         Reward(lambda conversations: [0.5] * len(conversations), 0.5))
     after = policy_weights(of)
     assert all((after[name] == value).all() for name, value in before.items())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, goodness, items, policy_weights, roles
 from torch import Tensor
 
 from backbone.model import Backbone
@@ -20,7 +20,7 @@ from policy.losses import adapted_kl_coefficient
 from policy.ppo import _prompts_of_step, train
 from policy.responses import Responses
 from policy.roles import POLICY, VALUE, Roles
-from policy.rollout import PromptItem, Rollout, evaluate
+from policy.rollout import PromptItem, Reward, Rollout, evaluate
 from policy.sampling import Sample, generate, uniform_draws
 from policy.update import update
 
@@ -34,7 +34,8 @@ def _rollout(of: Roles, config: PPOConfig) -> Rollout:
     prompts = items(of.policy)
     draws = uniform_draws([(3, row) for row in range(len(prompts))], config.max_new_tokens)
     samples = generate(of.policy, POLICY, [p.ids for p in prompts], draws, config.temperature)
-    return evaluate(of, prompts, samples, goodness, config, 0.1, 0.05, config.kl_coefficient)
+    return evaluate(of, prompts, samples, Reward(goodness, 0.1, 0.05), config,
+                    config.kl_coefficient)
 
 
 def _optimizers(of: Roles) -> dict[str, torch.optim.Optimizer]:
@@ -134,7 +135,7 @@ def test_each_pass_over_a_rollout_has_an_order_of_its_own(
 
     monkeypatch.setattr(updates, "_order", kept)
     of = roles(tmp_path)
-    train(of, items(of.policy), goodness, replace(CONFIG, steps=2, epochs=2), 0, Recorder(),
+    train(of, items(of.policy), GOODNESS, replace(CONFIG, steps=2, epochs=2), 0, Recorder(),
           tmp_path / "c")
     assert len(orders) == len(set(orders)) == 4
 
@@ -173,8 +174,8 @@ def test_an_ensembles_spread_is_in_units_of_the_reward(tmp_path: Path) -> None:
     prompts = items(of.policy)
     samples = generate(of.policy, POLICY, [p.ids for p in prompts], uniform_draws(
         [(0, row) for row in range(len(prompts))], 4), 1.0)
-    rollout = evaluate(of, prompts, samples, goodness, CONFIG, 3.0, 2.0, 0.0,
-                       spread=lambda asked: [float(n) for n in range(len(asked))])
+    rollout = evaluate(of, prompts, samples, Reward(
+        goodness, 3.0, 2.0, lambda asked: [float(n) for n in range(len(asked))]), CONFIG, 0.0)
     assert rollout.spread is not None
     assert rollout.spread.tolist() == pytest.approx([n / 2 for n in range(len(prompts))])
 
@@ -182,7 +183,7 @@ def test_an_ensembles_spread_is_in_units_of_the_reward(tmp_path: Path) -> None:
 def test_the_kl_coefficient_follows_each_steps_kl(tmp_path: Path) -> None:
     of, record = roles(tmp_path, earlier_policy=True), Recorder()
     config = replace(CONFIG, steps=4, kl_target=0.5, kl_horizon=40)
-    train(of, items(of.policy), goodness, config, 0, record, tmp_path / "c")
+    train(of, items(of.policy), GOODNESS, config, 0, record, tmp_path / "c")
     used = [step["kl_coefficient"] for step in record.steps]
     assert used[0] == config.kl_coefficient
     for step, following in zip(record.steps, used[1:], strict=False):
@@ -190,7 +191,7 @@ def test_the_kl_coefficient_follows_each_steps_kl(tmp_path: Path) -> None:
             step["kl_coefficient"], step["kl"], 0.5, config.batch_size, 40))
     assert len(set(used)) == 4
     fixed = Recorder()
-    train(roles(tmp_path / "b", earlier_policy=True), items(of.policy), goodness,
+    train(roles(tmp_path / "b", earlier_policy=True), items(of.policy), GOODNESS,
           replace(config, kl_target=0.0), 0, fixed, tmp_path / "d")
     assert {step["kl_coefficient"] for step in fixed.steps} == {config.kl_coefficient}
 
@@ -206,7 +207,7 @@ def test_every_response_of_a_run_has_numbers_of_its_own(
 
     monkeypatch.setattr("policy.ppo.generate", watched)
     of = roles(tmp_path)
-    train(of, items(of.policy), goodness, replace(CONFIG, steps=3, epochs=1, keep_every=0), 0,
+    train(of, items(of.policy), GOODNESS, replace(CONFIG, steps=3, epochs=1, keep_every=0), 0,
           Recorder(), tmp_path / "c")
     numbers = np.concatenate(drawn)
     assert len(numbers) == 3 * CONFIG.batch_size == len(np.unique(numbers, axis=0))

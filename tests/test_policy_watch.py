@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from models import one_thread  # noqa: F401
-from policy_world import Recorder, goodness, items, policy_weights, roles
+from policy_world import GOODNESS, Recorder, items, policy_weights, roles
 
 from data.errors import BadInput
 from data.records import Message
@@ -17,16 +17,16 @@ from policy import ppo
 from policy.alarm import Alarm
 from policy.config import PPOConfig
 from policy.ppo import train
-from policy.rollout import Judge
+from policy.rollout import Reward
 
 CONFIG = PPOConfig(steps=4, batch_size=8, minibatch_size=8, microbatch_size=8, epochs=1,
                    max_new_tokens=10, learning_rate=3e-2, value_learning_rate=1e-2, probe_every=2)
 
 
-def _run(folder: Path, config: PPOConfig = CONFIG, judges: Sequence[Judge] = (),
+def _run(folder: Path, config: PPOConfig = CONFIG, judges: Sequence[Reward] = (),
          ) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], dict[str, Any]]:
     of, record = roles(folder, sft=True), Recorder()
-    last = train(of, items(of.policy), goodness, config, 0, record, folder / "checkpoint",
+    last = train(of, items(of.policy), GOODNESS, config, 0, record, folder / "checkpoint",
                  judges=judges)
     return record.steps, policy_weights(of), last
 
@@ -53,7 +53,7 @@ def test_probes_set_the_policy_beside_the_reference(tmp_path: Path) -> None:
 
 def test_watching_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, wanted, _ = _run(tmp_path / "a", replace(CONFIG, probe_every=0))
-    _, probed, _ = _run(tmp_path / "b", judges=[Judge(_lengths, 5.0, 2.0)])
+    _, probed, _ = _run(tmp_path / "b", judges=[Reward(_lengths, 5.0, 2.0)])
     monkeypatch.setattr(ppo, "check", lambda history: Alarm(0, ("always",)))
     steps, alarmed, last = _run(tmp_path / "c")
     assert _same(wanted, probed) and _same(wanted, alarmed)
@@ -81,7 +81,7 @@ def test_what_the_alarm_goes_by_is_what_it_is_given(tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[dict[str, Any]]] = []
     monkeypatch.setattr(ppo, "check", lambda history: given.append([dict(h) for h in history]))
-    steps, _, _ = _run(tmp_path, judges=[Judge(_lengths, 5.0, 2.0)])
+    steps, _, _ = _run(tmp_path, judges=[Reward(_lengths, 5.0, 2.0)])
     assert [len(history) for history in given] == [1, 2, 3, 4]
     assert set(given[-1][0]) == set(ppo.SIGNALS)
     for history, step in zip(given[-1], steps, strict=True):
@@ -98,14 +98,14 @@ def test_a_policy_that_is_made_to_collapse_sets_it_off(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=25, batch_size=32, minibatch_size=32, microbatch_size=32,
                      epochs=4, kl_coefficient=0.0, update_kl_stop=0.0, probe_every=0,
                      stop_on_alarm=True, temperature=1.0)
-    last = train(of, items(of.policy), good, config, 0, record, tmp_path / "checkpoint")
+    last = train(of, items(of.policy), Reward(good), config, 0, record, tmp_path / "checkpoint")
     assert "over-optimisation" in last["ended"] and 3 < len(record.steps) < 25
     assert last["reward"] > record.steps[0]["reward"]
 
 
 def test_further_judges_are_asked_in_their_own_units(tmp_path: Path) -> None:
     steps, _, _ = _run(tmp_path, replace(CONFIG, steps=1), [
-        Judge(lambda c: [3.0] * len(c), 1.0, 2.0), Judge(lambda c: [-4.0] * len(c), 0.0, 4.0)])
+        Reward(lambda c: [3.0] * len(c), 1.0, 2.0), Reward(lambda c: [-4.0] * len(c), 0.0, 4.0)])
     step = steps[0]
     assert step["ensemble_mean"] == pytest.approx((step["score"] + 1.0 - 1.0) / 3, abs=1e-5)
     assert step["ensemble_worst"] == pytest.approx(-1.0)
@@ -118,7 +118,7 @@ def test_further_judges_are_asked_in_their_own_units(tmp_path: Path) -> None:
 def test_a_missing_end_costs_as_much_by_every_judge(tmp_path: Path) -> None:
     """Else a reward without penalties would choose what is offered, and sound the alarm."""
     steps, _, _ = _run(tmp_path, replace(CONFIG, missing_eos_penalty=2.0, reward_clip=0.1),
-                       [Judge(goodness)])
+                       [GOODNESS])
     assert 0 < steps[0]["eos_share"] < 1
     for step in steps:
         for name in ("ensemble_mean", "ensemble_worst", "judge_reward"):

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Improvement:
-    """What an improvement works with: the policy, on its backbone, and who judges it."""
+    """What an improvement works with: the policy, on its backbone, and the reward model."""
 
     backbone: Backbone
     """Carries the policy's adapter, which starts as the parent's."""
     reference_adapter: str | None
-    judge: RewardModel
+    reward_model: RewardModel
     obeyed: Obeyed
-    """The judge, in memory."""
+    """The reward model, in memory."""
     prompts: list[PromptItem]
 
 
@@ -42,18 +42,19 @@ def improve_with_ppo(context: JobContext, share: Share | None = None) -> dict[st
     def learn(given: Improvement) -> dict[str, Any]:
         from policy.ppo import train
         from policy.roles import Roles
+        from policy.rollout import Reward
         from policy.sharing import ALONE
 
         obeyed = given.obeyed
-        mean, spread = obeyed.scale(given.judge)
+        reward = Reward(obeyed.score, *obeyed.scale(given.reward_model),
+                        spread=obeyed.spread if obeyed.is_ensemble else None,
+                        credit=obeyed.credit if config.credit == "tokens" else None)
         value, head, said = _value_model(context, given)
         roles = Roles(given.backbone, value, head, given.reference_adapter,
                       config.value_training == "adapter")
-        with judges_of(context, given.judge, config.judges) as (judges, missing):
-            figures = train(roles, given.prompts, obeyed.score, config, context.seed,
-                            context.progress, context.checkpoints, mean, spread, judges,
-                            share or ALONE, spread=obeyed.spread if obeyed.is_ensemble else None,
-                            credit=obeyed.credit if config.credit == "tokens" else None)
+        with judges_of(context, given.reward_model, config.judges) as (judges, missing):
+            figures = train(roles, given.prompts, reward, config, context.seed, context.progress,
+                            context.checkpoints, judges, share or ALONE)
         return {**figures, **said, **missing}
 
     return _improve(context, "ppo", config, learn, share is None or share.is_first)
@@ -67,11 +68,11 @@ def _value_model(context: JobContext,
     from loop.models import reward_backbone
     from policy.roles import load_value
 
-    models, judge = context.settings.models, given.judge
+    models, reward_model = context.settings.models, given.reward_model
     theirs = reward_backbone(models)
     written, known = (each.tokenizer.get_vocab().items() for each in (given.backbone, theirs))
     if written <= known:
-        start = given.obeyed.value_start(judge, context.workspace / judge.path)
+        start = given.obeyed.value_start(reward_model, context.workspace / reward_model.path)
         return theirs, load_value(theirs, models, *start, context.seed), {}
     return given.backbone, load_value(given.backbone, models, None, seed=context.seed), {
         "value_model": "began anew on the policy's checkpoint: the tokenizer of "
@@ -94,7 +95,7 @@ def improve_with_best_of_n(context: JobContext) -> dict[str, Any]:
 def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig,
              learn: Callable[[Improvement], dict[str, Any]],
              records: bool = True) -> dict[str, Any]:
-    """Load the parent and the judge, let the policy learn, keep what it became.
+    """Load the parent and the reward model, let the policy learn, keep what it became.
 
     `records` is off in processes that only help.
     """
@@ -106,27 +107,27 @@ def _improve(context: JobContext, method: str, config: PPOConfig | BestOfNConfig
         return _policy_result(context, made)  # killed after it was recorded, before the job was
     versions, models = context.versions, context.settings.models
     parent = versions.policy(context.options["policy"])
-    judge = versions.reward_model(context.options["reward_model"])
-    said = _word_of_the_gate(context, judge)
+    reward_model = versions.reward_model(context.options["reward_model"])
+    said = _word_of_the_gate(context, reward_model)
     if records:
-        context.keep_choices(policy=parent.name, reward_model=judge.name, gate=said)
+        context.keep_choices(policy=parent.name, reward_model=reward_model.name, gate=said)
     context.progress.update(0.0, "loading the models")
     backbone = policy_backbone(models)
     reference = load_policy(backbone, models, versions.folder(parent),
                             versions.folder(versions.reference), context.seed)
-    model = load_reward_model(context.settings, context.workspace, judge)
+    model = load_reward_model(context.settings, context.workspace, reward_model)
     if records:
         context.enter_stage("improving")
     prompts, left_out = _training_prompts(context, backbone, config.max_new_tokens)
-    figures = {**learn(Improvement(backbone, reference, judge, Obeyed(model, config), prompts)),
-               **left_out}
+    figures = {**learn(Improvement(backbone, reference, reward_model, Obeyed(model, config),
+                                   prompts)), **left_out}
     if not records:
         return figures
-    return _keep_policy(context, method, parent.id, judge,
+    return _keep_policy(context, method, parent.id, reward_model,
                         {"gate": said, **figures} if said else figures)
 
 
-def _word_of_the_gate(context: JobContext, judge: RewardModel) -> str:
+def _word_of_the_gate(context: JobContext, reward_model: RewardModel) -> str:
     """What is said of the reward model; who has begun goes on, whatever was measured meanwhile.
 
     Raises:
@@ -136,7 +137,7 @@ def _word_of_the_gate(context: JobContext, judge: RewardModel) -> str:
     if kept is not None:
         return kept
     begun = context.checkpoints.exists()  # by a prefloop that did not keep what the gate said
-    return gate.check(context.store, judge, bool(context.options["force"]) or begun)
+    return gate.check(context.store, reward_model, bool(context.options["force"]) or begun)
 
 
 def _training_prompts(context: JobContext, backbone: Backbone,
@@ -153,7 +154,7 @@ def _training_prompts(context: JobContext, backbone: Backbone,
              if p.id in found.tokens], {name: n for name, n in left_out.items() if n})
 
 
-def _keep_policy(context: JobContext, method: str, parent_id: int, judge: RewardModel,
+def _keep_policy(context: JobContext, method: str, parent_id: int, reward_model: RewardModel,
                  figures: dict[str, Any]) -> dict[str, Any]:
     """Save the policy's adapter and record the version; its place in the lineage is its parent,
     the reward model and the round whose labels taught that one, which need not be the open one."""
@@ -168,11 +169,11 @@ def _keep_policy(context: JobContext, method: str, parent_id: int, judge: Reward
     copy_kept(context.checkpoints, context.workspace / path)
     version = context.store.versions.add_policy(
         name=name, base=context.settings.models.checkpoint, method=method, path=path,
-        parent_id=parent_id, reward_model_id=judge.id, round_id=judge.round_id,
+        parent_id=parent_id, reward_model_id=reward_model.id, round_id=reward_model.round_id,
         job_id=context.job.id, config=context.resolved, metrics=figures)
     return _policy_result(context, version)
 
 
 def _policy_result(context: JobContext, made: PolicyVersion) -> dict[str, Any]:
-    judge = context.store.versions.reward_model(made.reward_model_id or 0)
-    return {"policy": made.name, "reward_model": judge.name, **made.metrics}
+    reward_model = context.store.versions.reward_model(made.reward_model_id or 0)
+    return {"policy": made.name, "reward_model": reward_model.name, **made.metrics}

@@ -12,7 +12,7 @@ from loop.context import JobContext
 if TYPE_CHECKING:
     from data.records import Message, RewardModel
     from policy.config import BestOfNConfig, PPOConfig
-    from policy.rollout import Judge
+    from policy.rollout import Reward
     from reward.ensemble import Array
     from reward.scorer import Scorer
 
@@ -109,7 +109,7 @@ class Obeyed:
 
 @contextmanager
 def judges_of(context: JobContext, obeyed: RewardModel,
-              count: int) -> Iterator[tuple[list[Judge], dict[str, str]]]:
+              count: int) -> Iterator[tuple[list[Reward], dict[str, str]]]:
     """The newest other reward models on the same checkpoint, each an adapter beside the obeyed
     one's, while PPO runs; and what is to be said of those that cannot be read, which nobody obeys.
 
@@ -118,7 +118,7 @@ def judges_of(context: JobContext, obeyed: RewardModel,
     from data.errors import PrefloopError
     from loop.models import reward_backbone
     from loop.stages.rewarding import load_reward_model
-    from policy.rollout import Judge
+    from policy.rollout import Reward
     from reward.members import forget
 
     backbone = reward_backbone(context.settings.models)
@@ -131,7 +131,7 @@ def judges_of(context: JobContext, obeyed: RewardModel,
             except PrefloopError as error:
                 missing.append(f"{version.name}: {error}")
             else:
-                found.append(Judge(model.score, *scale_of(version)))
+                found.append(Reward(model.score, *scale_of(version)))
         yield found, {"judges_missing": "; ".join(missing)} if missing else {}
     finally:
         for number in range(count):
