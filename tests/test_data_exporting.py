@@ -12,8 +12,10 @@ from data_world import World, user
 
 from data.errors import BadInput, PrefloopError
 from data.exchange import exporting
+from data.exchange.answers import answer_from
 from data.exchange.exporting import FORMATS, KINDS, export
 from data.exchange.importing import import_file
+from data.exchange.reading import read_rows
 from data.questions import Question
 from data.records import Answer, NewResponse, Rewrite
 from data.store import Store
@@ -285,3 +287,13 @@ def test_two_exports_to_one_file_do_not_mix(world: World, tmp_path: Path,
     assert export(world.store, path).rows == len(path.read_text("utf-8").splitlines())
     assert mine.read_text() == "a file of somebody's"
     assert not [*tmp_path.glob(".*.partial")]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_exported_responses_can_be_scored(world: World, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"responses.{suffix}"
+    export(world.store, path, "responses")
+    read = [answer_from(row.values, cells=row.is_cells) for row in read_rows(path)]
+    assert sorted((messages[-1]["content"], text) for messages, text in read) == sorted(
+        (world.store.prompts.get(response.prompt_id).text, response.text)
+        for response in world.store.responses.all())

@@ -7,11 +7,14 @@ from typing import Any
 
 from data.errors import BadInput
 from data.exchange.messages import conversation, is_answered
+from data.exchange.own_comparisons import unguarded
 from data.exchange.prompt_fields import PROMPTS, first_prompt, prompt_from, prompt_of, unpacked
 from data.plain_json import kind_of
 from data.records import Message
 
 RESPONSES = ("response", "completion", "answer", "output", "generation")
+#: What tells a row of `prefloop export --what responses`, whose `text` is the response.
+_OURS = {"text", "response_id", "finish_reason"}
 _DIALOGUES = ("messages", "conversations", "conversation", "prompt")
 
 
@@ -29,6 +32,8 @@ def answer_from(values: Mapping[str, Any], *, cells: bool = False) -> tuple[list
         Unusable: tools are called.
     """
     name = next((name for name in RESPONSES if values.get(name) is not None), None)
+    if name is None and values.keys() >= _OURS and isinstance(text := values["text"], str):
+        return prompt_from(values, cells=cells), unguarded(text) if cells else text
     if name is None:
         return _of_dialogue(values, cells)
     response = unpacked(values, name, cells)

@@ -120,7 +120,7 @@ def _annotator(values: Mapping[str, Any], in_csv: bool) -> str:
 
 def _text(value: Any, as_cell: bool) -> str:
     text = value if isinstance(value, str) else ""
-    return _unguarded(text) if as_cell else text
+    return unguarded(text) if as_cell else text
 
 
 def signature(name: str, kind: str) -> str:
@@ -173,7 +173,8 @@ def guarded(text: str) -> str:
     return "'" + text if _is_formula(text) else text
 
 
-def _unguarded(text: str) -> str:
+def unguarded(text: str) -> str:
+    """What `guarded` was given."""
     return text[1:] if text[:1] == "'" and _is_formula(text) else text
 
 
