@@ -40,6 +40,8 @@ def lay(text: str | None) -> None:
             st.session_state[_TURN] = turn = 1 - st.session_state.get(_TURN, 0)
             with st.container(key="notice-failed" if failed else f"notice-{turn}"):
                 (st.error if failed else st.success)(as_label(text))
+                # Whatever it does, the next run is without the notice.
+                st.button("Close", key="notice-close", type="tertiary", shortcut="Escape")
 
 
 @contextmanager

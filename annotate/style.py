@@ -51,7 +51,9 @@ STYLE = """<style>
   width: min(44rem, 100vw - 1.6rem); z-index: 99; pointer-events: none }
 .st-key-notice [data-testid=stAlert] { border-radius: .5rem; max-height: 60dvh; overflow-y: auto;
   background: light-dark(#fbfaf8, #15181b); box-shadow: 0 .4rem 1.4rem #0005 }
-.st-key-notice-failed { pointer-events: auto }
+.st-key-notice [data-testid=stAlertContainer] { padding-right: 6.5rem }
+.st-key-notice-close { position: absolute; top: .6rem; right: .9rem; width: auto !important }
+.st-key-notice :is(.st-key-notice-failed, .st-key-notice-close) { pointer-events: auto }
 .st-key-notice-0 { animation: pf-told-0 .4s 12s forwards }
 .st-key-notice-1 { animation: pf-told-1 .4s 12s forwards }
 @keyframes pf-told-0 { to { opacity: 0; visibility: hidden } }

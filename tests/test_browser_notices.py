@@ -68,3 +68,23 @@ def test_what_failed_stays_in_view_and_what_is_typed_below_it_stays(server: Serv
     press(page, page.get_by_role("button", name="Save guidelines"))
     expect(refused).to_have_count(0)
     assert text.input_value() == "Be kind."
+
+
+def test_a_notice_is_closed_by_a_press_or_by_escape_and_what_is_typed_stays(
+        server: Server, newcomer: Newcomer) -> None:
+    """On a phone, what failed lies over the fields in which it is to be put right."""
+    page = newcomer("lead", width=390, height=844)[1].page
+    page.goto(f"{server.url}/settings")
+    press(page, page.get_by_role("radio", name="Guidelines", exact=True))
+    text, close = (page.get_by_role(role, name=name) for role, name in (
+        ("textbox", "Guidelines"), ("button", "Close")))
+    for way in (lambda: press(page, close), lambda: page.keyboard.press("Escape")):
+        text.fill("")
+        press(page, page.get_by_role("button", name="Save guidelines"))
+        refused = page.get_by_role("alert").filter(has_text="NOT saved")
+        expect(refused).to_be_in_viewport()
+        text.click()
+        page.keyboard.type("Be kind")
+        way()
+        expect(refused).to_have_count(0)
+        assert text.input_value() == "Be kind"
