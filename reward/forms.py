@@ -70,12 +70,12 @@ class Chosen:
         return str(self.document["form"])
 
 
-def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> PreferenceData:
+def keep_back(data: PreferenceData, config: RewardConfig, seed: int) -> PreferenceData:
     """The data with a part of the training prompts kept from training, for the choice.
 
     Drawn for each prompt by itself, so that labels which arrive later move none from part to part;
     by its opening, as the held-out split is, so that a dialogue stays on one side at every length.
-    Nothing is set aside where nothing is to be chosen, or where either part would be too small.
+    Nothing is kept back where nothing is to be chosen, or where either part would be too small.
     """
     if config.form != "best" or config.members > 1 or config.corrects:
         return data
@@ -89,7 +89,7 @@ def set_aside(data: PreferenceData, config: RewardConfig, seed: int) -> Preferen
 
 
 def unchosen(config: RewardConfig) -> dict[str, Any]:
-    """The document of a version that nothing was set aside for: what it is, and why."""
+    """The document of a version that nothing was kept back for: what it is, and why."""
     if config.members > 1:
         return {"form": "lora", "why": "an ensemble is used as it is"}
     if config.form != "best":
@@ -100,7 +100,7 @@ def unchosen(config: RewardConfig) -> dict[str, Any]:
             "choose between rewards that have not")}
     return {"form": "linear", "why": (
         f"too few labeled training prompts to choose by: {LEAST_PROMPTS} with a decided pair have "
-        "to be in the part that is set aside")}
+        "to be in the part that is kept back")}
 
 
 def train_linear(backbone: Backbone, data: PreferenceData, config: RewardConfig, *,
@@ -180,7 +180,7 @@ def compare(votes: Votes, odds: Array, seed: int = 0) -> dict[str, Any]:
                                            strict=True))}
     able = [form for form in FORMS if form == "lora" or any(forms[form]["weights"].values())]
     best = min(able, key=lambda form: float(losses[form].mean()))
-    return {"form": best, "why": "the least cross-entropy on training prompts that were set aside",
+    return {"form": best, "why": "the least cross-entropy on training prompts that were kept back",
             "prompts": len({pair.prompt_id for pair in votes.pairs}), "pairs": len(votes.pairs),
             "forms": forms,
             "over": {form: as_dict(_mean(losses[form] - losses[best], votes))

@@ -75,7 +75,7 @@ def without_habits(backbone: Backbone, data: PreferenceData, config: RewardConfi
                    known: FeatureTable | None = None,
                    on_batch: Callable[[float], None] | None = None) -> PreferenceData:
     """The data whose training pairs say what their labelers' habits make of them; `habits` says
-    what was estimated. What is held out or set aside stays as it is.
+    what was estimated. What is held out or kept back stays as it is.
 
     Features of responses that are `known` (by id) are not computed again; `on_batch` hears the
     share of the others that is done, and then now and then 1; it may raise to end it.

@@ -1,6 +1,6 @@
 """What a run learns from, made ready once before it begins.
 
-Held-out prompts, and those that are set aside to choose by, stay as they are: what is measured is
+Held-out prompts, and those that are kept back to choose by, stay as they are: what is measured is
 what labelers said, each answer as good as any other.
 """
 
@@ -43,7 +43,7 @@ def discounted_by_round(data: PreferenceData, round_weight: float) -> Preference
         discount = w ^ (newest round's number − its round's number)
 
     among the training pairs; what was imported counts as the oldest of those rounds does. What is
-    held out or set aside to choose by stays as it is.
+    held out or kept back to choose by stays as it is.
     """
     rounds = {p.round_number for e in data.train for p in e.pairs if p.round_number is not None}
     if round_weight == 1 or not rounds:

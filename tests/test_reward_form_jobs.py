@@ -145,7 +145,7 @@ def test_from_few_prompts_the_version_is_a_linear_head(
     capsys.readouterr()
     made = ask(capsys, "train-reward", *at, "--resume", str(max(j.id for j in store.jobs.all())))
     assert made["selection"]["form"] == "linear" and "too few" in made["selection"]["why"]
-    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is set aside"
+    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is kept back"
     assert made["held_out_accuracy"]["value"] > 0.9 and made["instant_accuracy"]["value"] > 0.9
     first = tensors(workspace)
     assert {name.split("/")[0] for name in first} == {"linear-0.safetensors"}
@@ -167,7 +167,7 @@ def test_a_tuned_reward_is_trained_kept_and_obeyed(
              "--responses-per-step", "16", "--learning-rate", "1e-3"]
     made = ask(capsys, *tuned)
     assert made["selection"]["form"] == "tuned" and made["train"]["features"]
-    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is set aside"
+    assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is kept back"
     assert made["held_out_accuracy"]["value"] > 0.9 and made["score_std"] > 0
     assert made["train"]["steps"] == made["train"]["planned_steps"] > 2
     store = Store.of_workspace(workspace)

@@ -23,7 +23,7 @@ from reward.forms import (
     LEAST_PROMPTS,
     choose_form,
     compare,
-    set_aside,
+    keep_back,
     train_linear,
     unchosen,
 )
@@ -41,18 +41,18 @@ CONFIG = RewardConfig(epochs=4, responses_per_step=16, learning_rate=1e-2)
 Array = np.ndarray[Any, Any]
 
 
-def test_what_is_set_aside_is_whole_prompts_and_stays_aside() -> None:
+def test_what_is_kept_back_is_whole_prompts_and_stays_aside() -> None:
     data = good_wins(100, 20)
-    found = set_aside(data, CONFIG, 3)
+    found = keep_back(data, CONFIG, 3)
     kept, aside = ({e.prompt_id for e in part} for part in (found.train, found.selection))
     assert not kept & aside and kept | aside == {e.prompt_id for e in data.train}
     assert 10 <= len(aside) <= 35
     assert found.held_out == data.held_out
     assert found.comparisons == data.comparisons, "they taught the version all the same"
     assert PreferenceData.from_dict(json.loads(json.dumps(found.as_dict()))) == found
-    more = set_aside(good_wins(150), CONFIG, 3)
+    more = keep_back(good_wins(150), CONFIG, 3)
     assert {e.prompt_id for e in more.selection if e.prompt_id <= 100} == aside
-    assert {e.prompt_id for e in set_aside(data, CONFIG, 4).selection} != aside
+    assert {e.prompt_id for e in keep_back(data, CONFIG, 4).selection} != aside
 
 
 @pytest.mark.parametrize(("prompts", "changed", "form", "why"), [
@@ -60,20 +60,20 @@ def test_what_is_set_aside_is_whole_prompts_and_stays_aside() -> None:
     (100, {"members": 2}, "lora", "ensemble"), (30, {}, "linear", "too few"),
     (100, {"selection_share": 0.95}, "linear", "too few"),
     (100, {"correct_side": True}, "lora", "habits")])
-def test_nothing_is_set_aside_where_nothing_is_to_be_chosen(
+def test_nothing_is_kept_back_where_nothing_is_to_be_chosen(
         prompts: int, changed: dict[str, Any], form: str, why: str) -> None:
     data, config = good_wins(prompts), replace(CONFIG, **changed)
-    assert set_aside(data, config, 0) is data
+    assert keep_back(data, config, 0) is data
     assert unchosen(config)["form"] == form and why in unchosen(config)["why"]
 
 
 def test_as_soon_as_either_part_has_enough_prompts_to_choose_by_it_is_chosen() -> None:
     whole = good_wins(120).train
-    for share in (0.2, 0.8):  # the part that is set aside is the smaller one, or the larger
+    for share in (0.2, 0.8):  # the part that is kept back is the smaller one, or the larger
         config = replace(CONFIG, selection_share=share)
         growing = (PreferenceData(whole[:count], ()) for count in range(120))
         first = next(found for data in growing
-                     if (found := set_aside(data, config, 0)).selection)
+                     if (found := keep_back(data, config, 0)).selection)
         assert min(len(first.train), len(first.selection)) == LEAST_PROMPTS
 
 
@@ -81,7 +81,7 @@ def test_ties_alone_choose_nothing() -> None:
     data = good_wins(100)
     ties = PreferenceData(tuple(replace(e, pairs=tuple(replace(p, strength=0) for p in e.pairs))
                                 for e in data.train), ())
-    assert set_aside(ties, CONFIG, 0) is ties and LEAST_PROMPTS > 1
+    assert keep_back(ties, CONFIG, 0) is ties and LEAST_PROMPTS > 1
 
 
 def at_two_lengths(dialogues: int) -> PreferenceData:
@@ -100,18 +100,18 @@ def at_two_lengths(dialogues: int) -> PreferenceData:
 
 def test_a_dialogue_stays_on_one_side_at_every_length() -> None:
     data = at_two_lengths(100)
-    found = set_aside(data, CONFIG, 3)
+    found = keep_back(data, CONFIG, 3)
     kept, aside = ({e.messages[0]["content"] for e in part}
                    for part in (found.train, found.selection))
     assert len(aside) > 10 and not kept & aside
     few = at_two_lengths(40)  # 80 prompts, and too few dialogues
-    assert set_aside(few, CONFIG, 0) is few
+    assert keep_back(few, CONFIG, 0) is few
 
 
 def test_folds_that_choose_go_by_dialogue(backbone: Backbone,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     data = at_two_lengths(100)
-    found, dealt = set_aside(data, CONFIG, 0), []
+    found, dealt = keep_back(data, CONFIG, 0), []
 
     def deal(groups: Array, folds: int, seed: int = 0) -> Array:
         dealt.append(grouped_folds(groups, folds, seed))
@@ -225,7 +225,7 @@ def backbone(tmp_path: Path) -> Backbone:
 
 
 def test_a_linear_head_takes_an_untrained_models_place(backbone: Backbone, tmp_path: Path) -> None:
-    data = set_aside(good_wins(120), CONFIG, 0)
+    data = keep_back(good_wins(120), CONFIG, 0)
     lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
     chosen = choose_form(lora, data.train, data.selection)
     assert chosen.form in ("linear", "combined") and isinstance(chosen.scorer, CombinedReward)
@@ -244,7 +244,7 @@ def test_a_linear_head_takes_an_untrained_models_place(backbone: Backbone, tmp_p
 
 def test_features_that_are_known_are_not_computed_again(backbone: Backbone,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    data = set_aside(good_wins(60), CONFIG, 0)
+    data = keep_back(good_wins(60), CONFIG, 0)
     lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
     heard: list[float] = []
     chosen = choose_form(lora, data.train, data.selection, on_batch=heard.append)
@@ -306,7 +306,7 @@ class Heard(Silent):
 
 def test_a_part_without_weight_is_not_asked(backbone: Backbone,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    data = set_aside(good_wins(60), CONFIG, 0)
+    data = keep_back(good_wins(60), CONFIG, 0)
     lora = RewardModel.fresh(backbone, backbone.new_lora_config(4, 8), 100, seed=3)
     found = choose_form(lora, data.train, data.selection).scorer
     assert isinstance(found, CombinedReward)
@@ -329,7 +329,7 @@ def test_a_part_without_weight_is_not_asked(backbone: Backbone,
 
 def test_a_model_that_has_learned_is_kept_as_it_is(backbone: Backbone) -> None:
     """Where the linear head has nothing to add, the version is the LoRA model itself."""
-    data = set_aside(good_wins(120), CONFIG, 0)
+    data = keep_back(good_wins(120), CONFIG, 0)
     model = train(backbone, data, CONFIG, backbone.new_lora_config(4, 8)).model
     assert isinstance(model, RewardModel)
     # a head that learned the opposite can only do harm

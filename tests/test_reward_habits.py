@@ -23,7 +23,7 @@ from reward.checkpoints import weights_of
 from reward.config import RewardConfig
 from reward.ensemble import Ensemble
 from reward.examples import Example, Pair, PreferenceData
-from reward.forms import set_aside, unchosen
+from reward.forms import keep_back, unchosen
 from reward.habits import Habits, estimate_habits
 from reward.instant.comparisons import FIRST, comparisons_of
 from reward.instant.standard import Standard, prior_precision
@@ -283,9 +283,9 @@ def test_a_linear_head_reads_offsets_exactly_and_doubtful_answers_both_ways() ->
 
 def test_no_form_is_chosen_by_answers_that_have_the_habits() -> None:
     data, config = good_wins(100), RewardConfig(correct_side=True)
-    assert set_aside(data, config, 0) is data
+    assert keep_back(data, config, 0) is data
     assert unchosen(config)["form"] == "lora" and "habits" in unchosen(config)["why"]
-    assert set_aside(data, RewardConfig(), 0) is not data
+    assert keep_back(data, RewardConfig(), 0) is not data
 
 
 @pytest.mark.parametrize("term", ALL)

@@ -94,7 +94,7 @@ def _what_it_is(metrics: Mapping[str, Any]) -> None:
         st.markdown("#### Form")
         st.text(selection)
         if rows := figures.selection_table(metrics):
-            st.html(table_html(("On training prompts that were set aside", "Right",
+            st.html(table_html(("On training prompts that were kept back", "Right",
                                 "Cross-entropy, nats", "Nats more than the chosen one"), rows))
 
 

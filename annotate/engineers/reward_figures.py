@@ -150,7 +150,7 @@ def selection_words(metrics: Mapping[str, Any]) -> str:
 
 
 def selection_table(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Each form on the prompts that were set aside: accuracy, cross-entropy, and how much more of
+    """Each form on the prompts that were kept back: accuracy, cross-entropy, and how much more of
     it than the chosen one's."""
     found = metrics.get("selection") or {}
     return [(_FORMS.get(form, form), accuracy_words(estimate_of(values.get("accuracy"))),

@@ -78,10 +78,10 @@ def _trained(context: JobContext, backbone: Backbone, data: PreferenceData,
         known = read_features(context, backbone, data, lambda _: None, only_known=True)
         return train_tuned(backbone, data, config, lora, seed=context.seed, progress=progress,
                            known=known, checkpoint_folder=context.checkpoints)
-    from reward.forms import set_aside, train_linear, unchosen
+    from reward.forms import keep_back, train_linear, unchosen
     from reward.train import train
 
-    apart = set_aside(data, config, context.seed)
+    apart = keep_back(data, config, context.seed)
     if (unchosen(config)["form"] == "linear" and not apart.selection
             and not context.checkpoints.exists()):
         known = read_features(context, backbone, data, lambda share: progress.update(
