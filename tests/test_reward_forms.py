@@ -13,21 +13,11 @@ from models import one_thread, tiny_backbone, tiny_checkpoint  # noqa: F401
 from reward_world import example, good_wins
 
 from backbone.model import Backbone
-from data.progress import Silent
 from data.records import Message
 from reward.combined import CombinedReward
 from reward.config import RewardConfig
 from reward.examples import PreferenceData
-from reward.forms import (
-    FORMS,
-    LEAST_PROMPTS,
-    choose_form,
-    compare,
-    keep_back,
-    train_linear,
-    unchosen,
-)
-from reward.heads import linear_part
+from reward.forms import FORMS, LEAST_PROMPTS, choose_form, compare, keep_back, unchosen
 from reward.instant.choosing import grouped_folds
 from reward.instant.features import compute, encode_response
 from reward.instant.response_features import FeatureTable
@@ -265,43 +255,6 @@ def test_features_that_are_known_are_not_computed_again(backbone: Backbone,
     assert again.document["features"] == chosen.document["features"]
     for form, about in chosen.document["forms"].items():
         assert again.document["forms"][form]["weights"] == pytest.approx(about["weights"], rel=1e-3)
-
-
-def test_a_linear_version_is_the_head_alone(backbone: Backbone, tmp_path: Path) -> None:
-    data, heard = good_wins(20, 12), Heard()
-    made = train_linear(backbone, data, replace(CONFIG, form="linear", max_length=100),
-                        progress=heard)
-    head, about = linear_part(backbone, 100, CONFIG.question, data.train, None, None)
-    assert isinstance(made.model, CombinedReward) and backbone.adapters == []
-    texts = [e.conversation(i) for e in data.held_out for i in e.texts]
-    scores = made.model.score(texts)
-    assert scores == pytest.approx(CombinedReward(backbone, [head], None, [1.0], 100).score(texts))
-    assert {key: made.metrics["train"][key] for key in about} == about
-    assert made.metrics["train"]["steps"] == 0 and made.metrics["train"]["pairs"] == 20
-    assert made.metrics["train"]["cut_responses"] == made.metrics["cut_responses"] == 0
-    assert made.metrics["held_out_accuracy"]["value"] > 0.9 and made.metrics["score_std"] > 0
-    assert made.data is data and heard.shares == sorted(heard.shares) and heard.shares[-1] == 1
-    made.model.save(tmp_path / "kept")
-    assert load_scorer(tiny_backbone(tmp_path), tmp_path / "kept").score(
-        texts) == pytest.approx(scores, abs=1e-4)
-
-
-def test_what_is_too_long_for_a_head_to_read_whole_is_counted(backbone: Backbone) -> None:
-    data, turn = good_wins(4), {"role": "user", "content": "so much " * 40}
-    long = replace(data.train[0], messages=[turn, *data.train[0].messages])
-    made = train_linear(backbone, replace(data, train=(long, *data.train[1:])),
-                        replace(CONFIG, form="linear", max_length=60))
-    assert made.metrics["train"]["cut_responses"] == len(long.texts)
-
-
-class Heard(Silent):
-    """What a progress bar was told."""
-
-    def __init__(self) -> None:
-        self.shares: list[float] = []
-
-    def update(self, fraction: float, message: str) -> None:
-        self.shares.append(fraction)
 
 
 def test_a_part_without_weight_is_not_asked(backbone: Backbone,
