@@ -146,7 +146,8 @@ def test_from_few_prompts_the_version_is_a_linear_head(
     made = ask(capsys, "train-reward", *at, "--resume", str(max(j.id for j in store.jobs.all())))
     assert made["selection"]["form"] == "linear" and "too few" in made["selection"]["why"]
     assert made["train"]["prompts"] + made["prompts"] == 100, "nothing is kept back"
-    assert made["held_out_accuracy"]["value"] > 0.9 and made["instant_accuracy"]["value"] > 0.9
+    assert made["held_out_accuracy"]["value"] > 0.9
+    assert "instant_accuracy" not in made, "nothing is read to hold a head against a head"
     first = tensors(workspace)
     assert {name.split("/")[0] for name in first} == {"linear-0.safetensors"}
     again = ask(capsys, "eval-reward", *at)
@@ -157,6 +158,26 @@ def test_from_few_prompts_the_version_is_a_linear_head(
     asked = ask(capsys, "train-reward", *at, "--form", "linear")
     assert asked["selection"] == {"form": "linear", "why": "asked for by the setting `form`"}
     assert tensors(workspace) == first
+
+
+def test_what_an_older_prefloop_began_as_a_lora_model_stays_one(
+        make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from loop.jobs import JobProgress
+
+    def stop(self: JobProgress, step: int, values: dict[str, Any]) -> None:
+        raise Stopped("enough")
+
+    workspace = make(False)
+    at = ["--workspace", str(workspace)]
+    with monkeypatch.context() as older:
+        older.setattr("reward.forms.unchosen", lambda _: {"form": "lora", "why": "too few"})
+        older.setattr(JobProgress, "metrics", stop)
+        assert cli.run(["train-reward", *at, "--selection-share", "0.05", "--epochs", "1"]) != 0
+    capsys.readouterr()
+    (job,) = Store.of_workspace(workspace).jobs.all()
+    made = ask(capsys, "train-reward", *at, "--resume", str(job.id))
+    assert made["selection"]["form"] == "lora" and made["train"]["steps"] > 1
+    assert "adapter_model.safetensors" in {name.split("/")[0] for name in tensors(workspace)}
 
 
 def test_a_tuned_reward_is_trained_kept_and_obeyed(

@@ -50,7 +50,7 @@ def train_reward(context: JobContext) -> dict[str, Any]:
         Part(context.progress, _CHOSEN, _COMPARED))
     metrics |= instant_beside(context, backbone, trained.data,
                               Part(context.progress, _COMPARED, 1.0),
-                              only_known=context.settings.reward.form == "tuned")
+                              only_known=metrics["selection"]["form"] in ("linear", "tuned"))
     name = context.versions.next_name("reward")
     path = f"adapters/{name}"
     model.save(context.workspace / path)
@@ -104,7 +104,10 @@ def _in_its_best_form(context: JobContext, trained: TrainedReward,
     from reward.model import RewardModel as Single
 
     if not trained.data.selection or not isinstance(trained.model, Single):
-        return trained.model, {**trained.metrics, "selection": unchosen(context.settings.reward)}
+        said = unchosen(context.settings.reward)
+        if isinstance(trained.model, Single):  # also where an older prefloop began it
+            said["form"] = "lora"
+        return trained.model, {**trained.metrics, "selection": said}
 
     def hear(share: float) -> None:
         progress.update(0.5 * share, "a linear head, to choose the better")
