@@ -6,24 +6,26 @@ sampling, labeling, the reward model, PPO, and best-of-16 with fine-tuning on it
 on prompts that nothing was trained on: gold win rate against the start, KL, and what PPO and
 fine-tuning gain of what choosing the best of 16 gains. For PPO's gain it runs once more, in smaller
 steps and held nearer to the reference (docs/policy.md, "Near the reference"). In full a seed takes
-half an hour on two quiet cores with fast bf16, and several times as long on others.
+half an hour on two quiet cores with fast bf16, and several times as long on others: with
+`--keep FOLDER` the workspaces are kept there, and a run that was ended goes on from its last job's
+last checkpoint.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
+import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from backbone.config import ModelConfig
-from benchmarks.harness import Figure, exact, flags, say, show
+from benchmarks.harness import flags, say, show
 from benchmarks.held_out_prompts import HeldOut
-from data.measures.statistics import Estimate, bootstrap, clustered_mean, mean
+from benchmarks.sentiment_figures import UNITS, Measured, figures_of
+from data.durable import whole
 
 if TYPE_CHECKING:
     from data.store import Store
@@ -81,43 +83,40 @@ QUICK = Scale(seeds=1, one_shot=(Turn(48, 4, 1e-3, 12.0),),
               batch=16, best_of_prompts=24, near_steps=3, held_out=24)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one seed gave, a value a held-out prompt: gold scores and the KL."""
-
-    labels: int
-    agreement: float | None
-    reference: list[float]
-    """Of one response."""
-    start: list[float]
-    """The mean of 16 responses of the reference."""
-    policy: list[float]
-    """Of one shot's policy."""
-    kl: list[float]
-    iterated: list[float]
-    """Of the policy that two rounds came to."""
-    iterated_kl: list[float]
-    best: list[float]
-    """The gold of the reward model's best of 16 responses of the reference."""
-    tuned: list[float]
-    """Of the policy that was fine-tuned on such winners."""
-    tuned_kl: list[float]
-    ppo_at_equal_kl: list[float]
-    """Of PPO held near the reference, at best-of-16's KL, between the two kept policies around
-    it."""
-
-
 def main() -> None:
     """Run every seed."""
-    asked = flags(__doc__ or "")
+    asked = flags(__doc__ or "", keep=True)
     scale = QUICK if asked.quick else Scale()
     found = []
-    for seed in range(FIRST_SEED, FIRST_SEED + scale.seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(measure(Path(folder), ModelConfig(), scale, seed))
-        say(f"seed {seed}: " + ", ".join(
-            f"{key} {figure['value']:.3g}" for key, figure in figures_of(found[-1:]).items()))
+    with tempfile.TemporaryDirectory() as name:
+        for seed in range(FIRST_SEED, FIRST_SEED + scale.seeds):
+            folder: Path = (asked.keep or Path(name)) / f"seed-{seed}"
+            found.append(kept_seed(folder, ModelConfig(), scale, seed))
+            say(f"seed {seed}: " + ", ".join(
+                f"{key} {figure['value']:.3g}" for key, figure in figures_of(found[-1:]).items()))
     show(figures_of(found), UNITS, asked.json)
+
+
+def kept_seed(folder: Path, models: ModelConfig, scale: Scale, seed: int) -> Measured:
+    """One seed, measured now or by a run before.
+
+    Raises:
+        SystemExit: what the folder keeps is of other settings.
+    """
+    path = folder / "measured.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        measured = measure(folder, models, scale, seed)
+        with whole(path) as partial:
+            partial.write_text(json.dumps({"scale": asdict(scale), **asdict(measured)}), "utf-8")
+    found = json.loads(path.read_text("utf-8"))
+    if found.pop("scale") != json.loads(json.dumps(asdict(scale))):
+        raise _other_settings(path)
+    return Measured(**found)
+
+
+def _other_settings(path: Path) -> SystemExit:
+    return SystemExit(f"{path}: was made with other settings; name another folder")
 
 
 def measure(folder: Path, models: ModelConfig, scale: Scale, seed: int) -> Measured:
@@ -155,14 +154,17 @@ class _Loop:
     models: ModelConfig
     scale: Scale
     seed: int
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Of its jobs, in the order in which they are asked for."""
 
     @classmethod
     def made(cls, workspace: Path, models: ModelConfig, scale: Scale, seed: int) -> _Loop:
-        """A new workspace."""
+        """A new workspace, or that of a run that was ended."""
         from data.store import Store
         from loop.workspace import Plan, make_workspace
 
-        make_workspace(workspace, Plan(models=models, seed=seed))
+        if not workspace.exists():
+            make_workspace(workspace, Plan(models=models, seed=seed))
         return cls(Store.of_workspace(workspace), workspace, models, scale, seed)
 
     @property
@@ -221,62 +223,26 @@ class _Loop:
                        temperature=self.scale.temperature)
 
     def run(self, kind: str, config: dict[str, Any]) -> dict[str, Any]:
-        """A job of the workspace, to its end."""
+        """A job of the workspace, to its end: the one that a run before began, where it did.
+
+        Raises:
+            SystemExit: that one is another job.
+        """
+        from data.errors import NotFound
         from loop.runs import result_of, run_or_follow
         from loop.stages.handlers import HANDLERS
 
-        say(f"{kind} ...")
-        return result_of(run_or_follow(self.store, self.workspace,
-                                       self.store.jobs.add(kind, config), HANDLERS))
-
-
-def figures_of(found: Sequence[Measured]) -> dict[str, Figure]:
-    """All seeds together; prompts are the clusters, shared by the seeds."""
-    figures = {"win_rate": _wins(found, [each.policy for each in found]),
-               "kl": _figure(mean([value for each in found for value in each.kl])),
-               "win_rate_rounds": _wins(found, [each.iterated for each in found]),
-               "kl_rounds": _figure(mean([value for each in found for value in each.iterated_kl])),
-               "labels": exact(max(each.labels for each in found), len(found)),
-               "ppo_vs_bon16": _gain(found, [each.ppo_at_equal_kl for each in found]),
-               "bon16_sft_share": _gain(found, [each.tuned for each in found]),
-              "bon16_sft_kl": _figure(mean([value for each in found for value in each.tuned_kl]))}
-    agreed = mean([each.agreement for each in found if each.agreement is not None])
-    return figures | ({} if agreed is None else {"agreement": _figure(agreed)})
-
-
-def _wins(found: Sequence[Measured], theirs: Sequence[Sequence[float]]) -> Figure:
-    """How often the gold is above that of the reference's response; equal counts half."""
-    won = [0.5 if mine == its else float(mine > its) for each, values in zip(
-        found, theirs, strict=True) for mine, its in zip(values, each.reference, strict=True)]
-    return _figure(clustered_mean(won, [n for values in theirs for n in range(len(values))]))
-
-
-def _gain(found: Sequence[Measured], theirs: Sequence[Sequence[float]]) -> Figure:
-    """What another method gains over the reference, as a share of what best-of-16 gains; the
-    interval is a bootstrap over prompts."""
-    start, best, other = (np.mean(values, axis=0) for values in (
-        [each.start for each in found], [each.best for each in found], theirs))
-
-    def share(drawn: Any) -> float:
-        gained = float(drawn @ (best - start))
-        return float(drawn @ (other - start)) / gained if gained else math.nan
-
-    low, high = bootstrap(share, len(start))
-    return {"value": share(np.ones(len(start))), "low": low, "high": high,
-            "n": len(start) * len(found)}
-
-
-def _figure(estimate: Estimate | None) -> Figure:
-    assert estimate is not None  # there are held-out prompts
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
-
-
-UNITS = {"win_rate": "gold win rate against the start", "kl": "KL, nats",
-         "win_rate_rounds": "the same in two rounds", "kl_rounds": "KL in two rounds, nats",
-         "labels": "labels (four-way)", "agreement": "labelers agree",
-         "ppo_vs_bon16": "PPO's gain / best-of-16's, equal KL",
-         "bon16_sft_share": "fine-tuning's gain / best-of-16's",
-         "bon16_sft_kl": "fine-tuning's KL, nats"}
+        jobs = self.store.jobs
+        try:
+            job = jobs.get(next(self.numbers))
+        except NotFound:
+            job = jobs.add(kind, config)
+        if (job.kind, job.config) != (kind, config):
+            raise _other_settings(self.workspace)
+        if job.status != "done":
+            say(f"{kind} ...")
+            job = run_or_follow(self.store, self.workspace, jobs.resume(job.id), HANDLERS)
+        return result_of(job)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,17 @@ from benchmarks import (
     ppo_scale,
     ppo_speed,
     sentiment,
+    sentiment_figures,
     shapes,
 )
 from benchmarks.gold_runs import BEST_OF, RESPONSES, Run, Setting
 from benchmarks.gold_world import TOKENS, WORDS, World, ids_of, repeated_share
 from benchmarks.overoptimization import SETTINGS
 from benchmarks.turns import Turn
+from data.records import Job
+from data.store import Store
+from loop import runs
+from loop.context import Handlers
 
 
 def _run(gold: Sequence[float], noise: float = 0.05, seed: int = 0,
@@ -108,10 +113,28 @@ def test_the_sentiment_benchmark_goes_from_labels_to_figures(
 
     monkeypatch.setattr(sentiment, "BEST_OF", 4)
     models = ModelConfig(checkpoint=str(_tiny_checkpoint()))
-    found = sentiment.measure(tmp_path, models, TINY, 0)
+    went_on = runs.run_or_follow
+
+    def killed(store: Store, workspace: Path, job: Job, handlers: Handlers) -> Job:
+        if job.kind == "train-reward":
+            raise KeyboardInterrupt
+        return went_on(store, workspace, job, handlers)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(runs, "run_or_follow", killed)
+        sentiment.kept_seed(tmp_path, models, TINY, 0)
+    found = sentiment.kept_seed(tmp_path, models, TINY, 0)
+    jobs = Store.of_workspace(tmp_path / "one-shot").jobs.all()
+    assert [job.kind for job in reversed(jobs)] == [
+        "sample", "simulate", "train-reward", "ppo", "ppo", "best-of-n", "best-of-n"]
+    assert {job.attempts for job in jobs} == {1}
+    monkeypatch.setattr(sentiment, "measure", lambda *_: pytest.fail("it is there"))
+    assert sentiment.kept_seed(tmp_path, models, TINY, 0) == found
+    with pytest.raises(SystemExit, match=r"measured.json: was made with other settings"):
+        sentiment.kept_seed(tmp_path, models, replace(TINY, batch=9), 0)
     assert found.labels == 12
     assert len(found.policy) == len(found.iterated) == len(found.ppo_at_equal_kl) == 5
-    figures: dict[str, Any] = sentiment.figures_of([found])
+    figures: dict[str, Any] = sentiment_figures.figures_of([found])
     assert {"win_rate", "win_rate_rounds", "kl", "labels", "ppo_vs_bon16",
             "bon16_sft_share"} <= figures.keys()
     assert 0 <= figures["win_rate"]["low"] <= figures["win_rate"]["high"] <= 1
@@ -132,11 +155,11 @@ def test_a_gain_at_a_kl_lies_between_the_policies_around_it() -> None:
 def test_gains_are_shares_of_what_the_best_of_16_gains() -> None:
     rng = np.random.default_rng(0)
     start = rng.normal(size=40)
-    made = sentiment.Measured(
+    made = sentiment_figures.Measured(
         1, 0.75, start.tolist(), start.tolist(), (start + 1).tolist(), [2.0] * 40,
         (start - 1).tolist(), [3.0] * 40, (start + 2).tolist(), (start + 1.5).tolist(),
         [1.0] * 40, (start + 1.8).tolist())
-    found = sentiment.figures_of([made])
+    found = sentiment_figures.figures_of([made])
     assert found["ppo_vs_bon16"]["value"] == pytest.approx(0.9)
     assert found["bon16_sft_share"]["value"] == pytest.approx(0.75)
     assert found["win_rate"]["value"] == 1.0 and found["kl"]["value"] == pytest.approx(2.0)
