@@ -23,6 +23,7 @@ from backbone.checkpoint import load_model, load_tokenizer, longest_text, resolv
 from backbone.config import ModelConfig
 from backbone.device import choose_device, choose_dtype
 from backbone.fused import fuse_lora
+from backbone.memory import keep_freed
 from backbone.packing import Packed
 from backbone.sharding import cut_up, is_cut_up
 from backbone.targets import is_turned, linear_layers
@@ -67,6 +68,8 @@ class Backbone:
              chat_template: str | None = None) -> Backbone:
         """Load a checkpoint on the device and in the precision that the config asks for."""
         device = choose_device(config.device)
+        if device.type == "cpu":
+            keep_freed()
         return cls(checkpoint, device, choose_dtype(config.precision, device), chat_template,
                    config.gradient_checkpointing)
 

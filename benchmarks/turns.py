@@ -20,6 +20,9 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OVER = "over"
+#: Nothing of our environment must reach the peers' interpreter, nor what `backbone` sets for the
+#: process that it is in: each side runs as its users have it.
+_OURS = ("PYTHONPATH", "VIRTUAL_ENV", "THP_MEM_ALLOC_ENABLE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,7 @@ class Contender:
 
     def start(self) -> None:
         """Load everything and take the first step, which is not counted."""
-        # Nothing of our environment must reach the peers' interpreter.
-        clean = {key: value for key, value in os.environ.items()
-                 if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        clean = {key: value for key, value in os.environ.items() if key not in _OURS}
         self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, cwd=_ROOT,
                                          stdout=subprocess.PIPE, text=True, env=clean)
         self._read()

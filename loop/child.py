@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from backbone.memory import give_back
 from data.errors import PrefloopError
 from data.store import Store
 from loop.context import Handlers
@@ -52,11 +53,13 @@ def serve(workspace: Path, handlers: Handlers, extract: Extract | None = None) -
     while (order := orders.get()) is not None and not interrupted.is_set():
         if order == FEATURES:
             said = _read_features(store, workspace, extract, lambda: not orders.empty())
-            print(FEATURES, said, file=answers, flush=True)
-            continue
-        if not run_job(store, workspace, store.jobs.get(int(order)), handlers, interrupted):
+            answer = f"{FEATURES} {said}"
+        elif run_job(store, workspace, store.jobs.get(int(order)), handlers, interrupted):
+            answer = order
+        else:
             return  # without an answer, so that the worker sends no other job here
-        print(order, file=answers, flush=True)
+        give_back()
+        print(answer, file=answers, flush=True)
 
 
 def _read_features(store: Store, workspace: Path, extract: Extract | None,
