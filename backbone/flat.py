@@ -36,10 +36,10 @@ class Tile:
     """[S, Lq] row of each query; 0 at padding."""
     keys: Tensor
     """[S, Lk] column of each key in the flat row, in the order of the text; 0 at padding."""
-    hidden: Tensor
-    """[S, Lq, Lk] whether the query does not see the key."""
-    real: Tensor
-    """[n] places in the flattened [S * Lq] that are no padding."""
+    unseen: Tensor
+    """[S, Lq, Lk] −∞ where the query does not see the key, and 0, to be added to its score."""
+    padding: Tensor
+    """[S, Lq] whether the query is padding."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ def _tile(stretches: Sequence[_Stretch], device: torch.device) -> Tile:
     before = torch.tensor([s.keys - len(s.own) for s in stretches])[:, None, None]
     # A query sees everything before its stretch and the stretch up to itself. Padded keys come
     # after that; padded queries see something, so that their softmax is a number.
-    hidden = torch.arange(wide)[None, None, :] > before + torch.arange(long)[None, :, None]
-    real = (torch.arange(long)[None, :] < sizes).flatten().nonzero().flatten()
-    return Tile(queries.to(device), keys.to(device), hidden.to(device), real.to(device))
+    later = torch.arange(wide)[None, None, :] > before + torch.arange(long)[None, :, None]
+    unseen = torch.zeros(later.shape).masked_fill_(later, float("-inf"))
+    padding = torch.arange(long)[None, :] >= sizes
+    return Tile(queries.to(device), keys.to(device), unseen.to(device), padding.to(device))
 
 
 def _neighbours(texts: Sequence[Sequence[int]], members: Sequence[int],

@@ -37,10 +37,9 @@ def texts(seed: int = 0) -> list[list[int]]:
 def seen_by(flat: Flat, tiles: list[Tile], row: int) -> list[int]:
     """Columns that a query sees, in order, from whichever tile it is in."""
     for tile in tiles:
-        for place in tile.real.tolist():
-            stretch, query = divmod(place, tile.queries.shape[1])
+        for stretch, query in (~tile.padding).nonzero().tolist():
             if int(tile.queries[stretch, query]) == row:
-                return [int(c) for c in tile.keys[stretch][~tile.hidden[stretch, query]]]
+                return [int(c) for c in tile.keys[stretch][tile.unseen[stretch, query] == 0]]
     raise AssertionError(f"no tile has query {row}")
 
 
@@ -55,7 +54,7 @@ def test_every_text_can_be_read_back_from_what_its_tokens_see(
             columns = seen_by(flat, tiles, row)
             assert flat.ids[columns].tolist() == text
             assert flat.positions[columns].tolist() == list(range(len(text)))
-    rows = torch.cat([t.queries.flatten()[t.real] for t in flat.tiles])
+    rows = torch.cat([t.queries[~t.padding] for t in flat.tiles])
     assert sorted(rows.tolist()) == list(range(len(flat.ids))), "each token is a query once"
 
 
@@ -71,10 +70,10 @@ def test_tiles_stay_small_and_hold_little_padding() -> None:
     draw = random.Random(0)
     asked = [[draw.randrange(99) for _ in range(draw.randint(1, 900))] for _ in range(60)]
     for tile in flatten(asked, CPU).tiles:
-        pairs = tile.hidden.numel()
+        pairs = tile.unseen.numel()
         assert pairs <= layout.TILE_PAIRS
         if pairs > layout.SMALL_TILE:
-            real = sum(len(set(keys.tolist())) for keys in tile.keys) * tile.hidden.shape[1]
+            real = sum(len(set(keys.tolist())) for keys in tile.keys) * tile.unseen.shape[1]
             assert pairs < 1.5 * real
 
 
