@@ -74,8 +74,8 @@ def _norm_backward(gradient: Tensor, hidden: Tensor, weight: Tensor, reciprocal:
     # y = w x̂, x̂ = x ρ:  ∂L/∂x = ρ (w g − x̂ · mean(w g · x̂))
     unit = hidden * reciprocal
     weighted = gradient.float() * weight
-    weighted -= unit * (weighted * unit).mean(-1, keepdim=True)
-    return (weighted * reciprocal).to(hidden.dtype)
+    weighted.addcmul_(unit, (weighted * unit).mean(-1, keepdim=True), value=-1)
+    return weighted.mul_(reciprocal).to(hidden.dtype)
 
 
 def _forward(inputs: Tensor, scales: Sequence[float],
@@ -101,7 +101,8 @@ def _backward(inputs: Tensor, small: Tensor, scales: Sequence[float], tensors: S
     for gradient, b, part, scale in zip(gradients, tensors[2::3], _split(small, tensors), scales,
                                         strict=True):
         back.append((gradient @ b.to(gradient.dtype)) * scale)
-        of_b.append((gradient.t() @ part).float())
+        # The wide matrix as it lies, on the right: up to twice as quick as the other way round.
+        of_b.append((part.t() @ gradient).t().float())
     together = torch.cat(back, 1)
     of_a = torch.split((together.t() @ inputs).float(), _ranks(tensors))
     of_inputs = None
@@ -165,7 +166,7 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor, scales: list[float],
                 *tensors: Tensor) -> tuple[Tensor, ...]:
-        outputs, small = _forward(silu(gate) * up, scales, tensors)
+        outputs, small = _forward(silu(gate).mul_(up), scales, tensors)
         ctx.save_for_backward(gate, up, small, *tensors)
         ctx.scales = scales
         return tuple(outputs)
@@ -176,5 +177,6 @@ class _Gated(torch.autograd.Function):
         opened = silu(gate)
         of_inputs, adapters = _backward(opened * up, small, ctx.scales, tensors, gradients, True)
         assert of_inputs is not None
-        of_gate = torch.ops.aten.silu_backward(of_inputs * up, gate)
-        return (of_gate, of_inputs * opened, *adapters)
+        of_up = opened.mul_(of_inputs)
+        of_gate = torch.ops.aten.silu_backward(of_inputs.mul_(up), gate)
+        return (of_gate, of_up, *adapters)
