@@ -2,7 +2,7 @@
 
 A page that comes fresh from the system costs a fault, on a virtual machine several microseconds,
 and a training step goes through gigabytes of tensors that live for milliseconds: taking each anew
-was a fifth of a PPO update. Nothing here changes a number.
+was a tenth of a PPO update. Nothing here changes a number.
 """
 
 from __future__ import annotations
