@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ COMMANDS = {
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("-h", "--help")
+_NARROWEST = 40
+"""Columns to lay help out in: in 20 it has thousands of lines, and in 5 tyro never ends."""
 
 
 def main() -> None:
@@ -136,6 +139,8 @@ def parse(name: str, arguments: Sequence[str]) -> Common:
     from loop.numbers_given import registry
 
     command, prog, args = command_named(name), f"prefloop {name}", list(arguments)
+    if shutil.get_terminal_size().columns < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
     if issubclass(command, StageCommand):
         anew = command.beside(args)
         return tyro.cli(command, prog=prog, args=args, registry=registry(args),

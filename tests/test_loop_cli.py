@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,11 @@ def test_every_commands_help_works_and_imports_nothing_heavy() -> None:
     assert done.stdout.rstrip().endswith("[]")
     for flag in ("--workspace", "--json", "--seed", "--debug"):
         assert done.stdout.count(f"│ {flag}") == len(COMMANDS), flag
+
+
+def test_help_ends_in_a_terminal_of_a_few_columns() -> None:
+    done = prefloop("labeler", "add", "--help", env={**os.environ, "COLUMNS": "5"})
+    assert done.returncode == 0 and "--workspace" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
