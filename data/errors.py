@@ -3,6 +3,15 @@
 Everything else that escapes is a defect of the program and keeps its traceback.
 """
 
+from pathlib import Path
+from shlex import quote
+
+
+def workspace_flag(workspace: Path) -> str:
+    """The flag that names a workspace, for a command that an error tells people to run."""
+    name = str(workspace)
+    return f"--workspace{'=' if name.startswith('-') else ' '}{quote(name)}"
+
 
 class PrefloopError(Exception):
     """Something could not be done; the message is one line that says why and what to do."""

@@ -7,7 +7,6 @@ nouns. A method that writes does so in one immediate transaction.
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from data.asking import Asking
@@ -16,7 +15,7 @@ from data.audit import Audit
 from data.comparisons import Comparisons
 from data.database import Database
 from data.decisions import Decisions
-from data.errors import NotFound
+from data.errors import NotFound, workspace_flag
 from data.jobs import Jobs
 from data.known import KnownAnswers
 from data.people import People
@@ -65,7 +64,7 @@ class Store:
         path = workspace / DATABASE_NAME
         if not path.is_file():
             raise NotFound(f"{workspace} holds no workspace: make one with "
-                           f"`prefloop init --workspace {quote(str(workspace))}`")
+                           f"`prefloop init {workspace_flag(workspace)}`")
         return cls(path)
 
     def setting(self, key: str, default: Any = None) -> Any:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from data.errors import workspace_flag
 from data.limits import check_seed
 from data.visible import reveal
 from loop.output import print_json
@@ -78,7 +78,7 @@ class Common:
         if self.workspace == Common.workspace:
             return said
         return _COMMAND.sub(
-            lambda found: f"`{found[1]} --workspace {quote(str(self.workspace))}`", said)
+            lambda found: f"`{found[1]} {workspace_flag(self.workspace)}`", said)
 
     def show(self, document: Any, text: str | Callable[[], None]) -> None:
         """The command's result: the document with --json, else the text for people."""

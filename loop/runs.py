@@ -11,10 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from data.errors import PrefloopError
+from data.errors import PrefloopError, workspace_flag
 from data.heartbeat import heard
 from loop.context import Handlers
 from loop.jobs import recover_orphans, run_job, sweep_checkpoints
@@ -63,7 +62,7 @@ def _left_alone(store: Store, workspace: Path, job: Job) -> str:
 
 def again(workspace: Path, job: Job) -> str:
     """The command that goes on with a job, as a shell takes it."""
-    return f"`prefloop {job.kind} --resume {job.id} --workspace {quote(str(workspace))}`"
+    return f"`prefloop {job.kind} --resume {job.id} {workspace_flag(workspace)}`"
 
 
 def _lock_if_free(store: Store, workspace: Path) -> WorkerLock | None:

@@ -74,7 +74,9 @@ def test_every_flag_of_a_command_is_explained(name: str) -> None:
     (["ppo", "--steps", "0"], "--steps: must be at least 1"),
     (["ppo", "--stepps", "3"], "--stepps"),
     (["import"], "Missing"),
-    (["status", "--workspace", "/nowhere/at/all"], "holds no workspace"),
+    (["status", "--workspace", "/nowhere/at/all"], "`prefloop init --workspace /nowhere/at/all`"),
+    (["status", "--workspace=-a b"], "-a b holds no workspace: make one with `prefloop init "
+     "--workspace='-a b'`"),
     (["score", "x.jsonl", "--seed", "-1"], "--seed: must be 0 to 9223372036854775807, not -1"),
     (["sample", "--stop", ""], "--stop: an empty text"),
     (["ppo", "--kl-target", "6", "--kl-coefficient", "0"], "--kl-coefficient"),

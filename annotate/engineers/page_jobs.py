@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 import streamlit as st
@@ -19,7 +18,7 @@ from annotate.launch import workspace_of_environment
 from annotate.picking import pick, pick_from_address
 from annotate.rendering import to_html
 from annotate.session import guarded, store, token
-from data.errors import PrefloopError
+from data.errors import PrefloopError, workspace_flag
 from data.heartbeat import heard
 from data.records import Job, Labeler
 
@@ -56,9 +55,9 @@ def page(labeler: Labeler) -> None:
 @guarded("rounds")
 def _worker_state(labeler: Labeler) -> None:
     if not heard(store().setting("worker"), _WORKER_SILENCE):
-        workspace = quote(str(workspace_of_environment()))
+        workspace = workspace_flag(workspace_of_environment())
         st.warning("No worker is running, so queued jobs wait. Start one with "
-                   f"`prefloop worker --workspace {workspace}`, or run `prefloop up`, which starts "
+                   f"`prefloop worker {workspace}`, or run `prefloop up`, which starts "
                    "one.")
 
 

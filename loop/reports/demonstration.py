@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from annotate.simulated import PREFERENCES
+from data.errors import workspace_flag
 from data.measures.agreement import percent_agreement, win_rate
 from data.measures.statistics import Estimate, clustered_mean, mean_of_means
 from loop.reports import html_page as page
@@ -62,7 +62,7 @@ def print_report(report: Mapping[str, Any], workspace: Path) -> None:
     for line in _forced(report):
         print(f"\n{line}")
     print(f"\nReport: {workspace / 'report.html'}\n"
-          f"Open the workspace: prefloop up --workspace {quote(str(workspace))}")
+          f"Open the workspace: prefloop up {workspace_flag(workspace)}")
 
 
 def write_html(report: Mapping[str, Any], store: Store, path: Path) -> None:
