@@ -23,6 +23,7 @@ from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
+from reward.about import read_about
 from reward.credit import linear_credit
 from reward.instant.davidson import Design, fit
 from reward.instant.features import EncodedResponse, compute, encode_last_turns
@@ -144,12 +145,9 @@ class CombinedReward:
         Raises:
             BadInput: there is none there, or one of another checkpoint.
         """
-        try:
-            about = json.loads((folder / ABOUT).read_text("utf-8"))
+        with read_about(folder / ABOUT, "combined reward") as about:
             count, with_lora = int(about["linear"]), bool(about["lora"])
             weights, longest = [float(w) for w in about["weights"]], int(about["max_length"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder}: no combined reward can be read there: {error}") from error
         linear = []
         for number in range(count):
             head, known = LinearReward.load(folder / f"linear-{number}.safetensors")

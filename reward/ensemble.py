@@ -30,6 +30,7 @@ from backbone.model import Backbone
 from backbone.storage import write_folder
 from data.errors import BadInput
 from data.records import Message
+from reward.about import read_about
 from reward.batches import encode
 from reward.model import SCORING_TOKENS, RewardModel
 from reward.passes import parts_within
@@ -160,12 +161,9 @@ class Ensemble:
         Raises:
             BadInput: there is no ensemble there, or one of another checkpoint.
         """
-        try:
-            about = json.loads((folder / ABOUT).read_text("utf-8"))
+        with read_about(folder / ABOUT, "ensemble") as about:
             count, centers, block = (int(about["members"]), list(map(float, about["centers"])),
                                      int(about["block"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder}: no ensemble can be read there: {error}") from error
         if count < 1 or len(centers) != count or block < 0:
             raise BadInput(f"{folder / ABOUT}: names {count} members and {len(centers)} centers")
         members = [RewardModel.load(backbone, member_folder(folder, number), f"{adapter}-{number}")

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from backbone.layouts import Layout, Lower, lay_out, upper_blocks
 from backbone.model import Backbone
 from backbone.storage import load_adapter, save_adapter
-from data.errors import BadInput
 from data.records import Message
+from reward.about import read_about
 from reward.config import RewardConfig
 from reward.credit import linear_credit
 from reward.instant.features import EncodedResponse, batches, by_prompt, encode_last_turns
@@ -158,12 +158,9 @@ class TunedReward:
             BadInput: there is none there, or one of another checkpoint.
         """
         head, known = LinearReward.load(folder / HEAD)
-        try:
-            about = json.loads((folder / ABOUT).read_text("utf-8"))
+        with read_about(folder / ABOUT, "tuned reward") as about:
             block, longest = int(about["block"]), int(about["max_length"])
             kinds = tuple(FeatureKind.parse(name) for name in known["kinds"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder}: no tuned reward can be read there: {error}") from error
         load_adapter(backbone, adapter, folder)
         return cls(backbone, adapter, head, kinds, block, longest)
 

@@ -100,6 +100,9 @@ def test_wrong_ensembles_are_refused(backbone: Backbone, tmp_path: Path) -> None
     about.write_text(about.read_text().replace('"members": 2', '"members": 3'))
     with pytest.raises(BadInput, match="names 3 members"):
         Ensemble.load(backbone, tmp_path / "kept")
+    about.write_text(about.read_text().replace('"members"', '"people"'))
+    with pytest.raises(BadInput, match="no ensemble can be read there: it lacks 'members'"):
+        Ensemble.load(backbone, tmp_path / "kept")
 
 
 def test_members_are_loaded_by_peft_itself(tmp_path: Path) -> None:
